@@ -1,0 +1,1 @@
+"""What studies reported: vocabulary, checks, reading, effect sizes."""

@@ -1,0 +1,103 @@
+"""Numbers in text cells: parsed strictly, and explained where they are none."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from nssi_meta.evidence.problems import Problem
+from nssi_meta.evidence.vocabulary import Range
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_COMMA = re.compile(r"[+-]?\d*,\d+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_MISSING = {"na", "n/a", "nan", "none", "null", "nil", "missing", "-", "--", ".", "?", "#n/a"}
+_INFINITE = {"inf", "+inf", "-inf", "infinity", "-infinity", "+infinity", "#div/0!"}
+
+
+def numbers(
+    file: str, column: str, cells: pd.Series[str]
+) -> tuple[pd.Series[float], list[Problem]]:
+    """Cells of one column as floats, with a problem for each that is not a plain number.
+
+    Parameters
+    ----------
+    file, column
+        Names for the messages.
+    cells
+        Text, shape (n,); the index is the line in the file.
+
+    Returns
+    -------
+    values
+        Floats of shape (n,); NaN where the cell is empty or not a number.
+    problems
+        One for each cell that holds something else than a finite decimal number.
+    """
+    values = np.full(len(cells), np.nan)
+    problems = []
+    for i, (line, cell) in enumerate(cells.items()):
+        text = cell.strip()
+        if not text:
+            continue
+        if _NUMBER.fullmatch(text) and np.isfinite(value := float(text)):
+            values[i] = value
+        else:
+            what, remedy = _explain(text)
+            problems.append(Problem(file, int(str(line)), column, cell, what, "a number", remedy))
+    return pd.Series(values, index=cells.index, name=column), problems
+
+
+def outside(values: pd.Series[float], limits: Range) -> pd.Series[bool]:
+    """Mask of shape (n,): numbers outside `limits` (NaN is inside)."""
+    bad = pd.Series(False, index=values.index)
+    if limits.above is not None:
+        bad |= values <= limits.above
+    if limits.below is not None:
+        bad |= values >= limits.below
+    if limits.least is not None:
+        bad |= values < limits.least
+    if limits.most is not None:
+        bad |= values > limits.most
+    if limits.whole:
+        bad |= values.notna() & (values % 1 != 0)
+    return bad
+
+
+def out_of_range(file: str, line: int, column: str, cell: str, limits: Range) -> Problem:
+    """The problem of a number outside its range."""
+    whole = limits.whole and float(cell) % 1 != 0
+    what = f"'{cell}' is not a whole number" if whole else f"'{cell}' is out of range"
+    return Problem(file, line, column, cell, what, limits.allowed(), limits.remedy)
+
+
+def _explain(text: str) -> tuple[str, str]:
+    """What is wrong with a cell that is no number, and the remedy."""
+    lowered = text.lower()
+    if lowered in _MISSING:
+        return f"'{text}' stands for a missing number", "leave the cell empty"
+    if lowered in _INFINITE or _NUMBER.fullmatch(text):
+        return f"'{text}' is not finite", "give the number, or leave the cell empty"
+    if _THOUSANDS.fullmatch(text) and not text.lstrip("+-").startswith("0"):
+        plain = text.replace(",", "")
+        dotted = text.replace(",", ".", 1)
+        return (
+            f"'{text}' has a comma",
+            f"write '{plain}' (separator of thousands) or '{dotted}' (decimal comma)",
+        )
+    if _COMMA.fullmatch(text):
+        return f"'{text}' has a decimal comma", f"write '{text.replace(',', '.')}'"
+    if "−" in text or "–" in text:
+        dashed = text.replace("−", "-").replace("–", "-")
+        if _NUMBER.fullmatch(dashed):
+            return f"'{text}' has a typographic minus", f"write '{dashed}'"
+    if text[0] in "<>≤≥":
+        return (
+            f"'{text}' is a bound, not a number",
+            "use statistic p_threshold (or ns) and put the number in p_bound",
+        )
+    if text.endswith("%"):
+        return f"'{text}' has a percent sign", "write the number alone"
+    return f"'{text}' is not a number", "write a plain number such as 0.25, or leave the cell empty"

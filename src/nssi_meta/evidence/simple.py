@@ -1,0 +1,237 @@
+"""Any reviewer's CSV of ready-made effects, with column names of the reviewer's own.
+
+This path stays light (no pandera): pooling one file has to answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nssi_meta.evidence import vocabulary as vo
+from nssi_meta.evidence.catalogue import padded
+from nssi_meta.evidence.cells import numbers, out_of_range, outside
+from nssi_meta.evidence.problems import EvidenceError, Problem, nearest, ordered
+from nssi_meta.evidence.table import Table, read_table
+
+COLUMNS = (
+    "effect_id",
+    "study_id",
+    "sample_id",
+    "control_id",
+    "mechanism",
+    "condition",
+    "comparator",
+    "estimand",
+    "scale",
+    "kind",
+    "yi",
+    "vi",
+    "sei",
+    "lower",
+    "upper",
+    "label",
+)
+GIVEN = "given"
+"""Estimand and scale of effects that come ready-made: whatever the reviewer's file holds."""
+
+
+def read_simple(
+    path: str | Path,
+    yi: str,
+    vi: str | None = None,
+    sei: str | None = None,
+    *,
+    study: str | None = None,
+    sample: str | None = None,
+    mechanism: str | None = None,
+    condition: str | None = None,
+    comparator: str | None = None,
+    label: str | None = None,
+    lower: str | None = None,
+    upper: str | None = None,
+) -> pd.DataFrame:
+    """Read a CSV file of ready-made effects.
+
+    Parameters
+    ----------
+    path
+        The file (UTF-8, comma-separated, with a header).
+    yi
+        Name of the column with the effect sizes, on any scale.
+    vi, sei
+        Name of the column with the sampling variances, or of that with the standard errors:
+        exactly one of the two, because the numbers alone do not tell which they are.
+    study, sample, mechanism, condition, comparator, label
+        Names of text columns. Without `study` every row is a study of its own; without `label`
+        the study is the label.
+    lower, upper
+        Names of columns with bounds: a row with an empty effect and a bound says only that the
+        estimate fell above `lower`, below `upper` or between both. Its vi or sei is that at the
+        bound.
+
+    Returns
+    -------
+    DataFrame
+        One row an effect, in the order of the file, with the columns `COLUMNS` (`kind` is exact or
+        interval; `yi` is NaN for intervals, `lower` and `upper` for exact effects).
+
+    Raises
+    ------
+    ValueError
+        If not exactly one of `vi` and `sei` is named.
+    EvidenceError
+        With every problem of the file: unknown columns, cells that are empty or no numbers,
+        variances or errors that are not positive.
+    """
+    if (vi is None) == (sei is None):
+        got = "neither" if vi is None else f"both (vi={vi!r}, sei={sei!r})"
+        raise ValueError(
+            f"name exactly one of vi (sampling variances) and sei (standard errors), not {got}: "
+            "which of the two a column holds cannot be guessed"
+        )
+    texts = {
+        "study": study,
+        "sample": sample,
+        "mechanism": mechanism,
+        "condition": condition,
+        "comparator": comparator,
+        "label": label,
+    }
+    figures = {"yi": yi, "vi": vi, "sei": sei, "lower": lower, "upper": upper}
+    names = [name for name in (*texts.values(), *figures.values()) if name is not None]
+    table = _only_wanted(read_table(path, names), names)
+    found = [*table.problems, *_absent(table, {**texts, **figures})]
+    if table.frame.columns.empty or any(name not in table.frame for name in names):
+        raise EvidenceError(ordered(found, names))
+    values, wrong = _figures(table, figures)
+    found += wrong
+    found += _gaps(table, values, figures)
+    for role in ("study", "sample", "mechanism", "condition", "comparator"):
+        if (name := texts[role]) is not None:
+            found += _texts(table, name, may_be_empty=role == "sample")
+    if found:
+        raise EvidenceError(ordered(found, names))
+    return _frame(table.frame, values, texts)
+
+
+def _only_wanted(table: Table, names: list[str]) -> Table:
+    """Without complaints about columns of the file that nobody asked for."""
+    kept = tuple(p for p in table.problems if p.column is None or p.column in names)
+    return Table(table.file, table.frame, kept, table.sha256)
+
+
+def _absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
+    """One problem for each named column that the file lacks."""
+    columns = [str(c) for c in table.frame.columns]
+    if not columns:
+        return
+    for role, name in asked.items():
+        if name is None or name in columns:
+            continue
+        meant = nearest(name, columns)
+        what = f"the file has no column '{name}' (asked for as {role})"
+        remedy = f"did you mean '{meant}'?" if meant else "name one of its columns"
+        yield Problem(table.file, None, name, None, what, ", ".join(columns), remedy)
+
+
+def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFrame, list[Problem]]:
+    """The numbers by role (yi, vi, sei, lower, upper), NaN where no column is named."""
+    values, found = {}, []
+    for role, name in figures.items():
+        if name is None:
+            values[role] = pd.Series(np.nan, index=table.frame.index)
+            continue
+        values[role], wrong = numbers(table.file, name, table.frame[name])
+        found += wrong
+        limits = vo.RANGES.get(role, vo.Range())
+        for line in values[role].index[outside(values[role], limits)]:
+            cell = table.frame.loc[line, name]
+            found.append(out_of_range(table.file, int(line), name, cell, limits))
+    return pd.DataFrame(values), found
+
+
+def _gaps(
+    table: Table, values: pd.DataFrame, figures: Mapping[str, str | None]
+) -> Iterator[Problem]:
+    """Missing effects, variances and errors; bounds that contradict the effect or each other."""
+
+    def filled(role: str) -> pd.Series[bool]:
+        name = figures[role]
+        if name is None:
+            return pd.Series(False, index=table.frame.index)
+        return table.frame[name].str.strip() != ""
+
+    def flag(mask: pd.Series[bool], role: str, what: str, remedy: str) -> Iterator[Problem]:
+        name = figures[role]
+        for line in table.frame.index[mask]:
+            value = table.frame.loc[line, name] if name else None
+            yield Problem(table.file, int(line), name, value, what, "a number", remedy)
+
+    bounded = filled("lower") | filled("upper")
+    remedy = "fill it in, or delete the row"
+    if figures["lower"] or figures["upper"]:
+        remedy = "fill it in, or give a bound, or delete the row"
+    yield from flag(~filled("yi") & ~bounded, "yi", "the effect is missing", remedy)
+    spread = "vi" if figures["vi"] else "sei"
+    long = "sampling variance" if spread == "vi" else "standard error"
+    remedy = "fill it in, or delete the row"
+    yield from flag(~filled(spread), spread, f"the {long} is missing", remedy)
+    yield from flag(
+        filled("yi") & bounded,
+        "yi",
+        "the row has both an effect and a bound",
+        "empty the bound, or the effect if only the bound is known",
+    )
+    # Comparisons with NaN are false: a bound that is open or no number is not compared.
+    yield from flag(
+        values["lower"] >= values["upper"],
+        "lower",
+        "the lower bound is not below the upper one",
+        "swap them if they were exchanged",
+    )
+
+
+def _texts(table: Table, name: str, may_be_empty: bool) -> Iterator[Problem]:
+    cells = table.frame[name]
+    yield from padded(table.file, cells)
+    if not may_be_empty:
+        for line in cells.index[cells.str.strip() == ""]:
+            what = f"{name} is empty"
+            yield Problem(table.file, int(line), name, "", what, "a text", "fill it in")
+
+
+def _frame(
+    cells: pd.DataFrame, values: pd.DataFrame, texts: Mapping[str, str | None]
+) -> pd.DataFrame:
+    """The frame that the models read."""
+    own = pd.Series([f"row {line}" for line in cells.index], index=cells.index, dtype="str")
+
+    def text(role: str, default: pd.Series[str] | str = "") -> pd.Series[str]:
+        name = texts[role]
+        return cells[name] if name else pd.Series(default, index=cells.index, dtype="str")
+
+    study = text("study", own)
+    label = text("label", study)
+    interval = values["yi"].isna()
+    frame = values.assign(
+        effect_id=own,
+        study_id=study,
+        sample_id=text("sample"),
+        control_id="",
+        mechanism=text("mechanism"),
+        condition=text("condition"),
+        comparator=text("comparator"),
+        estimand=GIVEN,
+        scale=GIVEN,
+        kind=pd.Series("exact", index=cells.index, dtype="str").mask(interval, "interval"),
+        vi=values["vi"].fillna(values["sei"] ** 2),
+        sei=values["sei"].fillna(np.sqrt(values["vi"])),
+        lower=values["lower"].mask(interval & values["lower"].isna(), -np.inf),
+        upper=values["upper"].mask(interval & values["upper"].isna(), np.inf),
+        label=label.mask(label.str.strip() == "", study),
+    )
+    return frame[list(COLUMNS)].reset_index(drop=True)

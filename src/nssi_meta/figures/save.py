@@ -1,0 +1,128 @@
+"""Write a figure to files: vector formats first, each complete or not there at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+FORMATS = ("pdf", "svg", "png")
+RC: Any = {  # names are literal types in some versions of matplotlib, not in others
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",  # text stays text: searchable, read aloud
+    "svg.hashsalt": "nssi-meta",  # ids that do not change between runs
+    "path.simplify": False,
+}
+
+
+def save(
+    fig: Figure,
+    stem: str | Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    title: str = "",
+    alt_text: str = "",
+    dpi: int = 300,
+) -> list[Path]:
+    """Write `stem.pdf`, `stem.svg`, ... and return their paths.
+
+    All formats are rendered before any is written, and each file is replaced in one step, so that
+    a failure leaves the last good files untouched. Files carry no time stamp: the same figure
+    gives the same bytes. `title` and `alt_text` become <title> and <desc> of the svg and the
+    metadata of pdf and png.
+
+    Raises
+    ------
+    ValueError
+        A format is unknown.
+
+    Warns
+    -----
+    UserWarning
+        No installed font holds some characters of the figure; they are named.
+    """
+    unknown = [f for f in formats if f not in FORMATS]
+    if unknown:
+        raise ValueError(f"unknown format {', '.join(unknown)}; known: {', '.join(FORMATS)}")
+    stem = Path(stem)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        content = {k: render(fig, k, title=title, alt_text=alt_text, dpi=dpi) for k in formats}
+    _report(caught)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    return [_replace(stem.parent / f"{stem.name}.{kind}", data) for kind, data in content.items()]
+
+
+def render(fig: Figure, kind: str, *, title: str, alt_text: str, dpi: int = 300) -> bytes:
+    """Return the bytes of one format."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(RC):
+        fig.savefig(buffer, format=kind, dpi=dpi, metadata=_metadata(kind, title, alt_text))
+    data = buffer.getvalue()
+    return _describe_svg(data, title, alt_text) if kind == "svg" else data
+
+
+def _metadata(kind: str, title: str, alt_text: str) -> dict[str, str | None]:
+    if kind == "pdf":
+        return {"Title": title or None, "Subject": alt_text or None, "CreationDate": None}
+    if kind == "svg":
+        return {"Date": None}
+    # a png chunk must be Latin-1 unless it is iTXt, which matplotlib does not write
+    texts = {"Title": title, "Description": alt_text}
+    return {k: v.encode("latin-1", "replace").decode("latin-1") for k, v in texts.items() if v}
+
+
+def _describe_svg(data: bytes, title: str, alt_text: str) -> bytes:
+    """Put <title> and <desc> where screen readers look for them."""
+    text = data.decode("utf-8")
+    start = re.search(r"<svg\b[^>]*>", text)
+    if start is None or not (title or alt_text):
+        return data
+    head = start.group(0)[:-1] + ' role="img" aria-labelledby="figure-title figure-desc">'
+    about = (
+        f'\n <title id="figure-title">{escape(title)}</title>'
+        f'\n <desc id="figure-desc">{escape(alt_text)}</desc>'
+    )
+    return (text[: start.start()] + head + about + text[start.end() :]).encode("utf-8")
+
+
+def _report(caught: list[warnings.WarningMessage]) -> None:
+    """Pass warnings on, those about missing glyphs as one sentence."""
+    missing = []
+    for item in caught:
+        code = re.match(r"Glyph (\d+) ", str(item.message))
+        if code:
+            missing.append(chr(int(code.group(1))))
+        else:
+            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
+    if missing:
+        letters = "".join(dict.fromkeys(missing))
+        warnings.warn(
+            f"no installed font can draw {letters!r}: they show as boxes. Install a font that "
+            "holds them (for Chinese, Japanese and Korean: Noto Sans CJK)",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _replace(path: Path, data: bytes) -> Path:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

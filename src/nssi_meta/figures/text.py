@@ -1,0 +1,131 @@
+"""Measure, shorten, wrap and format the text of figures."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import lru_cache
+
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
+
+from .style import MM_PER_INCH, Style
+
+DPI = 300
+ELLIPSIS = "…"
+
+
+@lru_cache(maxsize=1)
+def _renderer() -> RendererAgg:
+    return RendererAgg(1, 1, DPI)
+
+
+@lru_cache(maxsize=64)
+def _font(families: tuple[str, ...], size: float, bold: bool) -> FontProperties:
+    weight = "bold" if bold else "normal"
+    return FontProperties(family=list(families), size=size, weight=weight)
+
+
+@lru_cache(maxsize=65536)
+def _width(text: str, families: tuple[str, ...], size: float, bold: bool) -> float:
+    with warnings.catch_warnings():
+        # A missing glyph is reported once, by `save`, not at every measurement.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        pixels, _, _ = _renderer().get_text_width_height_descent(
+            text, _font(families, size, bold), False
+        )
+    return float(pixels) / DPI * MM_PER_INCH
+
+
+def text_width(text: str, style: Style, *, size: float | None = None, bold: bool = False) -> float:
+    """Return the width of one line of text in mm, measured with the renderer."""
+    return _width(text, style.families, size or style.size, bold) if text else 0.0
+
+
+def widest(texts: list[str], style: Style, *, size: float | None = None) -> float:
+    """Return the width in mm of the widest of `texts` (0 for none)."""
+    return max((text_width(text, style, size=size) for text in texts), default=0.0)
+
+
+def shorten(
+    text: str, room: float, style: Style, *, size: float | None = None, bold: bool = False
+) -> str:
+    """Cut `text` in its middle until it fits in `room` mm; both ends tell studies apart."""
+    if text_width(text, style, size=size, bold=bold) <= room:
+        return text
+    low, high = 0, len(text) - 1
+    while low < high:  # largest number of characters kept that still fits
+        keep = (low + high + 1) // 2
+        if text_width(_cut(text, keep), style, size=size, bold=bold) <= room:
+            low = keep
+        else:
+            high = keep - 1
+    return _cut(text, low)
+
+
+def _cut(text: str, keep: int) -> str:
+    head = math.ceil(keep * 0.6)
+    tail = keep - head
+    end = text[-tail:].lstrip(" ,.;") if tail else ""
+    return text[:head].rstrip(" ,.;") + ELLIPSIS + end
+
+
+def wrap(
+    text: str, room: float, style: Style, *, size: float | None = None, bold: bool = False
+) -> list[str]:
+    """Break `text` at spaces into lines of at most `room` mm; a longer word is broken.
+
+    A no-break space holds its words together.
+    """
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        trial = f"{line} {word}" if line else word
+        if text_width(trial, style, size=size, bold=bold) <= room:
+            line = trial
+            continue
+        if line:
+            lines.append(line)
+        while text_width(word, style, size=size, bold=bold) > room and len(word) > 1:
+            keep = len(word) - 1
+            while keep > 1 and text_width(word[:keep], style, size=size, bold=bold) > room:
+                keep -= 1
+            lines.append(word[:keep])
+            word = word[keep:]
+        line = word
+    return [*lines, line] if line else lines
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Print a number with a true minus sign; from 10 000 on as `1.0e6`, `n/a` when missing."""
+    if math.isnan(value):
+        return "n/a"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if abs(value) >= 1e4:
+        mantissa, _, exponent = f"{value:.1e}".partition("e")
+        return f"{mantissa}e{int(exponent)}".replace("-", "−")
+    text = f"{value:.{digits}f}"
+    if float(text) == 0.0:
+        text = text.removeprefix("-")
+    return text.replace("-", "−")
+
+
+def probability(value: float) -> str:
+    """Print a probability with two decimals, never as a certainty."""
+    if math.isnan(value):
+        return "n/a"
+    if value > 0.995:
+        return "> 0.99"
+    return "< 0.01" if value < 0.005 else f"{value:.2f}"
+
+
+def count(value: float, one: str, many: str | None = None) -> str:
+    """Print a count with its noun: `1 study`, `12 studies`, `9,120 participants`."""
+    noun = one if value == 1 else (many or f"{one}s")
+    return f"n/a {noun}" if math.isnan(value) else f"{round(value):,} {noun}"
+
+
+def percent(level: float) -> str:
+    """Print a level as `95%` or `99.5%`."""
+    return f"{100 * level:g}%"

@@ -1,0 +1,1 @@
+"""From a likelihood to a posterior: exact quadrature where the dimension allows, NUTS elsewhere."""

@@ -1,0 +1,236 @@
+"""One-dimensional posteriors in closed or piecewise-polynomial form: no Monte Carlo error.
+
+`NormalMixture` is what a normal-normal model leaves for mu, predictions and shrunken effects once
+the variance parameters are quadrature nodes; `PanelDensity` holds any smooth density as its values
+on Gauss-Legendre panels. Both answer the same questions: `pdf`, `cdf`, `quantile`, `mean`, `sd`,
+and through `interval` the central or shortest credible interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
+
+Floats = NDArray[np.float64]
+IntervalKind = Literal["central", "shortest"]
+
+
+class Density(Protocol):
+    """What every one-dimensional posterior can answer."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def sd(self) -> float: ...
+    def pdf(self, x: Floats | float) -> Floats: ...
+    def cdf(self, x: Floats | float) -> Floats: ...
+    def quantile(self, p: float) -> float: ...
+
+
+@dataclass(frozen=True)
+class NormalMixture:
+    """A finite mixture of normals; `means`, `sds`, `weights` (n,), weights summing to 1."""
+
+    means: Floats
+    sds: Floats
+    weights: Floats
+
+    @classmethod
+    def build(cls, means: Floats, sds: Floats, weights: Floats) -> NormalMixture:
+        """Flatten, drop components of weight below 1e-13 of the largest, normalise."""
+        m, s, w = np.broadcast_arrays(means, sds, weights)
+        m, s, w = m.ravel(), s.ravel(), w.ravel()
+        keep = w > 1e-13 * w.max()
+        return cls(m[keep], s[keep], w[keep] / w[keep].sum())
+
+    @cached_property
+    def mean(self) -> float:
+        return float(self.weights @ self.means)
+
+    @cached_property
+    def sd(self) -> float:
+        centred = self.means - self.mean
+        return float(np.sqrt(self.weights @ (self.sds**2 + centred**2)))
+
+    def pdf(self, x: Floats | float) -> Floats:
+        z = (np.asarray(x, dtype=float)[..., None] - self.means) / self.sds
+        return np.exp(-0.5 * z**2) @ (self.weights / self.sds) / np.sqrt(2 * np.pi)
+
+    def cdf(self, x: Floats | float) -> Floats:
+        z = (np.asarray(x, dtype=float)[..., None] - self.means) / self.sds
+        return np.asarray(ndtr(z) @ self.weights)
+
+    def quantile(self, p: float) -> float:
+        """The p-quantile, by root finding between the components' own quantiles."""
+        edge = self.means + self.sds * ndtri(p)
+        low, high = float(edge.min()), float(edge.max())
+        if high - low <= 1e-14 * max(abs(low), abs(high)):
+            return high
+        return float(
+            brentq(lambda x: float(self.cdf(x)) - p, low, high, xtol=1e-12 * self.sd, rtol=1e-14)
+        )
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A coordinate u on a finite interval standing for a parameter x(u), with x'(u) > 0."""
+
+    low: float
+    high: float
+    to_x: Callable[[Floats], Floats]
+    to_u: Callable[[Floats], Floats]
+    slope: Callable[[Floats], Floats]
+
+
+def half_line(scale: float) -> Axis:
+    """[0, inf) as x = scale * u / (1 - u), u in [0, 1)."""
+    return Axis(
+        0.0,
+        1.0,
+        lambda u: scale * u / (1 - u),
+        lambda x: x / (x + scale),
+        lambda u: scale / (1 - u) ** 2,
+    )
+
+
+def real_line(centre: float, scale: float) -> Axis:
+    """The real line as x = centre + scale * u / (1 - u^2), u in (-1, 1)."""
+
+    def to_u(x: Floats) -> Floats:
+        z = (np.asarray(x, dtype=float) - centre) / scale
+        # The root of z u^2 + u - z = 0 in (-1, 1), written without cancellation at z = 0.
+        return 2 * z / (1 + np.sqrt(1 + 4 * z**2))
+
+    return Axis(
+        -1.0,
+        1.0,
+        lambda u: centre + scale * u / (1 - u**2),
+        to_u,
+        lambda u: scale * (1 + u**2) / (1 - u**2) ** 2,
+    )
+
+
+@dataclass(frozen=True)
+class PanelDensity:
+    """A density given by its values in u at n Gauss-Legendre nodes of each of P panels.
+
+    `edges` (P + 1,) in u, `values` (P, n) = density with respect to u, integrating to 1.
+    """
+
+    axis: Axis
+    edges: Floats
+    values: Floats
+
+    @cached_property
+    def _nodes(self) -> tuple[Floats, Floats]:
+        x, w = legendre.leggauss(self.values.shape[1])
+        mid, half = (self.edges[1:] + self.edges[:-1]) / 2, np.diff(self.edges) / 2
+        return mid[:, None] + half[:, None] * x, half[:, None] * w
+
+    @cached_property
+    def _coef(self) -> Floats:
+        """Legendre coefficients (P, n) of each panel's density."""
+        return self.values @ to_coefficients(self.values.shape[1]).T
+
+    @cached_property
+    def _antiderivative(self) -> tuple[Floats, Floats]:
+        """Coefficients (P, n + 1) of each panel's distribution function and mass before it."""
+        half = np.diff(self.edges)[:, None] / 2
+        coef = legendre.legint(self._coef, lbnd=-1, axis=1) * half
+        mass = legendre.legval(1.0, coef.T)
+        return coef, np.concatenate([[0.0], np.cumsum(mass)])
+
+    @cached_property
+    def mean(self) -> float:
+        u, w = self._nodes
+        return float(np.sum(w * self.values * self.axis.to_x(u)))
+
+    @cached_property
+    def sd(self) -> float:
+        u, w = self._nodes
+        return float(np.sqrt(np.sum(w * self.values * (self.axis.to_x(u) - self.mean) ** 2)))
+
+    def _locate(self, u: Floats) -> tuple[NDArray[np.intp], Floats]:
+        panel = np.clip(np.searchsorted(self.edges, u, side="right") - 1, 0, len(self.values) - 1)
+        low, high = self.edges[panel], self.edges[panel + 1]
+        return panel, (2 * u - low - high) / (high - low)
+
+    def pdf(self, x: Floats | float) -> Floats:
+        x = np.asarray(x, dtype=float)
+        u = self.axis.to_u(x)
+        panel, t = self._locate(u)
+        with np.errstate(divide="ignore"):
+            value = legendre.legval(t, self._coef[panel].T, tensor=False) / self.axis.slope(u)
+        return np.maximum(value, 0.0)
+
+    def cdf(self, x: Floats | float) -> Floats:
+        panel, t = self._locate(self.axis.to_u(np.asarray(x, dtype=float)))
+        coef, before = self._antiderivative
+        inside = legendre.legval(t, coef[panel].T, tensor=False)
+        return np.clip((before[panel] + inside) / before[-1], 0.0, 1.0)
+
+    def quantile(self, p: float) -> float:
+        coef, before = self._antiderivative
+        target = p * before[-1]
+        panel = int(np.clip(np.searchsorted(before, target, side="left") - 1, 0, len(coef) - 1))
+        low, high = self.edges[panel], self.edges[panel + 1]
+
+        def excess(t: float) -> float:
+            return float(legendre.legval(t, coef[panel]) + before[panel] - target)
+
+        if excess(-1.0) >= 0:
+            t = -1.0
+        elif excess(1.0) <= 0:
+            t = 1.0
+        else:
+            t = brentq(excess, -1.0, 1.0, xtol=1e-15)
+        return float(self.axis.to_x(np.asarray((low + high) / 2 + t * (high - low) / 2)))
+
+
+_COEFFICIENTS: dict[int, Floats] = {}
+
+
+def to_coefficients(n: int) -> Floats:
+    """Matrix (n, n) from values at n Gauss-Legendre nodes to Legendre coefficients."""
+    if n not in _COEFFICIENTS:
+        x, w = legendre.leggauss(n)
+        vander = legendre.legvander(x, n - 1)
+        _COEFFICIENTS[n] = (vander * w[:, None]).T * (np.arange(n)[:, None] + 0.5)
+    return _COEFFICIENTS[n]
+
+
+def interval(
+    density: Density, level: float = 0.95, kind: IntervalKind = "central", low: float = -np.inf
+) -> tuple[float, float]:
+    """Credible interval of a unimodal density: `central` (equal tails) or `shortest` (HPD).
+
+    `low` is the lower end of the support (0 for a standard deviation), at which the shortest
+    interval starts when the density only falls.
+    """
+    tail = 1.0 - level
+    if kind == "central":
+        return density.quantile(tail / 2), density.quantile(1 - tail / 2)
+
+    def ends(p: float) -> tuple[float, float]:
+        return density.quantile(p), density.quantile(p + level)
+
+    def balance(p: float) -> float:
+        a, b = ends(p)
+        return float(density.pdf(a) - density.pdf(b))
+
+    first, last = tail * 1e-9, tail * (1 - 1e-9)
+    if np.isfinite(low) and float(density.pdf(low)) >= float(density.pdf(density.quantile(level))):
+        return low, density.quantile(level)
+    if balance(first) >= 0:
+        return ends(first)
+    if balance(last) <= 0:
+        return ends(last)
+    return ends(float(brentq(balance, first, last, xtol=1e-14)))

@@ -1,0 +1,87 @@
+"""One likelihood, two array libraries: the few functions that numpy and PyTensor spell differently.
+
+The likelihoods in `likelihood` are written once against an `Ops`. The exact engine hands in
+`numpy_ops()`, the PyMC models `pytensor_ops()`; what is tested against closed forms in numpy is
+therefore the very expression that NUTS samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+
+@dataclass(frozen=True)
+class Ops:
+    """Array functions used by the likelihoods (all elementwise but `logsumexp` and `stack`)."""
+
+    exp: Callable[..., Any]
+    log: Callable[..., Any]
+    log1p: Callable[..., Any]
+    sqrt: Callable[..., Any]
+    where: Callable[..., Any]
+    maximum: Callable[..., Any]
+    minimum: Callable[..., Any]
+    log_ndtr: Callable[..., Any]
+    log1mexp: Callable[..., Any]
+    logaddexp: Callable[..., Any]
+    logsumexp_last: Callable[..., Any]
+    stack_last: Callable[..., Any]
+    constant: Callable[..., Any]
+
+
+def _log1mexp(x: Any) -> Any:
+    """log(1 - exp(x)) for x < 0 without cancellation (Mächler 2012)."""
+    with np.errstate(divide="ignore"):
+        return np.where(x > -0.6931471805599453, np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
+
+
+def numpy_ops() -> Ops:
+    """The functions for numpy arrays."""
+    return Ops(
+        exp=np.exp,
+        log=np.log,
+        log1p=np.log1p,
+        sqrt=np.sqrt,
+        where=np.where,
+        maximum=np.maximum,
+        minimum=np.minimum,
+        log_ndtr=special.log_ndtr,
+        log1mexp=_log1mexp,
+        logaddexp=np.logaddexp,
+        logsumexp_last=lambda x: special.logsumexp(x, axis=-1),
+        stack_last=lambda xs: np.stack(np.broadcast_arrays(*xs), axis=-1),
+        constant=lambda x: x,
+    )
+
+
+def pytensor_ops() -> Ops:
+    """The functions for PyTensor expressions (imports PyTensor)."""
+    import pytensor.tensor as pt
+    from pymc.distributions.dist_math import normal_lcdf
+    from pytensor.gradient import disconnected_grad
+
+    def log_ndtr(z: Any) -> Any:
+        # Beyond 25 the value is 0 to machine precision, while erfcx(-z) overflows and would turn
+        # the gradient into NaN.
+        return normal_lcdf(0.0, 1.0, pt.minimum(z, 25.0))
+
+    return Ops(
+        exp=pt.exp,
+        log=pt.log,
+        log1p=pt.log1p,
+        sqrt=pt.sqrt,
+        where=pt.switch,
+        maximum=pt.maximum,
+        minimum=pt.minimum,
+        log_ndtr=log_ndtr,
+        log1mexp=pt.log1mexp,
+        logaddexp=pt.logaddexp,
+        logsumexp_last=lambda x: pt.logsumexp(x, axis=-1),
+        stack_last=lambda xs: pt.stack(list(xs), axis=-1),
+        constant=disconnected_grad,
+    )

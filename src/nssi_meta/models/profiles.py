@@ -1,0 +1,111 @@
+"""All pools at once: mechanism x condition means as correlated profiles, as a PyMC model.
+
+mu_m = (mu_m,1 ... mu_m,C) ~ MVN(0, diag(sigma) R diag(sigma)), R ~ LKJ(2). A row compares two
+arms, theta = mu[m, case] - mu[m, comparator] with mu[m, reference] = 0, so that comparisons with
+patients inform contrasts between conditions as in a network meta-analysis. Heterogeneity
+tau_m = tau_0 exp(spread * z_m) is partially pooled over mechanisms; omega is the within-study
+component. Study effects are integrated out (`likelihood`), so NUTS sees means and variances only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nssi_meta.models.blocks import RHO, Layout, Vcalc, layout
+from nssi_meta.models.likelihood import log_likelihood
+from nssi_meta.models.ops import pytensor_ops
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+#: Prior scales on the standardised scale, all half-normal: SD of true means over mechanisms,
+#: typical between-study SD, its log spread over mechanisms, within-study SD.
+PRIOR_SCALES = {"sigma": 1.0, "tau_0": 0.5, "spread": 0.5, "omega": 0.5}
+#: LKJ shape for the correlations between conditions: mild pull towards 0, symmetric in sign.
+LKJ_ETA = 2.0
+
+
+@dataclass(frozen=True)
+class ProfileData:
+    """Rows of one scale, indexed: mechanism, case and comparator position of each row.
+
+    `case` and `comparator` index `conditions`; comparator -1 is the reference group.
+    """
+
+    frame: pd.DataFrame
+    layout: Layout
+    mechanisms: tuple[str, ...]
+    conditions: tuple[str, ...]
+    mechanism: NDArray[np.int64]
+    case: NDArray[np.int64]
+    comparator: NDArray[np.int64]
+
+
+def profile_data(
+    frame: pd.DataFrame,
+    conditions: tuple[str, ...],
+    reference: str,
+    vcalc: Vcalc,
+    rho: float = RHO,
+) -> ProfileData:
+    """Index the rows of a derived frame; rows whose arms are not in `conditions` are an error.
+
+    `frame` holds rows of one scale; `reference` is the comparator at which every mean is 0.
+    """
+    frame = frame.reset_index(drop=True)
+    position = {c: i for i, c in enumerate(conditions)}
+    unknown = sorted(
+        (set(frame["condition"]) - set(conditions))
+        | (set(frame["comparator"]) - set(conditions) - {reference})
+    )
+    if unknown:
+        raise ValueError(f"rows with arms outside the model: {', '.join(unknown)}")
+    mechanisms = tuple(dict.fromkeys(frame["mechanism"]))
+    place = {m: i for i, m in enumerate(mechanisms)}
+    return ProfileData(
+        frame=frame,
+        layout=layout(frame, vcalc, rho),
+        mechanisms=mechanisms,
+        conditions=conditions,
+        mechanism=frame["mechanism"].map(place).to_numpy(dtype=np.int64),
+        case=frame["condition"].map(position).to_numpy(dtype=np.int64),
+        comparator=np.array([position.get(c, -1) for c in frame["comparator"]], dtype=np.int64),
+    )
+
+
+def profiles_model(data: ProfileData) -> pm.Model:
+    """The joint model. Free parameters are non-centred: most cells hold few rows or bounds."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    n_m, n_c = len(data.mechanisms), len(data.conditions)
+    coords = {
+        "mechanism": list(data.mechanisms),
+        "condition": list(data.conditions),
+        "condition_b": list(data.conditions),
+    }
+    with pm.Model(coords=coords) as model:
+        sigma = pm.HalfNormal("sigma", PRIOR_SCALES["sigma"], dims="condition")
+        corr = pm.LKJCorr("corr", n=n_c, eta=LKJ_ETA)
+        pm.Deterministic("R", corr, dims=("condition", "condition_b"))
+        chol = pt.linalg.cholesky(corr)
+        z = pm.Normal("z", 0.0, 1.0, dims=("mechanism", "condition"))
+        mu = pm.Deterministic("mu", (z @ chol.T) * sigma, dims=("mechanism", "condition"))
+        tau_0 = pm.HalfNormal("tau_0", PRIOR_SCALES["tau_0"])
+        spread = pm.HalfNormal("spread", PRIOR_SCALES["spread"])
+        z_tau = pm.Normal("z_tau", 0.0, 1.0, dims="mechanism")
+        tau = pm.Deterministic("tau", tau_0 * pt.exp(spread * z_tau), dims="mechanism")
+        omega = pm.HalfNormal("omega", PRIOR_SCALES["omega"])
+        # One zero column behind the conditions: index -1 is the reference group's mean of 0.
+        arms = pt.concatenate([mu, pt.zeros((n_m, 1))], axis=1)
+        mean = arms[data.mechanism, data.case] - arms[data.mechanism, data.comparator]
+        value = log_likelihood(
+            data.layout, mean, tau[data.mechanism], pt.stack([omega]), pytensor_ops()
+        )
+        pm.Potential("evidence", value.sum())
+    return model
