@@ -7,9 +7,9 @@ Otherwise mu is one more axis. Both ways return the same `ExactPosterior`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ from nssi_meta.inference.densities import (
 )
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.likelihood import Term, bound_terms, closed_terms
+from nssi_meta.models.bound_blocks import bound_blocks
+from nssi_meta.models.likelihood import closed_terms
 from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
@@ -131,7 +132,7 @@ def fit_exact(
         return _on_grid(layout, at, tau, omega, prior + mu_prior.logpdf(mu).reshape(lead))
 
     # The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
-    n, tol = (12, 1e-7) if len(axes) < 3 else (8, 2e-3)
+    n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
     start = [e if len(axes) < 3 else e[_COARSE[len(e)]] for _, e in axes]
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:])
@@ -216,38 +217,35 @@ def _on_grid(layout: Layout, mu: Floats, tau: Floats, omega: Floats, prior: Floa
     """Log joint density on the tensor of nodes (the shape of `prior`).
 
     Blocks of bounds are integrals and dear. Their log probability is at most 0, so nodes that
-    the rest already puts e^-40 below the best node found so far are left without them.
+    the rest already puts e^-25 below the best node found so far are left without them.
     """
     shape = prior.shape
     mu, tau, omega = (np.broadcast_to(a, shape).ravel() for a in (mu, tau, omega))
     out = prior.ravel().copy()
+
+    def rows(part: Any) -> tuple[Floats, Floats, Floats]:
+        size = (len(mu[part]), layout.k)
+        mean, spread = (np.broadcast_to(a[part][:, None], size) for a in (mu, tau))
+        return mean, spread, omega[part][:, None]
+
     step = max(1, _CHUNK // layout.k)
     for i in range(0, out.size, step):
         part = slice(i, i + step)
-        out[part] += _summed(closed_terms, layout, mu[part], tau[part], omega[part])
-    if not layout.bound_blocks:
+        for _, value in closed_terms(layout, *rows(part), _OPS):
+            out[part] += value.sum(axis=-1)
+    block = layout.bound_blocks
+    if block is None:
         return out.reshape(shape)
-    bounded = not any(block.exact.size for block in layout.bound_blocks)
-    best = int(np.argmax(out))
-    at_best = _summed(bound_terms, layout, mu[[best]], tau[[best]], omega[[best]])[0]
-    live = np.flatnonzero(out > out[best] + at_best - 40.0) if bounded else np.arange(out.size)
+    live = np.arange(out.size)
+    if block.exact.size == 0:
+        best = [int(np.argmax(out))]
+        at_best = bound_blocks(layout, block, *rows(best)).sum()
+        live = np.flatnonzero(out > out[best] + at_best - 25.0)
+    step = max(1, _CHUNK // (32 * block.bounds.size))
     for i in range(0, live.size, step):
-        part = live[i : i + step]
-        out[part] += _summed(bound_terms, layout, mu[part], tau[part], omega[part])
+        some = live[i : i + step]
+        out[some] += bound_blocks(layout, block, *rows(some)).sum(axis=-1)
     return out.reshape(shape)
-
-
-def _summed(
-    terms: Callable[..., list[Term]], layout: Layout, mu: Floats, tau: Floats, omega: Floats
-) -> Floats:
-    """Sum over blocks at flat nodes (n,)."""
-    n = len(mu)
-    mean = np.broadcast_to(mu[:, None], (n, layout.k))
-    spread = np.broadcast_to(tau[:, None], (n, layout.k))
-    total = np.zeros(n)
-    for _, value in terms(layout, mean, spread, omega[:, None], _OPS):
-        total += value.sum(axis=-1)
-    return total
 
 
 def _tau_scale(layout: Layout) -> float:
@@ -352,9 +350,27 @@ def _prediction(grid: Grid, total: Floats, n_groups: int = 80, fine: int = 4) ->
     density = mass.reshape(-1, n, mass.shape[1]) / w[None, :, None]
     # Panels without mass hold only rounding noise, which far from the centre would add up.
     density[density.sum(axis=(1, 2)) < 1e-9 * density.sum()] = 0.0
-    finer = np.einsum("fn,png->pfg", refine, density) * wf[None, :, None]
     mid, half = (grid.edges[0][1:] + grid.edges[0][:-1]) / 2, np.diff(grid.edges[0]) / 2
-    mu = axis.to_x(mid[:, None] + half[:, None] * xf)
-    spacing = np.gradient(mu.ravel()).reshape(mu.shape)
-    sd = np.maximum(t[None, None, :], 0.5 * spacing[:, :, None])
-    return NormalMixture.build(mu[:, :, None], sd, np.maximum(finer, 0.0))
+
+    def nodes(at: Floats) -> tuple[Floats, Floats]:
+        mu = axis.to_x(mid[:, None] + half[:, None] * at)
+        return mu, np.gradient(mu.ravel()).reshape(mu.shape)
+
+    # A kernel wider than the node spacing needs no finer nodes.
+    mu, spacing = nodes(x)
+    wide = (t > 2 * np.median(spacing[density.sum(axis=2) > 0])) if density.any() else t > 0
+    coarse = NormalMixture.build(mu[:, :, None], t[wide], density[..., wide] * w[None, :, None])
+    if wide.all():
+        return coarse
+    share_coarse = float(mass[:, wide].sum() / mass.sum())
+    finer = np.maximum(np.einsum("fn,png->pfg", refine, density[..., ~wide]), 0.0)
+    mu, spacing = nodes(xf)
+    sd = np.maximum(t[~wide], 0.5 * spacing[:, :, None])
+    narrow = NormalMixture.build(mu[:, :, None], sd, finer * wf[None, :, None])
+    return NormalMixture(
+        np.concatenate([coarse.means, narrow.means]),
+        np.concatenate([coarse.sds, narrow.sds]),
+        np.concatenate(
+            [share_coarse * coarse.weights, (1 - share_coarse) * narrow.weights]
+        ),
+    )

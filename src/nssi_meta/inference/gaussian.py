@@ -46,11 +46,10 @@ class GaussTerms:
 def _independent(block: ExactBlocks) -> NDArray[np.bool_]:
     """Blocks (B,) of one study with independent sampling errors: no matrix needed."""
     n = block.rows.shape[1]
+    real = block.mask[:, :, None] * block.mask[:, None, :]
     off = ~np.eye(n, dtype=bool)
-    same: NDArray[np.bool_] = (block.G == 1.0).all(axis=(1, 2)) & (block.V[:, off] == 0.0).all(
-        axis=1
-    )
-    return same
+    same_study: NDArray[np.bool_] = (block.G == real).all(axis=(1, 2))
+    return same_study & (block.V[:, off] == 0.0).all(axis=1)
 
 
 def gauss_terms(layout: Layout, tau: Floats, omega: Floats) -> GaussTerms:
@@ -95,11 +94,14 @@ def _order(
     order = [layout.single_exact]
     sizes = [np.ones(len(layout.single_exact), dtype=np.int64)]
     correlated = []
-    for block in layout.exact_blocks:
+    block = layout.exact_blocks
+    if block is not None:
         plain = _independent(block)
-        order.append(block.rows[plain].ravel())
-        sizes.append(np.full(int(plain.sum()), block.rows.shape[1], dtype=np.int64))
-        correlated += [(block.rows[b], block.V[b], block.G[b]) for b in np.flatnonzero(~plain)]
+        order.append(block.rows[plain][block.mask[plain] > 0])
+        sizes.append(block.mask[plain].sum(axis=1).astype(np.int64))
+        for b in np.flatnonzero(~plain):
+            n = int(block.mask[b].sum())
+            correlated.append((block.rows[b, :n], block.V[b, :n, :n], block.G[b, :n, :n]))
     counts = np.concatenate(sizes)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else None
     rows = np.concatenate(order)

@@ -9,7 +9,7 @@ here once, in numpy, so that the likelihood itself is plain vectorised arithmeti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -24,31 +24,43 @@ RHO = 0.6
 
 @dataclass(frozen=True)
 class ExactBlocks:
-    """B blocks of n exact rows each: row positions (B, n), V and G (B, n, n).
+    """B blocks of up to n exact rows, padded: `rows` (B, n) positions, `mask` (B, n) 1 or 0.
 
-    V is the sampling covariance; G the share of tau squared that two rows have in common (1 for
-    the same contrast of a study, 1/2 for contrasts that share one arm, 0 across studies). The
-    first `n_unsigned` rows of each block have an unknown sign.
+    `V` (B, n, n) is the sampling covariance (identity where padded) and `G` (B, n, n) the share of
+    tau squared that two rows have in common (1 for the same contrast of a study, 1/2 for contrasts
+    that share one arm, 0 across studies). `signs` (B, P, n) lists the sign patterns of rows whose
+    sign is unknown, with log weights (B, P): the likelihood is the weighted sum over patterns.
     """
 
     rows: Ints
+    mask: Floats
     V: Floats
     G: Floats
-    n_unsigned: int
+    signs: Floats
+    log_weight: Floats
 
 
 @dataclass(frozen=True)
 class BoundBlocks:
-    """B blocks of one study on one contrast with at least one bound among n >= 2 rows.
+    """B blocks of one study on one contrast, two or more rows of which at least one is a bound.
 
-    `exact` (B, n_exact) and `bounds` (B, n_bounds) hold row positions; the first `n_unsigned`
-    exact rows have an unknown sign; `rho` (B,) is the error correlation within a block.
+    `exact` (B, E) and `bounds` (B, R) hold row positions with masks of 1 or 0 for padding;
+    `signs` (B, P, E) and `log_weight` (B, P) as in `ExactBlocks`; `rho` (B,) is the correlation
+    of sampling errors within a block.
     """
 
     exact: Ints
+    exact_mask: Floats
     bounds: Ints
+    bounds_mask: Floats
     rho: Floats
-    n_unsigned: int
+    signs: Floats
+    log_weight: Floats
+
+    @property
+    def first(self) -> Ints:
+        """A row of each block (B,), always a bound."""
+        return self.bounds[:, 0]
 
 
 @dataclass(frozen=True)
@@ -62,24 +74,23 @@ class Layout:
     upper: Floats
     single_exact: Ints
     single_unsigned: Ints
-    single_above: Ints
-    single_below: Ints
+    single_beyond: Ints
     single_within: Ints
-    exact_blocks: tuple[ExactBlocks, ...] = ()
-    bound_blocks: tuple[BoundBlocks, ...] = ()
+    exact_blocks: ExactBlocks | None = None
+    bound_blocks: BoundBlocks | None = None
     block_of_row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     block_rows: tuple[Ints, ...] = ()
 
     @property
     def gaussian(self) -> bool:
         """True when every row is an exact effect, so that mu can be integrated in closed form."""
+        blocks = self.exact_blocks
         return not (
-            self.bound_blocks
+            self.bound_blocks is not None
             or self.single_unsigned.size
-            or self.single_above.size
-            or self.single_below.size
+            or self.single_beyond.size
             or self.single_within.size
-            or any(b.n_unsigned for b in self.exact_blocks)
+            or (blocks is not None and blocks.signs.shape[1] > 1)
         )
 
 
@@ -162,22 +173,18 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
         ["mechanism", "condition", "comparator", "study_id"], sort=False, dropna=False
     ).ngroup()
     taken = np.zeros(len(frame), dtype=bool)
-    bound_groups: dict[tuple[int, int, int], list[tuple[Ints, Ints, float]]] = {}
+    bound_list: list[tuple[Ints, Ints, float]] = []
     block_rows: list[Ints] = []
     for _, rows in frame.groupby(contrast, sort=False).groups.items():
         index = np.asarray(rows, dtype=np.int64)
         if len(index) < 2 or not is_bound[index].any():
             continue
         taken[index] = True
-        exact, bounds = _unsigned_first(index[~is_bound[index]], kind), index[is_bound[index]]
-        n_unsigned = int((kind[exact] == "unsigned").sum())
-        key = (len(exact), len(bounds), n_unsigned)
-        bound_groups.setdefault(key, []).append(
-            (exact, bounds, _bound_rho(frame.iloc[index], rho))
-        )
+        exact, bounds = index[~is_bound[index]], index[is_bound[index]]
+        bound_list.append((exact, bounds, _bound_rho(frame.iloc[index], rho)))
         block_rows.append(index)
 
-    exact_groups: dict[tuple[int, int], list[tuple[Ints, Floats, Floats]]] = {}
+    exact_list: list[tuple[Ints, Floats, Floats]] = []
     single = np.flatnonzero(~taken & is_bound).tolist()
     rest = np.flatnonzero(~taken & ~is_bound)
     for _, part in frame.iloc[rest].groupby("mechanism", sort=False, dropna=False):
@@ -187,12 +194,7 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
             if len(index) == 1:
                 single.append(int(index[0]))
                 continue
-            index = _unsigned_first(index, kind)
-            rows_frame = frame.loc[index]
-            n_unsigned = int((kind[index] == "unsigned").sum())
-            exact_groups.setdefault((len(index), n_unsigned), []).append(
-                (index, vcalc(rows_frame), _shared_tau(rows_frame))
-            )
+            exact_list.append((index, vcalc(local), _shared_tau(local)))
             block_rows.append(index)
     singles = np.array(sorted(single), dtype=np.int64)
     block_rows = [singles[i : i + 1] for i in range(len(singles))] + block_rows
@@ -200,43 +202,107 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     for b, index in enumerate(block_rows):
         block_of_row[index] = b
 
-    one_kind = kind[singles]
-    lo_open, hi_open = np.isneginf(lower[singles]), np.isposinf(upper[singles])
-    interval = one_kind == "interval"
     return Layout(
         k=len(frame),
         y=frame["yi"].to_numpy(dtype=float),
         v=frame["vi"].to_numpy(dtype=float),
         lower=lower,
         upper=upper,
-        single_exact=singles[one_kind == "exact"],
-        single_unsigned=singles[one_kind == "unsigned"],
-        single_above=singles[interval & hi_open],
-        single_below=singles[interval & lo_open & ~hi_open],
-        single_within=singles[interval & ~lo_open & ~hi_open],
-        exact_blocks=tuple(
-            ExactBlocks(
-                rows=np.stack([g[0] for g in groups]),
-                V=np.stack([g[1] for g in groups]),
-                G=np.stack([g[2] for g in groups]),
-                n_unsigned=n_unsigned,
-            )
-            for (_, n_unsigned), groups in exact_groups.items()
-        ),
-        bound_blocks=tuple(
-            BoundBlocks(
-                exact=np.stack([g[0] for g in groups]),
-                bounds=np.stack([g[1] for g in groups]),
-                rho=np.array([g[2] for g in groups]),
-                n_unsigned=n_unsigned,
-            )
-            for (_, _, n_unsigned), groups in bound_groups.items()
-        ),
+        **_by_kind(singles, kind, lower, upper),
+        exact_blocks=_pad_exact(exact_list, kind) if exact_list else None,
+        bound_blocks=_pad_bounds(bound_list, kind) if bound_list else None,
         block_of_row=block_of_row,
         block_rows=tuple(block_rows),
     )
 
 
-def _unsigned_first(index: Ints, kind: NDArray[np.object_]) -> Ints:
-    order = np.argsort(kind[index] != "unsigned", kind="stable")
-    return index[order]
+def _by_kind(
+    rows: Ints, kind: NDArray[np.object_], lower: Floats, upper: Floats
+) -> dict[str, Ints]:
+    """Rows that stand alone, by the form of their likelihood; `beyond` has one open end."""
+    one = kind[rows]
+    is_open = np.isinf(lower[rows]) | np.isinf(upper[rows])
+    return {
+        "single_exact": rows[one == "exact"],
+        "single_unsigned": rows[one == "unsigned"],
+        "single_beyond": rows[(one == "interval") & is_open],
+        "single_within": rows[(one == "interval") & ~is_open],
+    }
+
+
+def given_common_part(data: Layout, kind: NDArray[np.object_]) -> tuple[Layout, Floats, Ints]:
+    """The layout with the common part f of each block of bounds held fixed, for NUTS.
+
+    Given f the rows of such a block are independent: row i has mean mean_i + l_i f and variance
+    omega^2 + (1 - rho) v_i. Returns the layout in which they stand alone with v = (1 - rho) v, the
+    rows' rho * v (k,), and each row's position in f (k,), -1 for rows of no such block.
+    """
+    blocks = data.bound_blocks
+    shared, place, v = np.zeros(data.k), np.full(data.k, -1, dtype=np.int64), data.v.copy()
+    if blocks is None:
+        return data, shared, place
+    for rows, mask in ((blocks.exact, blocks.exact_mask), (blocks.bounds, blocks.bounds_mask)):
+        for b in range(len(rows)):
+            index = rows[b][mask[b] > 0]
+            place[index] = b
+            shared[index] = blocks.rho[b] * data.v[index]
+            v[index] = (1 - blocks.rho[b]) * data.v[index]
+    alone = [
+        data.single_exact,
+        data.single_unsigned,
+        data.single_beyond,
+        data.single_within,
+        np.flatnonzero(place >= 0),
+    ]
+    rows = np.sort(np.concatenate(alone))
+    flat = replace(
+        data, v=v, bound_blocks=None, **_by_kind(rows, kind, data.lower, data.upper)
+    )
+    return flat, shared, place
+
+
+def _pad(index: Sequence[Ints], width: int) -> tuple[Ints, Floats]:
+    """Row positions (B, width) and their mask; padding repeats position 0 with mask 0."""
+    rows = np.zeros((len(index), width), dtype=np.int64)
+    mask = np.zeros((len(index), width))
+    for b, part in enumerate(index):
+        rows[b, : len(part)] = part
+        mask[b, : len(part)] = 1.0
+    return rows, mask
+
+
+def _signs(rows: Ints, mask: Floats, kind: NDArray[np.object_]) -> tuple[Floats, Floats]:
+    """Sign patterns (B, P, n) of unsigned rows; fewer patterns are repeated with less weight."""
+    unsigned = (kind[rows] == "unsigned") & (mask > 0)
+    n_patterns = 2 ** int(unsigned.sum(axis=1).max(initial=0))
+    signs = np.ones((len(rows), n_patterns, rows.shape[1]))
+    for p in range(n_patterns):
+        for b in range(len(rows)):
+            for bit, column in enumerate(np.flatnonzero(unsigned[b])):
+                signs[b, p, column] = -1.0 if p >> bit & 1 else 1.0
+    repeats = n_patterns / 2.0 ** unsigned.sum(axis=1)
+    return signs, np.repeat(-np.log(repeats)[:, None], n_patterns, axis=1)
+
+
+def _pad_exact(
+    blocks: Sequence[tuple[Ints, Floats, Floats]], kind: NDArray[np.object_]
+) -> ExactBlocks:
+    n = max(len(index) for index, _, _ in blocks)
+    rows, mask = _pad([index for index, _, _ in blocks], n)
+    V = np.repeat(np.eye(n)[None], len(blocks), axis=0)
+    G = np.zeros((len(blocks), n, n))
+    for b, (index, v, g) in enumerate(blocks):
+        size = len(index)
+        V[b, :size, :size], G[b, :size, :size] = v, g
+    signs, log_weight = _signs(rows, mask, kind)
+    return ExactBlocks(rows, mask, V, G, signs, log_weight)
+
+
+def _pad_bounds(
+    blocks: Sequence[tuple[Ints, Ints, float]], kind: NDArray[np.object_]
+) -> BoundBlocks:
+    exact, exact_mask = _pad([e for e, _, _ in blocks], max(len(e) for e, _, _ in blocks))
+    bounds, bounds_mask = _pad([r for _, r, _ in blocks], max(len(r) for _, r, _ in blocks))
+    signs, log_weight = _signs(exact, exact_mask, kind)
+    rho = np.array([r for _, _, r in blocks])
+    return BoundBlocks(exact, exact_mask, bounds, bounds_mask, rho, signs, log_weight)

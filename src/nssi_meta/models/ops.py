@@ -17,21 +17,18 @@ from scipy import special
 
 @dataclass(frozen=True)
 class Ops:
-    """Array functions used by the likelihoods (all elementwise but `logsumexp` and `stack`)."""
+    """Array functions used by the likelihoods (elementwise but for the `_last` reductions and the matrices)."""
 
     exp: Callable[..., Any]
     log: Callable[..., Any]
-    log1p: Callable[..., Any]
     sqrt: Callable[..., Any]
     where: Callable[..., Any]
-    maximum: Callable[..., Any]
     minimum: Callable[..., Any]
     log_ndtr: Callable[..., Any]
     log1mexp: Callable[..., Any]
     logaddexp: Callable[..., Any]
-    logsumexp_last: Callable[..., Any]
-    stack_last: Callable[..., Any]
-    constant: Callable[..., Any]
+    cholesky: Callable[..., Any]
+    solve_lower: Callable[..., Any]
 
 
 def _log1mexp(x: Any) -> Any:
@@ -45,17 +42,14 @@ def numpy_ops() -> Ops:
     return Ops(
         exp=np.exp,
         log=np.log,
-        log1p=np.log1p,
         sqrt=np.sqrt,
         where=np.where,
-        maximum=np.maximum,
         minimum=np.minimum,
         log_ndtr=special.log_ndtr,
         log1mexp=_log1mexp,
         logaddexp=np.logaddexp,
-        logsumexp_last=lambda x: special.logsumexp(x, axis=-1),
-        stack_last=lambda xs: np.stack(np.broadcast_arrays(*xs), axis=-1),
-        constant=lambda x: x,
+        cholesky=np.linalg.cholesky,
+        solve_lower=lambda lower, b: np.linalg.solve(lower, np.broadcast_to(b, (*lower.shape[:-1], 1))),
     )
 
 
@@ -63,7 +57,6 @@ def pytensor_ops() -> Ops:
     """The functions for PyTensor expressions (imports PyTensor)."""
     import pytensor.tensor as pt
     from pymc.distributions.dist_math import normal_lcdf
-    from pytensor.gradient import disconnected_grad
 
     def log_ndtr(z: Any) -> Any:
         # Beyond 25 the value is 0 to machine precision, while erfcx(-z) overflows and would turn
@@ -73,15 +66,12 @@ def pytensor_ops() -> Ops:
     return Ops(
         exp=pt.exp,
         log=pt.log,
-        log1p=pt.log1p,
         sqrt=pt.sqrt,
         where=pt.switch,
-        maximum=pt.maximum,
         minimum=pt.minimum,
         log_ndtr=log_ndtr,
         log1mexp=pt.log1mexp,
         logaddexp=pt.logaddexp,
-        logsumexp_last=lambda x: pt.logsumexp(x, axis=-1),
-        stack_last=lambda xs: pt.stack(list(xs), axis=-1),
-        constant=disconnected_grad,
+        cholesky=pt.linalg.cholesky,
+        solve_lower=lambda lower, b: pt.linalg.solve_triangular(lower, b, lower=True),
     )

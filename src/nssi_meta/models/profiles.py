@@ -3,8 +3,8 @@
 mu_m = (mu_m,1 ... mu_m,C) ~ MVN(0, diag(sigma) R diag(sigma)), R ~ LKJ(2). A row compares two
 arms, theta = mu[m, case] - mu[m, comparator] with mu[m, reference] = 0, so that comparisons with
 patients inform contrasts between conditions as in a network meta-analysis. Heterogeneity
-tau_m = tau_0 exp(spread * z_m) is partially pooled over mechanisms; omega is the within-study
-component. Study effects are integrated out (`likelihood`), so NUTS sees means and variances only.
+tau_m ~ half-normal(tau_0) is partially pooled over mechanisms (tau_0 is learned; a log-normal
+spread would put a fifth of its mass beyond tau = 1); omega is the within-study component. Study effects are integrated out (`likelihood`), so NUTS sees means and variances only.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, layout
-from nssi_meta.models.likelihood import log_likelihood
-from nssi_meta.models.ops import pytensor_ops
+from nssi_meta.models.evidence_term import add_evidence
 
 if TYPE_CHECKING:
     import pymc as pm
 
 #: Prior scales on the standardised scale, all half-normal: SD of true means over mechanisms,
-#: typical between-study SD, its log spread over mechanisms, within-study SD.
-PRIOR_SCALES = {"sigma": 1.0, "tau_0": 0.5, "spread": 0.5, "omega": 0.5}
+#: scale of the mechanisms' between-study SDs, within-study SD.
+PRIOR_SCALES = {"sigma": 1.0, "tau_0": 0.5, "omega": 0.5}
 #: LKJ shape for the correlations between conditions: mild pull towards 0, symmetric in sign.
 LKJ_ETA = 2.0
 
@@ -91,21 +90,16 @@ def profiles_model(data: ProfileData) -> pm.Model:
     }
     with pm.Model(coords=coords) as model:
         sigma = pm.HalfNormal("sigma", PRIOR_SCALES["sigma"], dims="condition")
-        corr = pm.LKJCorr("corr", n=n_c, eta=LKJ_ETA)
-        pm.Deterministic("R", corr, dims=("condition", "condition_b"))
-        chol = pt.linalg.cholesky(corr)
+        chol = pm.LKJCorr("chol", n=n_c, eta=LKJ_ETA)  # PyMC 6 returns the Cholesky factor
+        pm.Deterministic("R", chol @ chol.T, dims=("condition", "condition_b"))
         z = pm.Normal("z", 0.0, 1.0, dims=("mechanism", "condition"))
         mu = pm.Deterministic("mu", (z @ chol.T) * sigma, dims=("mechanism", "condition"))
         tau_0 = pm.HalfNormal("tau_0", PRIOR_SCALES["tau_0"])
-        spread = pm.HalfNormal("spread", PRIOR_SCALES["spread"])
-        z_tau = pm.Normal("z_tau", 0.0, 1.0, dims="mechanism")
-        tau = pm.Deterministic("tau", tau_0 * pt.exp(spread * z_tau), dims="mechanism")
+        z_tau = pm.HalfNormal("z_tau", 1.0, dims="mechanism")
+        tau = pm.Deterministic("tau", tau_0 * z_tau, dims="mechanism")
         omega = pm.HalfNormal("omega", PRIOR_SCALES["omega"])
         # One zero column behind the conditions: index -1 is the reference group's mean of 0.
         arms = pt.concatenate([mu, pt.zeros((n_m, 1))], axis=1)
         mean = arms[data.mechanism, data.case] - arms[data.mechanism, data.comparator]
-        value = log_likelihood(
-            data.layout, mean, tau[data.mechanism], pt.stack([omega]), pytensor_ops()
-        )
-        pm.Potential("evidence", value.sum())
+        add_evidence(data.layout, data.frame["kind"].to_numpy(), mean, tau[data.mechanism], omega)
     return model

@@ -1,0 +1,132 @@
+"""A pool sampled by NUTS, answering the same questions as the exact posterior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from nssi_meta.inference.densities import NormalMixture
+from nssi_meta.inference.nuts import Fit, sample
+from nssi_meta.models.blocks import Layout
+from nssi_meta.models.pool import pool_model
+from nssi_meta.models.priors import Prior, check_propriety
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Empirical:
+    """A posterior known by its draws (n,)."""
+
+    draws: Floats
+
+    @cached_property
+    def _sorted(self) -> Floats:
+        return np.sort(self.draws)
+
+    @cached_property
+    def mean(self) -> float:
+        return float(self.draws.mean())
+
+    @cached_property
+    def sd(self) -> float:
+        return float(self.draws.std(ddof=1))
+
+    @cached_property
+    def _bandwidth(self) -> float:
+        return 1.06 * self.sd * len(self.draws) ** -0.2
+
+    def pdf(self, x: Floats | float) -> Floats:
+        """Gaussian kernel estimate (used to balance shortest intervals)."""
+        z = (np.asarray(x, dtype=float)[..., None] - self.draws) / self._bandwidth
+        return np.exp(-0.5 * z**2).mean(axis=-1) / (self._bandwidth * np.sqrt(2 * np.pi))
+
+    def cdf(self, x: Floats | float) -> Floats:
+        return np.asarray(np.searchsorted(self._sorted, x, side="right") / len(self.draws))
+
+    def quantile(self, p: float) -> float:
+        return float(np.quantile(self._sorted, p))
+
+
+@dataclass(frozen=True)
+class SampledPosterior:
+    """The draws of one pool under the names of `ExactPosterior`."""
+
+    mu_draws: Floats
+    tau_draws: Floats
+    omega_draws: Floats | None
+
+    @cached_property
+    def mu(self) -> Empirical:
+        return Empirical(self.mu_draws)
+
+    @cached_property
+    def tau_density(self) -> Empirical:
+        return Empirical(self.tau_draws)
+
+    @cached_property
+    def omega_density(self) -> Empirical | None:
+        return None if self.omega_draws is None else Empirical(self.omega_draws)
+
+    @cached_property
+    def prediction(self) -> NormalMixture:
+        total = np.hypot(self.tau_draws, self.omega)
+        floor = 1e-6 * max(self.mu.sd, 1e-12)
+        return NormalMixture.build(self.mu_draws, np.maximum(total, floor), np.ones(len(total)))
+
+    @property
+    def omega(self) -> Floats:
+        return np.zeros_like(self.tau_draws) if self.omega_draws is None else self.omega_draws
+
+    @property
+    def tau(self) -> Floats:
+        return self.tau_draws
+
+    @property
+    def mu_mean(self) -> Floats:
+        return self.mu_draws
+
+    @property
+    def mu_sd(self) -> Floats:
+        return np.zeros_like(self.mu_draws)
+
+    @property
+    def weight(self) -> Floats:
+        return np.ones_like(self.mu_draws) / len(self.mu_draws)
+
+    def draws(self, n: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
+        """n of the joint draws, with replacement only when more are asked for than there are."""
+        rng = np.random.default_rng(seed)
+        index = rng.choice(len(self.mu_draws), n, replace=n > len(self.mu_draws))
+        return self.mu_draws[index], self.tau_draws[index], self.omega[index]
+
+
+def fit_pool_nuts(
+    data: Layout,
+    kind: NDArray[np.object_],
+    mu_prior: Prior,
+    tau_prior: Prior,
+    omega_prior: Prior | None,
+    *,
+    seed: int,
+) -> tuple[Fit, SampledPosterior]:
+    """Sample one pool; look at `Fit.converged` before using the posterior."""
+    check_propriety(mu_prior, tau_prior, int(np.isfinite(data.y).sum()), len(data.block_rows))
+    names = ["mu", "tau"] + (["omega"] if omega_prior is not None else [])
+
+    def reported(posterior: Any) -> dict[str, Floats]:
+        out = {name: np.asarray(posterior[name]) for name in names}
+        spread = np.hypot(out["tau"], out.get("omega", np.zeros_like(out["tau"])))
+        # A quantity of the prediction: the chance that a new setting's effect is positive.
+        out["prediction"] = ndtr(out["mu"] / np.maximum(spread, 1e-12))
+        return out
+
+    model = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
+    fit = sample(model, reported, seed=seed)
+    draws = {n: np.asarray(fit.posterior_data["posterior"][n]).ravel() for n in names}
+    return fit, SampledPosterior(draws["mu"], draws["tau"], draws.get("omega"))

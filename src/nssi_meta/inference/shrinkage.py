@@ -1,0 +1,127 @@
+"""Shrunken effects: what each row's true effect is believed to be, given all rows of its pool.
+
+theta_i = mu + u_j + w_i. Given mu, tau, omega and the estimates of its block, theta_i is normal;
+for exact rows the mixture over the posterior's nodes is exact. A row known only as a bound has no
+estimate: one is drawn from its truncated normal distribution (Gibbs sweeps within a study, fixed
+seed), so its shrunken effect carries a Monte Carlo error of about 2% of its SD.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import log_ndtr, ndtri_exp
+
+from nssi_meta.inference.densities import NormalMixture
+from nssi_meta.inference.exact import ExactPosterior
+from nssi_meta.models.blocks import RHO, Layout, Vcalc
+
+Floats = NDArray[np.float64]
+
+N_DRAWS = 1500
+_SWEEPS = 25
+
+
+def shrunken(
+    frame: pd.DataFrame,
+    data: Layout,
+    posterior: ExactPosterior,
+    vcalc: Vcalc,
+    rho: float = RHO,
+    seed: int = 0,
+) -> list[NormalMixture]:
+    """Posterior of theta_i for every row of `frame` (the frame that `data` was laid out from)."""
+    frame = frame.reset_index(drop=True)
+    study = frame["study_id"].to_numpy()
+    rng = np.random.default_rng(seed)
+    if data.gaussian:
+        keep = posterior.weight > 1e-10 * posterior.weight.max()
+        mu, mu_sd = posterior.mu_mean[keep], posterior.mu_sd[keep]
+        tau, omega, weight = posterior.tau[keep], posterior.omega[keep], posterior.weight[keep]
+    else:
+        mu, tau, omega = posterior.draws(N_DRAWS, seed)
+        mu_sd, weight = np.zeros(N_DRAWS), np.ones(N_DRAWS)
+    out: list[NormalMixture | None] = [None] * data.k
+    for rows in data.block_rows:
+        part = frame.iloc[rows]
+        same = (study[rows][:, None] == study[rows][None, :]).astype(float)
+        V = _sampling_covariance(part, vcalc, rho)
+        between = tau[:, None, None] ** 2 * same + omega[:, None, None] ** 2 * np.eye(len(rows))
+        sigma = between + V
+        gain = np.linalg.solve(sigma, between).transpose(0, 2, 1)  # T Sigma^-1
+        rest = between - gain @ between
+        y = _estimates(part, mu, sigma, rng)
+        mean = mu[:, None] + np.einsum("dij,dj->di", gain, y - mu[:, None])
+        slope = 1.0 - gain.sum(axis=2)
+        var = np.einsum("dii->di", rest) + (slope * mu_sd[:, None]) ** 2
+        # A known study effect (tau = 0) leaves no spread; keep the mixture's kernels proper.
+        sd = np.sqrt(np.maximum(var, 1e-12 * np.diag(V)))
+        for column, row in enumerate(rows):
+            out[row] = NormalMixture.build(mean[:, column], sd[:, column], weight)
+    return [m for m in out if m is not None]
+
+
+def _sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats:
+    if len(part) == 1:
+        return part["vi"].to_numpy(dtype=float)[:, None]
+    if (part["kind"] != "interval").all():
+        return vcalc(part)
+    s = np.sqrt(part["vi"].to_numpy(dtype=float))
+    sample = part["sample_id"].to_numpy()
+    same = (sample[:, None] == sample[None, :]) & (sample[:, None] != "")
+    V: Floats = np.where(same, rho, 0.0) * np.outer(s, s)
+    np.fill_diagonal(V, s**2)
+    return V
+
+
+def _estimates(
+    part: pd.DataFrame, mu: Floats, sigma: Floats, rng: np.random.Generator
+) -> Floats:
+    """The rows' estimates (D, n): as reported, or drawn where only a bound or a size is known."""
+    kind = part["kind"].to_numpy()
+    reported = part["yi"].to_numpy(dtype=float)
+    lower, upper = part["lower"].to_numpy(dtype=float), part["upper"].to_numpy(dtype=float)
+    n = len(part)
+    start = np.where(kind == "interval", _inside(lower, upper), reported)
+    y = np.tile(start, (len(mu), 1))
+    free = np.flatnonzero(kind != "exact")
+    if not free.size:
+        return y
+    precision = np.linalg.inv(sigma)
+    for _ in range(_SWEEPS if n > 1 else 1):
+        for i in free:
+            var = 1.0 / precision[:, i, i]
+            others = np.einsum("dj,dj->d", precision[:, i], y - mu[:, None])
+            others = others - precision[:, i, i] * (y[:, i] - mu)
+            centre, sd = mu - var * others, np.sqrt(var)
+            u = rng.permutation((np.arange(len(mu)) + rng.random(len(mu))) / len(mu))
+            if kind[i] == "unsigned":
+                # Only the sign is drawn: P(+) from the two normal densities.
+                log_odds = 2 * reported[i] * centre / var
+                y[:, i] = np.where(u < 1 / (1 + np.exp(-np.clip(log_odds, -700, 700))), 1, -1)
+                y[:, i] *= reported[i]
+            else:
+                y[:, i] = centre + sd * _truncated((lower[i] - centre) / sd, (upper[i] - centre) / sd, u)
+    return y
+
+
+def _inside(lower: Floats, upper: Floats) -> Floats:
+    """A point inside each interval to start from."""
+    low = np.where(np.isfinite(lower), lower, upper - 0.1)
+    high = np.where(np.isfinite(upper), upper, lower + 0.1)
+    return (low + high) / 2
+
+
+def _truncated(a: Floats, b: Floats, u: Floats) -> Floats:
+    """Standard normal on (a, b) by inversion at u, from the side where digits are kept."""
+    flip = a > 0
+    low, high = np.where(flip, -b, a), np.where(flip, -a, b)
+    p = np.where(flip, 1 - u, u)
+    log_low, log_high = log_ndtr(low), log_ndtr(high)
+    # log(Phi(low) + p (Phi(high) - Phi(low))), stable in the far tail.
+    log_p = log_high + np.log(p + (1 - p) * np.exp(np.minimum(log_low - log_high, 0.0)))
+    z = ndtri_exp(np.minimum(log_p, -1e-300))
+    z = np.clip(z, low, high)
+    return np.where(flip, -z, z)
+

@@ -1,0 +1,66 @@
+"""One pool as a PyMC model: the same likelihood as the exact engine, for NUTS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nssi_meta.models.blocks import Layout
+from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.priors import Prior, PriorError
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+
+def _variable(name: str, prior: Prior) -> Any:
+    """A PyMC random variable for a named prior."""
+    import pymc as pm
+
+    p = prior.params
+    if prior.role == "mu":
+        if prior.name == "normal":
+            return pm.Normal(name, p[0], p[1])
+        if prior.name == "student_t":
+            return pm.StudentT(name, nu=p[0], mu=p[1], sigma=p[2])
+        return pm.Flat(name)
+    if prior.name == "halfnormal":
+        return pm.HalfNormal(name, p[0])
+    if prior.name == "halfcauchy":
+        return pm.HalfCauchy(name, p[0])
+    if prior.name == "halft":
+        return pm.HalfStudentT(name, nu=p[0], sigma=p[1])
+    if prior.name == "exponential":
+        return pm.Exponential(name, scale=p[0])
+    if prior.name == "lognormal":
+        return pm.LogNormal(name, p[0], p[1])
+    if prior.name == "uniform" and np.isfinite(p[1]):
+        return pm.Uniform(name, p[0], p[1])
+    if prior.name in ("flat", "uniform"):
+        return pm.HalfFlat(name)
+    raise PriorError(f"prior {prior} has no PyMC counterpart")
+
+
+def pool_model(
+    data: Layout,
+    kind: NDArray[np.object_],
+    mu_prior: Prior,
+    tau_prior: Prior,
+    omega_prior: Prior | None = None,
+) -> pm.Model:
+    """PyMC model of one pool: mu, tau and, where given a prior, omega; study effects integrated.
+
+    `kind` (k,) is the rows' kind (exact, interval, unsigned) in the layout's order.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    with pm.Model() as model:
+        mu = _variable("mu", mu_prior)
+        tau = _variable("tau", tau_prior)
+        omega = None if omega_prior is None else _variable("omega", omega_prior)
+        ones = np.ones(data.k)
+        add_evidence(data, kind, pt.as_tensor(mu) * ones, pt.as_tensor(tau) * ones, omega)
+    return model

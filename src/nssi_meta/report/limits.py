@@ -1,0 +1,194 @@
+"""What could not be said, and why: gaps, bounds, exclusions, selective reporting."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nssi_meta.report.names import Manifest, Names, Tables
+from nssi_meta.report.overlap_text import FIGURES, MECHANISM_COLUMNS, SUMMARY_COLUMNS
+from nssi_meta.report.sentences import POOL_COLUMNS
+from nssi_meta.report.values import (
+    Record,
+    as_float,
+    as_int,
+    as_text,
+    count,
+    percent,
+    records,
+)
+
+COVERAGE_COLUMNS = ("mechanism", "condition", "k", "n_bounds")
+EXCLUDED_COLUMNS = ("effect_id", "study_id", "mechanism", "condition", "line", "why_not")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One thing that the evidence cannot say; `items` are the cells or rows concerned."""
+
+    title: str
+    text: str
+    items: tuple[str, ...] = ()
+
+
+def limits(tables: Tables, manifest: Manifest, names: Names) -> list[Limit]:
+    """All limits of a run, the most consequential first."""
+    pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
+    return [
+        _without_evidence(tables, names),
+        _only_bounds(pools, names),
+        _single_study(pools, names),
+        _assumed(pools),
+        _overlap(tables, names),
+        _predicted(tables, names),
+        _left_out(tables),
+    ]
+
+
+def selection_notice(tables: Tables, manifest: Manifest) -> list[str]:
+    """Sentences of the notice on selective reporting; it stands before every finding.
+
+    Says what corrects for it if `manifest["bias_model"]` names something, else that nothing does.
+    """
+    pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
+    k = sum(as_int(r["k"]) for r in pools)
+    bounds = sum(as_int(r["n_bounds"]) for r in pools)
+    said = []
+    if k:
+        said.append(
+            f"{bounds:,} of the {count(k, 'effect')} behind the pools ({percent(bounds / k)}) are "
+            f"only bounds: the source says that a result was significant or that it was not, but "
+            f"not how large it is.{_sides(tables)}"
+        )
+    said.append(
+        "Abstracts print what is significant, so bounds of that kind are themselves a selection: "
+        "results that were not significant are often not mentioned at all."
+    )
+    model = as_text(manifest.get("bias_model"))
+    if model:
+        said.append(
+            f"The pools are corrected for this by {model}; the correction rests on assumptions of "
+            "its own and cannot recover what nobody reported."
+        )
+    else:
+        said.append(
+            "This is not yet corrected for: the estimates on this page are likely too large, and "
+            "their intervals do not show it."
+        )
+    return said
+
+
+def _sides(tables: Tables) -> str:
+    """How many bounds say `significant`, how many `not significant`."""
+    rows = records(tables.get("rows"), ("kind", "lower", "upper"), "rows")
+    bounds = [r for r in rows if as_text(r["kind"]) == "interval"]
+    if not bounds:
+        return ""
+    open_ended = sum(
+        not (math.isfinite(as_float(r["lower"])) and math.isfinite(as_float(r["upper"])))
+        for r in bounds
+    )
+    return f" Of these bounds, {open_ended:,} say significant and {len(bounds) - open_ended:,} not."
+
+
+def _cell(row: Record, names: Names) -> str:
+    return f"{as_text(row['label'])}, {names.short(as_text(row['condition']))}"
+
+
+def _without_evidence(tables: Tables, names: Names) -> Limit:
+    title = "Cells without evidence"
+    rows = records(tables.get("coverage"), COVERAGE_COLUMNS, "coverage")
+    if not rows:
+        return Limit(title, "The coverage of mechanisms and conditions was not recorded.")
+    empty = [r for r in rows if not as_int(r["k"])]
+    by = Counter(as_text(r["condition"]) for r in empty)
+    per = "; ".join(f"{names.condition(c)} {n}" for c, n in by.items())
+    text = (
+        f"{len(empty):,} of {count(len(rows), 'cell')} (mechanism by condition) have no effect "
+        "that could be used; nothing is said about them"
+    )
+    items = [
+        f"{names.condition(c)}: "
+        + "; ".join(
+            names.mechanism(as_text(r["mechanism"])) for r in empty if as_text(r["condition"]) == c
+        )
+        for c in by
+    ]
+    return Limit(title, f"{text}{f' ({per})' if per else ''}.", tuple(items))
+
+
+def _only_bounds(pools: Sequence[Record], names: Names) -> Limit:
+    mine = [r for r in pools if as_int(r["k"]) and as_int(r["n_bounds"]) == as_int(r["k"])]
+    text = (
+        f"In {len(mine):,} of {count(len(pools), 'pooled cell')} no study reports a size: direction "
+        "and significance are known, and the size of the pooled effect comes from the prior and "
+        "the sample sizes."
+    )
+    return Limit("Cells with only bounds", text, tuple(_cell(r, names) for r in mine))
+
+
+def _single_study(pools: Sequence[Record], names: Names) -> Limit:
+    mine = [r for r in pools if as_int(r["n_studies"]) == 1]
+    text = (
+        f"{count(len(mine), 'pooled cell')} {'rests' if len(mine) == 1 else 'rest'} on a single "
+        "study: how much results differ between studies cannot be learned from it, the prior says "
+        "it."
+    )
+    return Limit("Cells with a single study", text, tuple(_cell(r, names) for r in mine))
+
+
+def _assumed(pools: Sequence[Record]) -> Limit:
+    n = sum(as_int(r["n_assumed"]) for r in pools)
+    text = (
+        f"For {count(n, 'effect')} the source says that the result was (or was not) significant, "
+        "but not at which threshold; the threshold was assumed."
+    )
+    return Limit("Assumed thresholds", text)
+
+
+def _overlap(tables: Tables, names: Names) -> Limit:
+    title = "Overlap that cannot be judged"
+    by_mechanism = records(
+        tables.get("overlap_mechanisms"), MECHANISM_COLUMNS, "overlap_mechanisms"
+    )
+    summary = records(tables.get("overlap_summary"), SUMMARY_COLUMNS, "overlap_summary")
+    if not by_mechanism and not summary:
+        return Limit(title, "No mechanism has evidence in two conditions that were compared.")
+    open_cells = [r for r in by_mechanism if as_text(r["verdict"]) == "uninformative"]
+    open_totals = [r for r in summary if as_text(r["verdict"]) == "uninformative"]
+    text = (
+        f"{len(open_cells):,} of {count(len(by_mechanism), 'comparison')} of a mechanism between "
+        f"two conditions, and {len(open_totals):,} of {count(len(summary), 'overall figure')}, are "
+        "uninformative: the evidence hardly moves them from the prior."
+    )
+    items = [
+        f"{as_text(r['label'])}, with {names.condition(as_text(r['other']))}" for r in open_cells
+    ]
+    items += [
+        f"{FIGURES.get(as_text(r['figure']), as_text(r['figure']))}, with "
+        f"{names.condition(as_text(r['other']))}"
+        for r in open_totals
+    ]
+    return Limit(title, text, tuple(items))
+
+
+def _predicted(tables: Tables, names: Names) -> Limit:
+    rows = records(tables.get("profiles"), ("label", "condition", "evidence"), "profiles")
+    mine = [r for r in rows if as_text(r["evidence"]).startswith("none")]
+    text = (
+        f"The joint model predicts {count(len(mine), 'cell')} without evidence of "
+        f"{'its' if len(mine) == 1 else 'their'} own; such cells are marked and left out of every "
+        "overlap figure."
+    )
+    return Limit("Cells that are only predicted", text, tuple(_cell(r, names) for r in mine))
+
+
+def _left_out(tables: Tables) -> Limit:
+    rows = records(tables.get("excluded"), EXCLUDED_COLUMNS, "excluded")
+    causes = Counter(as_text(r["why_not"]).split(": ")[0] or "no reason given" for r in rows)
+    per = "; ".join(f"{cause} {n:,}" for cause, n in causes.most_common())
+    text = f"{count(len(rows), 'row')} of the evidence table {'is' if len(rows) == 1 else 'are'} "
+    text += f"not used{f' ({per})' if per else ''}. Each is listed below with its reason."
+    return Limit("Rows left out", text if rows else "No row was left out.")

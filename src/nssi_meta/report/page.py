@@ -1,0 +1,289 @@
+"""The report page: one HTML file that works offline, from tables, manifest and figures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nssi_meta.report import tables as tb
+from nssi_meta.report.limits import (
+    COVERAGE_COLUMNS,
+    EXCLUDED_COLUMNS,
+    limits,
+    selection_notice,
+)
+from nssi_meta.report.methods import facts_table, methods, plain
+from nssi_meta.report.names import Manifest, Names, Tables, read_names
+from nssi_meta.report.overlap_text import (
+    CORRELATION_COLUMNS,
+    FIGURES,
+    MECHANISM_COLUMNS,
+    SUMMARY_COLUMNS,
+    overlap_sentences,
+)
+from nssi_meta.report.placing import arrange
+from nssi_meta.report.sentences import (
+    MOST_INDEX,
+    MOST_OTHER,
+    POOL_COLUMNS,
+    counts_sentence,
+    diagnostics_sentence,
+    most_studied,
+    pool_sentence,
+)
+from nssi_meta.report.values import Record, as_text, enumerate_words, first_lower, records
+
+NOT_CONVERGED = "did not converge: not results"
+NOT_CHECKED = "convergence was not recorded: not results"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The overlap of the index condition with one other: a paragraph and its tables."""
+
+    label: str
+    sentences: list[str]
+    tables: list[tb.Table]
+
+
+def build(
+    tables: Tables,
+    manifest: Manifest,
+    figures: Mapping[str, str],
+    *,
+    forests: int = 10,
+) -> str:
+    """Build the report of a run.
+
+    Parameters
+    ----------
+    tables
+        The tables of a run by name; one that is missing or empty gives a sentence that says so.
+        A further table `mechanisms` (rows of mechanisms.csv), if given, tells what signs mean.
+    manifest
+        What `report.manifest.manifest` returns.
+    figures
+        SVG text by name: `overview`, `overlap_mechanisms`, `overlap_summary`,
+        `forest_<mechanism>`.
+    forests
+        How many forest plots stand in the page, those of the mechanisms with the most rows; the
+        others are links to `figures/forest_<mechanism>.svg` beside the page.
+
+    Returns
+    -------
+    str
+        A whole HTML document, without scripts and without anything to load.
+
+    Raises
+    ------
+    ValueError
+        A table lacks a column, or a figure is not SVG; the message names it.
+    """
+    names = read_names(tables, manifest)
+    pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
+    warning = _warning(tables, manifest)
+    sampled = any("exact" not in as_text(r["engine"]) for r in pools)
+    drawn, linked = arrange(figures, tables, names, forests)
+    environment = Environment(
+        loader=PackageLoader("nssi_meta.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        title=_title(names, manifest),
+        subject=_subject(pools, names),
+        manifest=manifest,
+        created=as_text(manifest.get("created")) or "not recorded",
+        warning=warning,
+        pools_warning=warning if sampled else "",
+        notice=selection_notice(tables, manifest),
+        findings=_findings(pools, names),
+        counts=counts_sentence(pools) if pools else "",
+        limits=limits(tables, manifest, names),
+        overlaps=_overlaps(tables, names, warning),
+        profiles=_profiles(tables, names, warning),
+        systems=_systems(pools, names),
+        coverage=_coverage(tables, names),
+        flow=_flow(tables),
+        excluded=_excluded(tables, names),
+        methods=methods(manifest, pools, _has_joint(tables)),
+        facts=_facts(manifest),
+        diagnostics=_diagnostics(tables, warning),
+        reproduce=_reproduce(manifest),
+        files=sorted(str(name) for name in tables),
+        figures=drawn,
+        linked=linked,
+    )
+
+
+def _title(names: Names, manifest: Manifest) -> str:
+    said = as_text(manifest.get("title"))
+    if said:
+        return said
+    index = names.condition(names.index) if names.index else ""
+    return f"{index}: a Bayesian meta-analysis" if index else "A Bayesian meta-analysis"
+
+
+def _subject(pools: Sequence[Record], names: Names) -> str:
+    """Whom the evidence is about, in words."""
+    seen = [names.people(c) for c in dict.fromkeys(as_text(r["condition"]) for r in pools)]
+    if not names.index:
+        return enumerate_words(seen) or "the groups of people named below"
+    index = names.people(names.index)
+    others = [people for people in seen if people != index]
+    beside = f", and on what they share with {enumerate_words(others)}" if others else ""
+    return index + beside
+
+
+def _has_joint(tables: Tables) -> bool:
+    keys = ("profiles", "overlap_mechanisms", "overlap_summary", "correlations")
+    return any(tables.get(key) is not None and not tables[key].empty for key in keys)
+
+
+def _warning(tables: Tables, manifest: Manifest) -> str:
+    """What stands on every section that leans on the joint model; empty if it converged."""
+    converged = manifest.get("converged")
+    if converged is True:
+        return ""
+    if converged is False:
+        return NOT_CONVERGED
+    return NOT_CHECKED if _has_joint(tables) else ""
+
+
+def _findings(pools: Sequence[Record], names: Names) -> list[tuple[str, list[str]]]:
+    """Sentences by condition, the index condition first."""
+    seen = list(dict.fromkeys(as_text(r["condition"]) for r in pools))
+    order = [c for c in names.labels if c in seen]
+    order.sort(key=lambda c: c != names.index)
+    found = []
+    for condition in order + [c for c in seen if c not in order]:
+        most = MOST_INDEX if condition == names.index or not names.index else MOST_OTHER
+        chosen = most_studied(pools, condition, most)
+        if chosen:
+            found.append((names.condition(condition), [pool_sentence(r, names) for r in chosen]))
+    return found
+
+
+def _marked(caption: str, warning: str) -> str:
+    return f"{caption} ({warning})" if warning else caption
+
+
+def _overlaps(tables: Tables, names: Names, warning: str) -> list[Overlap]:
+    def read(name: str, columns: tuple[str, ...]) -> list[Record]:
+        return records(tables.get(name), columns, name)
+
+    by_mechanism = read("overlap_mechanisms", MECHANISM_COLUMNS)
+    summary = read("overlap_summary", SUMMARY_COLUMNS)
+    correlations = read("correlations", CORRELATION_COLUMNS)
+    thresholds = read("overlap_thresholds", tb.THRESHOLD_COLUMNS)
+    systems = read("overlap_systems", tb.SYSTEM_COLUMNS)
+    level = tb.levels_of([], names)
+    told = []
+    for other in dict.fromkeys(as_text(r["other"]) for r in [*summary, *by_mechanism]):
+
+        def mine(rows: list[Record], other: str = other) -> list[Record]:
+            return [r for r in rows if as_text(r["other"]) == other]
+
+        label = names.condition(other)
+        whose = f"with {first_lower(label)}"
+        parts = (
+            (f"Overlap by mechanism, {whose}: probability of each class",
+             tb.overlap_columns(names, other, level), mine(by_mechanism)),
+            (f"Overlap over thresholds, {whose}",
+             tb.threshold_columns(FIGURES, level), mine(thresholds)),
+            (f"Overlap by system, {whose}", tb.system_columns(level), mine(systems)),
+        )  # fmt: skip
+        told.append(
+            Overlap(
+                label,
+                overlap_sentences(other, mine(by_mechanism), mine(summary), correlations, names),
+                [tb.make_table(_marked(c, warning), cols, rows) for c, cols, rows in parts if rows],
+            )
+        )
+    return told
+
+
+def _profiles(tables: Tables, names: Names, warning: str) -> tb.Table | None:
+    rows = records(tables.get("profiles"), tb.PROFILE_COLUMNS, "profiles")
+    if not rows:
+        return None
+    caption = _marked(
+        "Every mean of the joint model; cells without evidence are predicted", warning
+    )
+    return tb.make_table(caption, tb.profile_columns(names, tb.levels_of(rows, names)), rows)
+
+
+def _systems(pools: Sequence[Record], names: Names) -> list[tuple[str, tb.Table]]:
+    columns = tb.pool_columns(names, tb.levels_of(pools, names))
+    found = []
+    for system in dict.fromkeys(as_text(r["system"]) for r in pools):
+        rows = [r for r in pools if as_text(r["system"]) == system]
+        name = tb.words(system) or "no system named"
+        found.append((name, tb.make_table(f"Pooled effects: {name}", columns, rows)))
+    return found
+
+
+def _coverage(tables: Tables, names: Names) -> tb.Table | None:
+    rows = records(tables.get("coverage"), COVERAGE_COLUMNS, "coverage")
+    caption = "Effects per mechanism and condition; in parentheses those that are only bounds"
+    return tb.coverage_table(caption, rows, names) if rows else None
+
+
+def _flow(tables: Tables) -> tb.Table | None:
+    rows = records(tables.get("flow"), ("step", "n_rows", "n_studies", "note"), "flow")
+    caption = "From the rows of the evidence table to those used (after PRISMA 2020)"
+    return tb.make_table(caption, tb.flow_columns(), rows) if rows else None
+
+
+def _excluded(tables: Tables, names: Names) -> tb.Table | None:
+    rows = records(tables.get("excluded"), EXCLUDED_COLUMNS, "excluded")
+    caption = "Rows of the evidence table that were not used"
+    return tb.make_table(caption, tb.excluded_columns(names), rows) if rows else None
+
+
+def _diagnostics(tables: Tables, warning: str) -> tuple[str, tb.Table | None]:
+    rows = records(tables.get("diagnostics"), tb.DIAGNOSTIC_COLUMNS, "diagnostics")
+    rows = sorted(rows, key=lambda r: bool(r["ok"]))
+    caption = _marked("Convergence of every reported quantity, failures first", warning)
+    table = tb.make_table(caption, tb.diagnostic_columns(), rows) if rows else None
+    return diagnostics_sentence(rows), table
+
+
+def _pairs(caption: str, facts: Mapping[str, Any] | None) -> tb.Table | None:
+    rows = facts_table(facts)
+    return tb.Table(caption, ("What", "Value"), (False, False), tuple(rows)) if rows else None
+
+
+def _facts(manifest: Manifest) -> list[tb.Table]:
+    thresholds = manifest.get("thresholds")
+    if thresholds is not None and not isinstance(thresholds, Mapping):
+        thresholds = {"delta": thresholds}
+    parts = (
+        ("Priors", manifest.get("priors")),
+        ("Thresholds", thresholds),
+        ("Models and engines", manifest.get("models")),
+        ("Sampler", manifest.get("sampler")),
+    )
+    made = [_pairs(c, f if isinstance(f, Mapping) else {c: f}) for c, f in parts if f]
+    return [table for table in made if table is not None]
+
+
+def _reproduce(manifest: Manifest) -> list[tb.Table]:
+    run = {
+        "command": as_text(manifest.get("command")) or None,
+        "created": manifest.get("created"),
+        "seed": manifest.get("seed"),
+        "package version": manifest.get("version"),
+    }
+    parts = (
+        ("Run", run),
+        ("Data", manifest.get("data")),
+        ("Versions", manifest.get("versions")),
+    )
+    made = [_pairs(caption, facts) for caption, facts in parts]
+    return [table for table in made if table is not None]

@@ -1,0 +1,289 @@
+"""Tables of the report: columns declared as data, cells as finished text; and CSV files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nssi_meta.report.names import Names
+from nssi_meta.report.overlap_text import figure_span, figure_value
+from nssi_meta.report.sentences import back_transformed
+from nssi_meta.report.values import (
+    Record,
+    as_float,
+    as_int,
+    as_text,
+    estimate,
+    bracket,
+    level_text,
+    number,
+    percent,
+    probability,
+)
+
+_SAFE = re.compile(r"[a-z0-9][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header, how a record becomes the text of a cell, whether it holds numbers."""
+
+    header: str
+    cell: Callable[[Record], str]
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the template prints it; the first cell of a row is its header."""
+
+    caption: str
+    headers: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def make_table(caption: str, columns: Sequence[Column], rows: Sequence[Record]) -> Table:
+    """Print `rows` in `columns`; a column whose cells are all empty is left out."""
+    cells = [[c.cell(r) for c in columns] for r in rows]
+    keep = [i for i in range(len(columns)) if i == 0 or any(line[i] for line in cells)]
+    return Table(
+        caption,
+        tuple(columns[i].header for i in keep),
+        tuple(columns[i].numeric for i in keep),
+        tuple(tuple(line[i] for i in keep) for line in cells),
+    )
+
+
+def text(header: str, name: str, change: Callable[[str], str] = str) -> Column:
+    """A column of words."""
+    return Column(header, lambda r: change(as_text(r[name])), numeric=False)
+
+
+def integer(header: str, name: str) -> Column:
+    """A column of counts; a missing count is empty."""
+    return Column(header, lambda r: "" if pd.isna(r[name]) else f"{as_int(r[name]):,}")
+
+
+def chance(header: str, name: str) -> Column:
+    """A column of probabilities."""
+    return Column(header, lambda r: probability(as_float(r[name])))
+
+
+def real(header: str, name: str, digits: int = 2) -> Column:
+    """A column of real numbers."""
+    return Column(header, lambda r: number(as_float(r[name]), digits))
+
+
+def interval(header: str, value: str, low: str, high: str) -> Column:
+    """A column `0.93 [0.55, 1.31]`."""
+    return Column(
+        header, lambda r: estimate(as_float(r[value]), as_float(r[low]), as_float(r[high]))
+    )
+
+
+def limits_only(header: str, low: str, high: str) -> Column:
+    """A column `[-0.10, 1.90]`: a prediction has no point of its own."""
+    return Column(header, lambda r: bracket(as_float(r[low]), as_float(r[high])))
+
+
+def pool_columns(names: Names, level: str) -> list[Column]:
+    """Columns of the table of pools."""
+    beyond = number(names.delta) if math.isfinite(names.delta) else "threshold"
+    return [
+        text("Mechanism", "label"),
+        text("Condition", "condition", names.condition),
+        text("Scale", "scale", scale_name),
+        integer("Effects", "k"),
+        integer("Only bounds", "n_bounds"),
+        integer("Studies", "n_studies"),
+        integer("People", "n_participants"),
+        interval(f"Mean [{level} CrI]", "mu_median", "mu_low", "mu_high"),
+        Column("Back-transformed", _back),
+        limits_only(f"New study [{level}]", "pred_low", "pred_high"),
+        interval("SD between studies τ", "tau_median", "tau_low", "tau_high"),
+        chance("P(mean > 0)", "p_positive"),
+        Column(f"Settings beyond {beyond}", lambda r: percent(as_float(r["share_beyond"]))),
+        text("Flags", "flags"),
+    ]
+
+
+def profile_columns(names: Names, level: str) -> list[Column]:
+    """Columns of the table of the joint model."""
+    return [
+        text("Mechanism", "label"),
+        text("Condition", "condition", names.condition),
+        text("Evidence", "evidence"),
+        integer("Effects", "k"),
+        integer("Contrasts", "k_contrast"),
+        integer("Only bounds", "n_bounds"),
+        integer("Studies", "n_studies"),
+        interval(f"Mean g [{level} CrI]", "mu_median", "mu_low", "mu_high"),
+        chance("P(mean > 0)", "p_positive"),
+        text("Flags", "flags"),
+    ]
+
+
+PROFILE_COLUMNS = (
+    "label", "condition", "evidence", "k", "k_contrast", "n_bounds", "n_studies", "mu_median",
+    "mu_low", "mu_high", "p_positive", "flags",
+)  # fmt: skip
+
+
+def overlap_columns(names: Names, other: str, level: str) -> list[Column]:
+    """Columns of the class probabilities per mechanism."""
+    index, there = names.short(names.index), names.short(other)
+    return [
+        text("Mechanism", "label"),
+        text("System", "system", words),
+        Column(f"Effects, {index} / {there}", lambda r: f"{as_int(r['k_index'])} / "
+               f"{as_int(r['k_other'])}"),
+        chance("Shared", "p_shared"),
+        chance("Opposite", "p_opposite"),
+        chance(f"{index} only", "p_index_only"),
+        chance(f"{there} only", "p_other_only"),
+        chance("Neither", "p_neither"),
+        interval(f"Difference [{level} CrI]", "contrast_median", "contrast_low", "contrast_high"),
+        real("Overlap of predictions", "predictive_overlap"),
+        text("Verdict", "verdict"),
+    ]  # fmt: skip
+
+
+THRESHOLD_COLUMNS = ("other", "threshold", "figure", "median", "low", "high")
+SYSTEM_COLUMNS = (
+    "other", "system", "n_mechanisms", "n_shared_median", "n_shared_low", "n_shared_high",
+    "magnitude_median", "magnitude_low", "magnitude_high",
+)  # fmt: skip
+DIAGNOSTIC_COLUMNS = ("quantity", "r_hat", "ess_bulk", "ess_tail", "ok")
+
+
+def threshold_columns(figures: Mapping[str, str], level: str) -> list[Column]:
+    """Columns of the overlap figures over thresholds."""
+    return [
+        Column("Threshold", lambda r: number(as_float(r["threshold"]))),
+        text("Figure", "figure", lambda f: figures.get(f, f)),
+        Column(f"Median [{level} CrI]", _figure),
+    ]
+
+
+def system_columns(level: str) -> list[Column]:
+    """Columns of overlap by system."""
+    return [
+        text("System", "system", words),
+        integer("Mechanisms", "n_mechanisms"),
+        Column(f"Shared [{level} CrI]", lambda r: _figure(_as_figure(r, "n_shared"))),
+        Column(f"Magnitude overlap [{level} CrI]", lambda r: _figure(_as_figure(r, "magnitude"))),
+    ]
+
+
+def diagnostic_columns() -> list[Column]:
+    """Columns of the convergence checks."""
+    return [
+        text("Quantity", "quantity"),
+        real("R-hat", "r_hat", 3),
+        real("ESS, bulk", "ess_bulk", 0),
+        real("ESS, tails", "ess_tail", 0),
+        Column("Passes", lambda r: "yes" if bool(r["ok"]) else "no", numeric=False),
+    ]
+
+
+def flow_columns() -> list[Column]:
+    """Columns of the flow of rows (PRISMA 2020)."""
+    return [
+        text("Step", "step", words),
+        integer("Rows", "n_rows"),
+        integer("Studies", "n_studies"),
+        text("Note", "note"),
+    ]
+
+
+def excluded_columns(names: Names) -> list[Column]:
+    """Columns of the rows that were left out."""
+    return [
+        text("Row", "effect_id"),
+        text("Study", "study_id"),
+        text("Mechanism", "mechanism", names.mechanism),
+        text("Condition", "condition", names.condition),
+        integer("Line in the file", "line"),
+        text("Reason", "why_not"),
+    ]
+
+
+def coverage_table(caption: str, rows: Sequence[Record], names: Names) -> Table:
+    """Mechanisms by conditions: `5 (3)` is five effects, three of them bounds; 0 is a gap."""
+    cells = {
+        (as_text(r["mechanism"]), as_text(r["condition"])): (as_int(r["k"]), as_int(r["n_bounds"]))
+        for r in rows
+    }
+    mechanisms = list(dict.fromkeys(m for m, _ in cells))
+    conditions = list(dict.fromkeys(c for _, c in cells))
+    lines = []
+    for m in mechanisms:
+        found = [cells.get((m, c), (0, 0)) for c in conditions]
+        lines.append((names.mechanism(m), *(f"{k} ({b})" if k else "0" for k, b in found)))
+    headers = ("Mechanism", *(names.condition(c) for c in conditions))
+    return Table(caption, headers, (False, *(True for _ in conditions)), tuple(lines))
+
+
+def words(key: str) -> str:
+    """Print an id as words."""
+    return key.replace("_", " ")
+
+
+def scale_name(scale: str) -> str:
+    """Short name of a scale."""
+    return {"log_or": "log OR", "d_within": "d, within"}.get(scale, scale)
+
+
+def levels_of(rows: Sequence[Record], names: Names) -> str:
+    """The level of the intervals of a table, from its own column where it has one."""
+    levels = sorted({level_text(as_float(r["level"])) for r in rows if "level" in r})
+    return " or ".join(levels) or level_text(names.level)
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> list[Path]:
+    """Write `folder/<key>.csv` for each table, sorted by key, and return the paths.
+
+    UTF-8, LF line ends, the shortest decimals that read back as the same float, empty for missing:
+    equal tables give equal bytes.
+
+    Raises
+    ------
+    ValueError
+        A key cannot be a file name (small letters, digits and `_`).
+    """
+    bad = sorted(key for key in tables if not _SAFE.fullmatch(key))
+    if bad:
+        raise ValueError(f"table names must be small letters, digits and _; got: {', '.join(bad)}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for key in sorted(tables):
+        path = folder / f"{key}.csv"
+        content = tables[key].to_csv(index=False, lineterminator="\n")
+        path.write_text(content, encoding="utf-8", newline="\n")
+        paths.append(path)
+    return paths
+
+
+def _back(row: Record) -> str:
+    back = back_transformed(row, "mu_median", "mu_low", "mu_high")
+    if back is None or math.isnan(back[1]):
+        return ""
+    return f"{'OR' if back[0] == 'odds ratio' else 'r'} {estimate(*back[1:])}"
+
+
+def _as_figure(row: Record, figure: str) -> Record:
+    parts = {p: row[f"{figure}_{p}"] for p in ("median", "low", "high")}
+    return {"figure": figure, **parts}
+
+
+def _figure(row: Record) -> str:
+    if math.isnan(as_float(row["median"])):
+        return "n/a"
+    return f"{figure_value(row)} [{figure_span(row, 'low', 'high').replace(' to ', ', ')}]"

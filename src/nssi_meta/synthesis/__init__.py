@@ -1,0 +1,1 @@
+"""The questions a review asks, answered from posteriors."""
