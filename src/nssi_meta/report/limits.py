@@ -33,7 +33,7 @@ class Limit:
     items: tuple[str, ...] = ()
 
 
-def limits(tables: Tables, manifest: Manifest, names: Names) -> list[Limit]:
+def limits(tables: Tables, names: Names) -> list[Limit]:
     """All limits of a run, the most consequential first."""
     pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
     return [
@@ -93,8 +93,13 @@ def _sides(tables: Tables) -> str:
     return f" Of these bounds, {open_ended:,} say significant and {len(bounds) - open_ended:,} not."
 
 
-def _cell(row: Record, names: Names) -> str:
-    return f"{as_text(row['label'])}, {names.short(as_text(row['condition']))}"
+def _by_condition(rows: Sequence[Record], names: Names) -> tuple[str, ...]:
+    """Mechanisms listed per condition."""
+    listed: dict[str, list[str]] = {}
+    for row in rows:
+        mechanism = as_text(row.get("label")) or names.mechanism(as_text(row["mechanism"]))
+        listed.setdefault(as_text(row["condition"]), []).append(mechanism)
+    return tuple(f"{names.condition(c)}: {'; '.join(m)}" for c, m in listed.items())
 
 
 def _without_evidence(tables: Tables, names: Names) -> Limit:
@@ -109,24 +114,16 @@ def _without_evidence(tables: Tables, names: Names) -> Limit:
         f"{len(empty):,} of {count(len(rows), 'cell')} (mechanism by condition) have no effect "
         "that could be used; nothing is said about them"
     )
-    items = [
-        f"{names.condition(c)}: "
-        + "; ".join(
-            names.mechanism(as_text(r["mechanism"])) for r in empty if as_text(r["condition"]) == c
-        )
-        for c in by
-    ]
-    return Limit(title, f"{text}{f' ({per})' if per else ''}.", tuple(items))
+    return Limit(title, f"{text}{f' ({per})' if per else ''}.", _by_condition(empty, names))
 
 
 def _only_bounds(pools: Sequence[Record], names: Names) -> Limit:
     mine = [r for r in pools if as_int(r["k"]) and as_int(r["n_bounds"]) == as_int(r["k"])]
     text = (
-        f"In {len(mine):,} of {count(len(pools), 'pooled cell')} no study reports a size: direction "
-        "and significance are known, and the size of the pooled effect comes from the prior and "
-        "the sample sizes."
+        f"In {len(mine):,} of {count(len(pools), 'pooled cell')} no study reports a size: the "
+        "pooled effect is inferred from significance, the sizes of the groups and the prior."
     )
-    return Limit("Cells with only bounds", text, tuple(_cell(r, names) for r in mine))
+    return Limit("Cells with only bounds", text, _by_condition(mine, names))
 
 
 def _single_study(pools: Sequence[Record], names: Names) -> Limit:
@@ -136,7 +133,7 @@ def _single_study(pools: Sequence[Record], names: Names) -> Limit:
         "study: how much results differ between studies cannot be learned from it, the prior says "
         "it."
     )
-    return Limit("Cells with a single study", text, tuple(_cell(r, names) for r in mine))
+    return Limit("Cells with a single study", text, _by_condition(mine, names))
 
 
 def _assumed(pools: Sequence[Record]) -> Limit:
@@ -163,15 +160,11 @@ def _overlap(tables: Tables, names: Names) -> Limit:
         f"two conditions, and {len(open_totals):,} of {count(len(summary), 'overall figure')}, are "
         "uninformative: the evidence hardly moves them from the prior."
     )
-    items = [
-        f"{as_text(r['label'])}, with {names.condition(as_text(r['other']))}" for r in open_cells
-    ]
-    items += [
-        f"{FIGURES.get(as_text(r['figure']), as_text(r['figure']))}, with "
-        f"{names.condition(as_text(r['other']))}"
-        for r in open_totals
-    ]
-    return Limit(title, text, tuple(items))
+    named = [{"condition": r["other"], "label": r["label"]} for r in open_cells]
+    for r in open_totals:
+        figure = as_text(r["figure"])
+        named.append({"condition": r["other"], "label": FIGURES.get(figure, figure)})
+    return Limit(title, text, _by_condition(named, names))
 
 
 def _predicted(tables: Tables, names: Names) -> Limit:
@@ -182,7 +175,7 @@ def _predicted(tables: Tables, names: Names) -> Limit:
         f"{'its' if len(mine) == 1 else 'their'} own; such cells are marked and left out of every "
         "overlap figure."
     )
-    return Limit("Cells that are only predicted", text, tuple(_cell(r, names) for r in mine))
+    return Limit("Cells that are only predicted", text, _by_condition(mine, names))
 
 
 def _left_out(tables: Tables) -> Limit:

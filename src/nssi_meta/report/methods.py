@@ -7,13 +7,13 @@ from typing import Any
 
 from nssi_meta.report.names import Manifest
 from nssi_meta.report.values import (
+    MINUS,
     Record,
     as_float,
     as_text,
     count,
     enumerate_words,
     level_text,
-    number,
 )
 
 SCALES = {
@@ -110,7 +110,7 @@ def plain(value: Any) -> str:
     if isinstance(value, int):
         return str(value)  # a seed is a name, not an amount
     if isinstance(value, float):
-        return f"{value:g}" if value == round(value, 3) else number(value, 3)
+        return f"{value:.4g}".replace("-", MINUS)
     if isinstance(value, list | tuple):
         return ", ".join(plain(v) for v in value)
     return as_text(value)

@@ -13,6 +13,7 @@ from nssi_meta.report.values import (
     as_text,
     count,
     enumerate_words,
+    first_lower,
     first_upper,
     level_text,
     number,
@@ -103,7 +104,8 @@ def _mechanism(row: Record, verdict: str, names: Names) -> str:
         here = as_float(row["p_index_only"]) >= as_float(row["p_other_only"])
         column = "p_index_only" if here else "p_other_only"
         where = names.index if here else as_text(row["other"])
-        p = f"{names.short(where)} only, probability {probability(as_float(row[column]))}"
+        only = first_lower(names.condition(where))
+        p = f"{only} only, probability {probability(as_float(row[column]))}"
     else:
         p = f"probability {probability(as_float(row[f'p_{verdict}']))}"
     low, high = as_float(row["contrast_low"]), as_float(row["contrast_high"])

@@ -9,13 +9,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nssi_meta.report import tables as tb
+from nssi_meta.report.columns import Table, make_table, words
 from nssi_meta.report.limits import (
     COVERAGE_COLUMNS,
     EXCLUDED_COLUMNS,
     limits,
     selection_notice,
 )
-from nssi_meta.report.methods import facts_table, methods, plain
+from nssi_meta.report.methods import facts_table, methods
 from nssi_meta.report.names import Manifest, Names, Tables, read_names
 from nssi_meta.report.overlap_text import (
     CORRELATION_COLUMNS,
@@ -34,10 +35,10 @@ from nssi_meta.report.sentences import (
     most_studied,
     pool_sentence,
 )
-from nssi_meta.report.values import Record, as_text, enumerate_words, first_lower, records
+from nssi_meta.report.values import Record, as_text, date, enumerate_words, first_lower, records
 
 NOT_CONVERGED = "did not converge: not results"
-NOT_CHECKED = "convergence was not recorded: not results"
+NOT_CHECKED = "has no record of convergence: not results"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Overlap:
 
     label: str
     sentences: list[str]
-    tables: list[tb.Table]
+    tables: list[Table]
 
 
 def build(
@@ -98,13 +99,15 @@ def build(
         title=_title(names, manifest),
         subject=_subject(pools, names),
         manifest=manifest,
-        created=as_text(manifest.get("created")) or "not recorded",
+        created=as_text(manifest.get("created")),
+        date=date(as_text(manifest.get("created"))),
         warning=warning,
-        pools_warning=warning if sampled else "",
+        sampled=sampled,
+        has_pools=bool(pools),
         notice=selection_notice(tables, manifest),
         findings=_findings(pools, names),
         counts=counts_sentence(pools) if pools else "",
-        limits=limits(tables, manifest, names),
+        limits=limits(tables, names),
         overlaps=_overlaps(tables, names, warning),
         profiles=_profiles(tables, names, warning),
         systems=_systems(pools, names),
@@ -112,7 +115,7 @@ def build(
         flow=_flow(tables),
         excluded=_excluded(tables, names),
         methods=methods(manifest, pools, _has_joint(tables)),
-        facts=_facts(manifest),
+        settings=_settings(manifest),
         diagnostics=_diagnostics(tables, warning),
         reproduce=_reproduce(manifest),
         files=sorted(str(name) for name in tables),
@@ -155,8 +158,8 @@ def _warning(tables: Tables, manifest: Manifest) -> str:
     return NOT_CHECKED if _has_joint(tables) else ""
 
 
-def _findings(pools: Sequence[Record], names: Names) -> list[tuple[str, list[str]]]:
-    """Sentences by condition, the index condition first."""
+def _findings(pools: Sequence[Record], names: Names) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Sentences by condition, the index condition first; each as its mechanism and the rest."""
     seen = list(dict.fromkeys(as_text(r["condition"]) for r in pools))
     order = [c for c in names.labels if c in seen]
     order.sort(key=lambda c: c != names.index)
@@ -165,7 +168,11 @@ def _findings(pools: Sequence[Record], names: Names) -> list[tuple[str, list[str
         most = MOST_INDEX if condition == names.index or not names.index else MOST_OTHER
         chosen = most_studied(pools, condition, most)
         if chosen:
-            found.append((names.condition(condition), [pool_sentence(r, names) for r in chosen]))
+            told = [(as_text(r["label"]), pool_sentence(r, names)) for r in chosen]
+            split = [(label, sentence.removeprefix(label)) for label, sentence in told]
+            short = names.short(condition)
+            known = f" ({short})" if short.isupper() else ""  # an acronym is told once
+            found.append((names.condition(condition) + known, split))
     return found
 
 
@@ -191,89 +198,78 @@ def _overlaps(tables: Tables, names: Names, warning: str) -> list[Overlap]:
 
         label = names.condition(other)
         whose = f"with {first_lower(label)}"
-        parts = (
-            (f"Overlap by mechanism, {whose}: probability of each class",
-             tb.overlap_columns(names, other, level), mine(by_mechanism)),
-            (f"Overlap over thresholds, {whose}",
-             tb.threshold_columns(FIGURES, level), mine(thresholds)),
-            (f"Overlap by system, {whose}", tb.system_columns(level), mine(systems)),
-        )  # fmt: skip
-        told.append(
-            Overlap(
-                label,
-                overlap_sentences(other, mine(by_mechanism), mine(summary), correlations, names),
-                [tb.make_table(_marked(c, warning), cols, rows) for c, cols, rows in parts if rows],
-            )
-        )
+        said = overlap_sentences(other, mine(by_mechanism), mine(summary), correlations, names)
+        made = []
+        if rows := mine(by_mechanism):
+            caption = _marked(f"Probability of each class by mechanism, {whose}", warning)
+            made.append(make_table(caption, tb.overlap_columns(names, other, level), rows))
+        if rows := mine(thresholds):
+            caption = _marked(f"Overlap over thresholds, {whose}", warning)
+            made.append(tb.threshold_table(caption, rows, FIGURES, level))
+        if rows := mine(systems):
+            caption = _marked(f"Overlap by system, {whose}", warning)
+            made.append(make_table(caption, tb.system_columns(level), rows))
+        told.append(Overlap(label, said, made))
     return told
 
 
-def _profiles(tables: Tables, names: Names, warning: str) -> tb.Table | None:
+def _profiles(tables: Tables, names: Names, warning: str) -> Table | None:
     rows = records(tables.get("profiles"), tb.PROFILE_COLUMNS, "profiles")
     if not rows:
         return None
     caption = _marked(
         "Every mean of the joint model; cells without evidence are predicted", warning
     )
-    return tb.make_table(caption, tb.profile_columns(names, tb.levels_of(rows, names)), rows)
+    return make_table(caption, tb.profile_columns(names, tb.levels_of(rows, names)), rows)
 
 
-def _systems(pools: Sequence[Record], names: Names) -> list[tuple[str, tb.Table]]:
+def _systems(pools: Sequence[Record], names: Names) -> list[tuple[str, Table]]:
     columns = tb.pool_columns(names, tb.levels_of(pools, names))
     found = []
     for system in dict.fromkeys(as_text(r["system"]) for r in pools):
         rows = [r for r in pools if as_text(r["system"]) == system]
-        name = tb.words(system) or "no system named"
-        found.append((name, tb.make_table(f"Pooled effects: {name}", columns, rows)))
+        name = words(system) or "no system named"
+        found.append((name, make_table(f"Pooled effects: {name}", columns, rows)))
     return found
 
 
-def _coverage(tables: Tables, names: Names) -> tb.Table | None:
+def _coverage(tables: Tables, names: Names) -> Table | None:
     rows = records(tables.get("coverage"), COVERAGE_COLUMNS, "coverage")
     caption = "Effects per mechanism and condition; in parentheses those that are only bounds"
     return tb.coverage_table(caption, rows, names) if rows else None
 
 
-def _flow(tables: Tables) -> tb.Table | None:
+def _flow(tables: Tables) -> Table | None:
     rows = records(tables.get("flow"), ("step", "n_rows", "n_studies", "note"), "flow")
     caption = "From the rows of the evidence table to those used (after PRISMA 2020)"
-    return tb.make_table(caption, tb.flow_columns(), rows) if rows else None
+    return make_table(caption, tb.flow_columns(), rows) if rows else None
 
 
-def _excluded(tables: Tables, names: Names) -> tb.Table | None:
+def _excluded(tables: Tables, names: Names) -> Table | None:
     rows = records(tables.get("excluded"), EXCLUDED_COLUMNS, "excluded")
     caption = "Rows of the evidence table that were not used"
-    return tb.make_table(caption, tb.excluded_columns(names), rows) if rows else None
+    return make_table(caption, tb.excluded_columns(names), rows) if rows else None
 
 
-def _diagnostics(tables: Tables, warning: str) -> tuple[str, tb.Table | None]:
+def _diagnostics(tables: Tables, warning: str) -> tuple[str, Table | None]:
     rows = records(tables.get("diagnostics"), tb.DIAGNOSTIC_COLUMNS, "diagnostics")
     rows = sorted(rows, key=lambda r: bool(r["ok"]))
     caption = _marked("Convergence of every reported quantity, failures first", warning)
-    table = tb.make_table(caption, tb.diagnostic_columns(), rows) if rows else None
+    table = make_table(caption, tb.diagnostic_columns(), rows) if rows else None
     return diagnostics_sentence(rows), table
 
 
-def _pairs(caption: str, facts: Mapping[str, Any] | None) -> tb.Table | None:
+def _pairs(caption: str, facts: Mapping[str, Any] | None) -> Table | None:
     rows = facts_table(facts)
-    return tb.Table(caption, ("What", "Value"), (False, False), tuple(rows)) if rows else None
+    return Table(caption, ("What", "Value"), (False, False), tuple(rows)) if rows else None
 
 
-def _facts(manifest: Manifest) -> list[tb.Table]:
-    thresholds = manifest.get("thresholds")
-    if thresholds is not None and not isinstance(thresholds, Mapping):
-        thresholds = {"delta": thresholds}
-    parts = (
-        ("Priors", manifest.get("priors")),
-        ("Thresholds", thresholds),
-        ("Models and engines", manifest.get("models")),
-        ("Sampler", manifest.get("sampler")),
-    )
-    made = [_pairs(c, f if isinstance(f, Mapping) else {c: f}) for c, f in parts if f]
-    return [table for table in made if table is not None]
+def _settings(manifest: Manifest) -> Table | None:
+    parts = ("priors", "thresholds", "models", "sampler")
+    return _pairs("Settings", {part: manifest[part] for part in parts if manifest.get(part)})
 
 
-def _reproduce(manifest: Manifest) -> list[tb.Table]:
+def _reproduce(manifest: Manifest) -> list[Table]:
     run = {
         "command": as_text(manifest.get("command")) or None,
         "created": manifest.get("created"),

@@ -23,8 +23,8 @@ from nssi_meta.report.values import (
 POOL_COLUMNS = (
     "mechanism", "label", "system", "condition", "estimand", "scale", "k", "n_studies", "n_bounds",
     "n_assumed", "n_participants", "mu_median", "mu_low", "mu_high", "tau_median", "tau_low",
-    "tau_high", "pred_low", "pred_high", "p_positive", "share_beyond", "level", "interval",
-    "engine", "mu_prior", "tau_prior", "flags",
+    "tau_high", "pred_low", "pred_high", "p_positive", "p_beyond", "share_beyond", "level",
+    "interval", "engine", "mu_prior", "tau_prior", "flags",
 )  # fmt: skip
 MOST_INDEX = 12
 MOST_OTHER = 4
@@ -45,10 +45,10 @@ def pool_sentence(row: Record, names: Names) -> str:
         are the transformed limits), the evidence, the probability of a positive mean, and where
         the true effect in a new study would be expected.
     """
-    head = _head(row, names)
     if not math.isfinite(as_float(row["mu_median"])):
         flags = as_text(row["flags"])
-        return f"{head}: no pooled effect{f' ({flags})' if flags else ''}; {evidence_words(row)}."
+        head = f"{as_text(row['label'])}: {names.people(as_text(row['condition']))}"
+        return f"{head}, no pooled effect{f' ({flags})' if flags else ''}; {evidence_words(row)}."
     low, high = as_float(row["mu_low"]), as_float(row["mu_high"])
     parts = [f"{level_text(as_float(row['level']))} credible interval {span(low, high)}"]
     back = back_transformed(row, "mu_median", "mu_low", "mu_high")
@@ -65,7 +65,7 @@ def pool_sentence(row: Record, names: Names) -> str:
     meaning = names.meanings.get(as_text(row["mechanism"]), "")
     flags = as_text(row["flags"])
     return (
-        f"{head} {effect} ({'; '.join(parts)})."
+        f"{_head(row, names)} {effect} ({'; '.join(parts)})."
         + (f" Positive means: {meaning}." if meaning else "")
         + (f" Caution: {flags}." if flags else "")
     )
@@ -79,13 +79,13 @@ def evidence_words(row: Record) -> str:
         return "no effect was reported"
     studies = "a single study" if n_studies == 1 else count(n_studies, "study", "studies")
     words = studies if k == 1 and n_studies == 1 else f"{count(k, 'effect')} from {studies}"
-    if bounds == k:
-        only = "only a bound" if k == 1 else "all of them only bounds"
-        words += f", {only}: no study reports a size"
-    elif bounds:
-        words += f", {bounds} of them only {'a bound' if bounds == 1 else 'bounds'}"
+    if bounds:
+        some = "" if k == 1 else "all of them " if bounds == k else f"{bounds:,} of them "
+        words += f", {some}only {'a bound' if bounds == 1 else 'bounds'}"
     if assumed:
-        words += f" ({assumed} with an assumed threshold)"
+        words += f", {assumed:,} with an assumed threshold"
+    if bounds == k:
+        words += ": no study reports a size"
     return words
 
 
@@ -134,12 +134,12 @@ def _head(row: Record, names: Names) -> str:
             return f"{label}: {people} differ from {names.reference} by"
         case "association":
             inside = first_lower(names.condition(condition))
-            return f"{label}: its association with {inside} is"
+            return f"{label}: association with {inside},"
         case "within_person":
-            return f"{label}: the standardised change within {people} is"
+            return f"{label}: standardised change within {people},"
         case "odds":
-            return f"{label}, {people}: the effect is"
-    return f"{label}, {people}: the pooled effect is"
+            return f"{label}: {people},"
+    return f"{label}: {people}, pooled effect"
 
 
 def _symbol(row: Record) -> str:

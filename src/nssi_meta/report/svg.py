@@ -49,7 +49,7 @@ def _clean(node: ET.Element, prefix: str) -> None:
     if node.tag == "style":
         node.text = _confine(node.text or "", f"#{prefix}svg")
     for child in list(node):
-        if not isinstance(child.tag, str) or _local(child.tag) in _DROPPED:
+        if _local(child.tag) in _DROPPED:  # the parser has dropped comments
             node.remove(child)
         else:
             _clean(child, prefix)

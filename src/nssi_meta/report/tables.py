@@ -1,15 +1,25 @@
-"""Tables of the report: columns declared as data, cells as finished text; and CSV files."""
+"""The tables of the report, and the tables of a run as CSV files."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from nssi_meta.report.columns import (
+    Column,
+    Table,
+    chance,
+    integer,
+    interval,
+    limits_only,
+    real,
+    text,
+    words,
+)
 from nssi_meta.report.names import Names
 from nssi_meta.report.overlap_text import figure_span, figure_value
 from nssi_meta.report.sentences import back_transformed
@@ -19,77 +29,12 @@ from nssi_meta.report.values import (
     as_int,
     as_text,
     estimate,
-    bracket,
     level_text,
     number,
     percent,
-    probability,
 )
 
 _SAFE = re.compile(r"[a-z0-9][a-z0-9_]*")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its header, how a record becomes the text of a cell, whether it holds numbers."""
-
-    header: str
-    cell: Callable[[Record], str]
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as the template prints it; the first cell of a row is its header."""
-
-    caption: str
-    headers: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def make_table(caption: str, columns: Sequence[Column], rows: Sequence[Record]) -> Table:
-    """Print `rows` in `columns`; a column whose cells are all empty is left out."""
-    cells = [[c.cell(r) for c in columns] for r in rows]
-    keep = [i for i in range(len(columns)) if i == 0 or any(line[i] for line in cells)]
-    return Table(
-        caption,
-        tuple(columns[i].header for i in keep),
-        tuple(columns[i].numeric for i in keep),
-        tuple(tuple(line[i] for i in keep) for line in cells),
-    )
-
-
-def text(header: str, name: str, change: Callable[[str], str] = str) -> Column:
-    """A column of words."""
-    return Column(header, lambda r: change(as_text(r[name])), numeric=False)
-
-
-def integer(header: str, name: str) -> Column:
-    """A column of counts; a missing count is empty."""
-    return Column(header, lambda r: "" if pd.isna(r[name]) else f"{as_int(r[name]):,}")
-
-
-def chance(header: str, name: str) -> Column:
-    """A column of probabilities."""
-    return Column(header, lambda r: probability(as_float(r[name])))
-
-
-def real(header: str, name: str, digits: int = 2) -> Column:
-    """A column of real numbers."""
-    return Column(header, lambda r: number(as_float(r[name]), digits))
-
-
-def interval(header: str, value: str, low: str, high: str) -> Column:
-    """A column `0.93 [0.55, 1.31]`."""
-    return Column(
-        header, lambda r: estimate(as_float(r[value]), as_float(r[low]), as_float(r[high]))
-    )
-
-
-def limits_only(header: str, low: str, high: str) -> Column:
-    """A column `[-0.10, 1.90]`: a prediction has no point of its own."""
-    return Column(header, lambda r: bracket(as_float(r[low]), as_float(r[high])))
 
 
 def pool_columns(names: Names, level: str) -> list[Column]:
@@ -108,6 +53,7 @@ def pool_columns(names: Names, level: str) -> list[Column]:
         limits_only(f"New study [{level}]", "pred_low", "pred_high"),
         interval("SD between studies τ", "tau_median", "tau_low", "tau_high"),
         chance("P(mean > 0)", "p_positive"),
+        chance(f"P(|mean| > {beyond})", "p_beyond"),
         Column(f"Settings beyond {beyond}", lambda r: percent(as_float(r["share_beyond"]))),
         text("Flags", "flags"),
     ]
@@ -162,13 +108,18 @@ SYSTEM_COLUMNS = (
 DIAGNOSTIC_COLUMNS = ("quantity", "r_hat", "ess_bulk", "ess_tail", "ok")
 
 
-def threshold_columns(figures: Mapping[str, str], level: str) -> list[Column]:
-    """Columns of the overlap figures over thresholds."""
-    return [
-        Column("Threshold", lambda r: number(as_float(r["threshold"]))),
-        text("Figure", "figure", lambda f: figures.get(f, f)),
-        Column(f"Median [{level} CrI]", _figure),
-    ]
+def threshold_table(
+    caption: str, rows: Sequence[Record], figures: Mapping[str, str], level: str
+) -> Table:
+    """Overlap figures by threshold: one line a figure, one column a threshold."""
+    cells = {(as_text(r["figure"]), as_float(r["threshold"])): _figure(r) for r in rows}
+    thresholds = sorted({t for _, t in cells})
+    lines = tuple(
+        (figures.get(f, f), *(cells.get((f, t), "n/a") for t in thresholds))
+        for f in dict.fromkeys(f for f, _ in cells)
+    )
+    headers = (f"Median [{level} CrI] at threshold", *(number(t) for t in thresholds))
+    return Table(caption, headers, (False, *(True for _ in thresholds)), lines)
 
 
 def system_columns(level: str) -> list[Column]:
@@ -228,11 +179,6 @@ def coverage_table(caption: str, rows: Sequence[Record], names: Names) -> Table:
         lines.append((names.mechanism(m), *(f"{k} ({b})" if k else "0" for k, b in found)))
     headers = ("Mechanism", *(names.condition(c) for c in conditions))
     return Table(caption, headers, (False, *(True for _ in conditions)), tuple(lines))
-
-
-def words(key: str) -> str:
-    """Print an id as words."""
-    return key.replace("_", " ")
 
 
 def scale_name(scale: str) -> str:

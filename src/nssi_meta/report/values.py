@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 Record = Mapping[str, Any]
+# Not strftime: its names of months follow the locale of the machine.
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 MISSING = "n/a"
 MINUS = "−"
 
@@ -130,3 +136,13 @@ def first_lower(text: str) -> str:
         if word[1:] != word[1:].lower() or word[1:2].isdigit()
         else word.lower() + text[len(word) :]
     )
+
+
+def date(iso: str) -> str:
+    """Print an ISO date-time for readers: `14 July 2026, 12:00 UTC`."""
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso or "a date that was not recorded"
+    zone = f" {moment.tzname()}" if moment.tzname() else ""
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M}{zone}"

@@ -1,0 +1,141 @@
+"""The PyMC term: its common parts integrated out, it is the likelihood of the exact engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pymc as pm
+import pytest
+
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.models.blocks import layout
+from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.likelihood import log_likelihood
+from nssi_meta.models.pool import pool_model
+from nssi_meta.models.priors import parse_prior
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)
+
+
+def term(frame, with_omega=True):
+    """Compiled log density and gradient of the evidence alone, as functions of a point."""
+    data = layout(frame, vcalc, 0.6)
+    with pm.Model() as model:
+        mean, tau = pm.Flat("mean", shape=data.k), pm.Flat("tau", shape=data.k)
+        omega = pm.Flat("omega") if with_omega else None
+        add_evidence(data, frame["kind"].to_numpy(), mean, tau, omega)
+    return data, model.compile_logp(), model.compile_dlogp()
+
+
+@pytest.fixture(scope="module")
+def everything(frame_of, mixed_rows):
+    return term(frame_of(mixed_rows))
+
+
+def integrated(logp, point, reach=9.0):
+    """Log of the integral over f (two blocks) on a 120 x 120 grid of [-9, 9]^2."""
+    f, w = reach * _NODES, reach * _WEIGHTS
+    values = np.array([[logp({**point, "f": np.array([a, b])}) for b in f] for a in f])
+    peak = values.max()
+    return peak + np.log(w @ np.exp(values - peak) @ w)
+
+
+# 24 nodes in the numpy integral (1e-4 per block at most) and PyMC's single-precision constant
+# (2e-8 relative) are what may differ; measured 2e-5.
+@pytest.mark.parametrize("seed", range(4))
+def test_pymc_and_numpy_are_one_likelihood(everything, seed):
+    data, logp, _ = everything
+    rng = np.random.default_rng(seed)
+    tau = np.full(data.k, rng.uniform(0.05, 0.6))
+    mean, omega = rng.normal(0.1, 0.4, data.k), rng.uniform(0.0, 0.4)
+    ours = log_likelihood(data, mean[None], tau[None], np.array([[omega]])).sum()
+    theirs = integrated(logp, {"mean": mean, "tau": tau, "omega": np.array(omega)})
+    assert theirs == pytest.approx(ours, abs=1e-4)
+
+
+def test_without_bound_blocks_nothing_is_left_to_integrate(frame_of, mixed_rows):
+    data, logp, _ = term(frame_of(mixed_rows[:10]), with_omega=False)
+    rng = np.random.default_rng(8)
+    mean, tau = rng.normal(0.2, 0.5, data.k), np.full(data.k, 0.25)
+    ours = log_likelihood(data, mean[None], tau[None], np.zeros((1, 1))).sum()
+    assert float(logp({"mean": mean, "tau": tau})) == pytest.approx(ours, rel=1e-6)
+
+
+def test_the_gradient_is_the_slope_of_the_value(everything):
+    data, logp, dlogp = everything
+    point = {
+        "mean": np.linspace(-0.3, 0.5, data.k), "tau": np.full(data.k, 0.3),
+        "omega": np.array(0.15), "f": np.array([0.4, -0.8]),
+    }  # fmt: skip
+    gradient, at, step = dlogp(point), 0, 1e-5
+    for name in ("mean", "tau", "omega", "f"):
+        value = np.atleast_1d(point[name])
+        for i in range(value.size):
+            up, down = value.copy(), value.copy()
+            up[i] += step
+            down[i] -= step
+            shape = np.shape(point[name])
+            slope = (
+                logp({**point, name: up.reshape(shape)})
+                - logp({**point, name: down.reshape(shape)})
+            ) / (2 * step)
+            # step^2 and rounding / step: 1e-6 of a slope of order 1 to 50
+            assert gradient[at] == pytest.approx(float(slope), rel=1e-5, abs=1e-5)
+            at += 1
+    assert at == len(gradient)
+
+
+@pytest.mark.parametrize("mean", [-6.0, 6.0, -60.0, 60.0])
+@pytest.mark.parametrize("tau", [1e-6, 0.3, 10.0])
+@pytest.mark.parametrize("f", [-8.0, 0.0, 8.0])
+def test_value_and_gradient_are_finite_far_out(everything, mean, tau, f):
+    """30 and 300 standard errors away (s = 0.2), tau from nothing to 50 times s."""
+    data, logp, dlogp = everything
+    for omega in (1e-8, 0.2):
+        point = {
+            "mean": np.full(data.k, mean), "tau": np.full(data.k, tau),
+            "omega": np.array(omega), "f": np.array([f, -f]),
+        }  # fmt: skip
+        assert np.isfinite(logp(point))
+        assert np.isfinite(dlogp(point)).all()
+
+
+@pytest.mark.parametrize(
+    ("mu", "tau"),
+    [
+        ("normal(0.1,2)", "halfnormal(0.4)"),
+        ("student_t(4,0,1)", "halfcauchy(0.3)"),
+        ("flat", "halft(3,0.5)"),
+        ("normal(0,1)", "exponential(0.3)"),
+        ("normal(0,1)", "lognormal(-1,0.7)"),
+        ("normal(0,1)", "uniform(0,2)"),
+        ("normal(0,1)", "uniform(0,inf)"),
+        ("normal(0,1)", "uniform(0.2,inf)"),
+        ("normal(0,1)", "flat"),
+    ],
+)
+def test_the_pool_model_has_the_priors_it_was_given(frame_of, mu, tau):
+    """log p = likelihood + priors, on the scale of tau itself (no Jacobian)."""
+    frame = frame_of([{"yi": 0.3}, {"yi": 0.1, "vi": 0.02}, {"yi": -0.4}])
+    data = layout(frame, vcalc, 0.6)
+    mu_prior, tau_prior = parse_prior(mu, "mu"), parse_prior(tau, "tau")
+    model = pool_model(data, frame["kind"].to_numpy(), mu_prior, tau_prior)
+    logp = model.compile_logp(jacobian=False)
+    forward = model.rvs_to_transforms[model["tau"]]
+    for m, t in ((0.0, 0.3), (-0.7, 1.1), (0.4, 0.05)):
+        x = np.array(t)
+        args = model["tau"].owner.inputs
+        point = {
+            "mu": np.array(m),
+            model.rvs_to_values[model["tau"]].name: forward.forward(x, *args).eval(),
+        }
+        ours = (
+            log_likelihood(data, np.full((1, 3), m), np.full((1, 3), t), np.zeros((1, 1))).sum()
+            + mu_prior.logpdf(np.array(m))
+            + tau_prior.logpdf(x)
+        )
+        theirs = float(logp(point))
+        if np.isfinite(ours):
+            # constants in single precision inside PyMC (root of 2 pi): 4e-8 a factor
+            assert theirs == pytest.approx(float(ours), rel=1e-6)
+        else:
+            assert theirs == ours

@@ -1,0 +1,157 @@
+"""Priors by name: reading, densities against scipy, and posteriors that do not exist."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from nssi_meta.models.priors import (
+    MU_DEFAULT,
+    MU_FAMILIES,
+    OMEGA_DEFAULT,
+    TAU_DEFAULT,
+    TAU_FAMILIES,
+    Prior,
+    PriorError,
+    check_propriety,
+    parse_prior,
+)
+
+PROPER = [
+    ("mu", "normal(0.3,2)", stats.norm(0.3, 2)),
+    ("mu", "student_t(3,-1,0.5)", stats.t(3, -1, 0.5)),
+    ("tau", "halfnormal(0.5)", stats.halfnorm(scale=0.5)),
+    ("tau", "halfcauchy(0.7)", stats.halfcauchy(scale=0.7)),
+    ("tau", "exponential(0.4)", stats.expon(scale=0.4)),
+    ("tau", "lognormal(-1.2,0.8)", stats.lognorm(0.8, scale=np.exp(-1.2))),
+    ("tau", "uniform(0.2,3)", stats.uniform(0.2, 2.8)),
+]
+
+
+@pytest.mark.parametrize(("role", "text", "oracle"), PROPER)
+def test_log_density_is_that_of_scipy(role, text, oracle):
+    x = np.concatenate([np.linspace(-4, 8, 241), [0.0, 0.2, 3.0, 1e-12, 50.0]])
+    ours = parse_prior(text, role).logpdf(x)
+    np.testing.assert_allclose(ours, oracle.logpdf(x), rtol=1e-13, atol=1e-13)
+
+
+def test_half_t_is_twice_the_upper_half_of_t():
+    x = np.linspace(0, 30, 50)
+    ours = parse_prior("halft(4,0.6)", "tau").logpdf(x)
+    np.testing.assert_allclose(ours, np.log(2) + stats.t(4, 0, 0.6).logpdf(x), rtol=1e-13)
+    assert np.isneginf(parse_prior("halft(4,0.6)", "tau").logpdf(np.array([-1e-9]))).all()
+
+
+@pytest.mark.parametrize(("role", "text"), [(r, t) for r, t, _ in PROPER] + [("tau", "halft(4,1)")])
+def test_proper_priors_integrate_to_one(role, text):
+    prior = parse_prior(text, role)
+    assert prior.proper
+
+    def density(x):
+        return float(np.exp(prior.logpdf(np.array(x))))
+
+    if role == "mu":
+        total = integrate.quad(density, -np.inf, np.inf)[0]
+    else:
+        cuts = [0.0, 0.2, 3.0, np.inf]
+        total = sum(
+            integrate.quad(density, a, b)[0] for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+        )
+    assert total == pytest.approx(1.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("role", ["mu", "tau"])
+def test_improper_priors_are_zero_on_their_support(role):
+    prior = parse_prior("flat", role)
+    assert not prior.proper
+    assert (prior.logpdf(np.array([0.0, 0.5, 1e9])) == 0).all()
+
+
+def test_uniform_to_infinity_is_improper_and_starts_where_told():
+    prior = parse_prior("uniform(0.1,inf)", "tau")
+    assert not prior.proper
+    np.testing.assert_array_equal(prior.logpdf(np.array([0.05, 0.1, 1e8])), [-np.inf, 0, 0])
+
+
+def test_every_family_is_covered_here():
+    named = {t.split("(")[0] for _, t, _ in PROPER} | {"flat", "halft"}
+    assert named == set(MU_FAMILIES) | set(TAU_FAMILIES)
+
+
+def test_defaults_are_proper():
+    assert parse_prior(MU_DEFAULT, "mu").proper
+    assert parse_prior(TAU_DEFAULT, "tau").proper
+    assert parse_prior(OMEGA_DEFAULT, "tau").proper
+
+
+@pytest.mark.parametrize(
+    ("role", "text"),
+    [(r, t) for r, t, _ in PROPER]
+    + [("tau", "uniform(0,inf)"), ("mu", "flat"), ("mu", "normal(0.123456789,1e-7)")],
+)
+def test_a_prior_is_read_back_from_its_own_text(role, text):
+    prior = parse_prior(text, role)
+    again = parse_prior(str(prior), role)
+    assert again == prior
+    assert parse_prior(f"  {text.upper().replace(',', ' , ')} ", role) == prior
+    assert parse_prior(prior, role) is prior
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "says"),
+    [
+        ("mu", "normal", r"needs 2 parameter\(s\): normal\(mean,sd\)"),
+        ("mu", "normal(0)", "needs 2 parameter"),
+        ("mu", "normal(0,1,2)", "needs 2 parameter"),
+        ("mu", "flat(1)", "needs 0 parameter"),
+        ("mu", "normal(0,0)", "sd must be above 0, got 0"),
+        ("mu", "normal(0,-1)", "sd must be above 0, got -1"),
+        ("mu", "normal(nan,1)", "mean must be finite"),
+        ("mu", "normal(0,inf)", "sd must be finite"),
+        ("mu", "normal(0,one)", "a parameter that is no number"),
+        ("mu", "normal(0,,1)", "no number|parameter"),
+        ("mu", "normal(0,1", "cannot be read; allowed: normal"),
+        ("mu", "", "cannot be read"),
+        ("mu", "normall(0,1)", r"is not known\. Did you mean normal\?"),
+        ("mu", "halfnormal(1)", "is not known"),
+        ("tau", "normal(0,1)", "is not known"),
+        ("tau", "halfnormal(0)", "scale must be above 0"),
+        ("tau", "halft(0,1)", "df must be above 0"),
+        ("tau", "uniform(2,1)", "needs 0 <= low < high"),
+        ("tau", "uniform(1,1)", "needs 0 <= low < high"),
+        ("tau", "uniform(-1,1)", "needs 0 <= low < high"),
+        ("tau", "uniform(-inf,1)", "needs 0 <= low < high"),
+        ("tau", "uniform(0,nan)", "high must be finite"),
+    ],
+)
+def test_impossible_priors_are_refused_by_name(role, text, says):
+    with pytest.raises(PriorError, match=says):
+        parse_prior(text, role)
+
+
+def test_a_prior_of_the_other_role_is_refused():
+    with pytest.raises(PriorError):
+        parse_prior(Prior("halfnormal", (0.5,), "tau"), "mu")
+
+
+@pytest.mark.parametrize(
+    ("mu", "tau", "n_exact", "n_studies", "ok"),
+    [
+        ("flat", "halfnormal(0.5)", 0, 5, False),
+        ("flat", "halfnormal(0.5)", 1, 5, True),
+        ("normal(0,1)", "halfnormal(0.5)", 0, 1, True),
+        ("flat", "uniform(0,inf)", 2, 2, False),
+        ("flat", "uniform(0,inf)", 3, 2, False),
+        ("flat", "flat", 3, 3, True),
+        ("normal(0,1)", "flat", 1, 9, False),
+        ("normal(0,1)", "flat", 2, 2, True),
+    ],
+)
+def test_propriety(mu, tau, n_exact, n_studies, ok):
+    args = (parse_prior(mu, "mu"), parse_prior(tau, "tau"), n_exact, n_studies)
+    if ok:
+        check_propriety(*args)
+    else:
+        with pytest.raises(PriorError, match="use a proper prior such as"):
+            check_propriety(*args)
