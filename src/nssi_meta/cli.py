@@ -117,10 +117,20 @@ def _progress(enabled: bool = True) -> Iterator[Callable[[str, str], None]]:
 
 @cli.command()
 @_data_argument
-@click.option("--out", default="results", show_default=True, type=click.Path(file_okay=False),
-              help="Folder for the results; replaced when the run is complete.")
-@click.option("--threshold", type=click.FloatRange(0), default=0.2, show_default=True,
-              help="Smallest difference that matters (delta).")
+@click.option(
+    "--out",
+    default="results",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="Folder for the results; replaced when the run is complete.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0),
+    default=0.2,
+    show_default=True,
+    help="Smallest difference that matters (delta).",
+)
 @click.option("--seed", default=20220701, show_default=True, help="Seed of the sampler.")
 @click.option("--draws", type=click.IntRange(100), help="Draws per chain of the joint model.")
 @click.option("--doubtful", is_flag=True, help="Use rows of status doubtful too.")
@@ -179,10 +189,20 @@ def check(data: str, form: str) -> None:
 @click.option("--study", help="Column of studies (with --yi): their effects share a study effect.")
 @click.option("--sample", help="Column of samples (with --yi): same people, correlated errors.")
 @click.option("--by", help="Column with a group per pool, e.g. the mechanism (with --yi).")
-@click.option("--delta", type=click.FloatRange(0), default=0.2, show_default=True,
-              help="Smallest difference that matters.")
-@click.option("--engine", type=click.Choice(["exact", "nuts"]), default="exact", show_default=True,
-              help="Exact quadrature, or the same model sampled by NUTS.")
+@click.option(
+    "--delta",
+    type=click.FloatRange(0),
+    default=0.2,
+    show_default=True,
+    help="Smallest difference that matters.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["exact", "nuts"]),
+    default="exact",
+    show_default=True,
+    help="Exact quadrature, or the same model sampled by NUTS.",
+)
 @click.option("--seed", default=20220701, show_default=True, help="Seed (NUTS).")
 @_pool_options
 @_format_option
@@ -242,10 +262,20 @@ def _select(
 
 @cli.command()
 @_data_argument
-@click.option("--threshold", type=click.FloatRange(0), default=0.2, show_default=True,
-              help="Smallest difference that matters (delta).")
-@click.option("--results", default="results", show_default=True, type=click.Path(),
-              help="Results of `nssi-meta run` to read, if they were made from this data.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0),
+    default=0.2,
+    show_default=True,
+    help="Smallest difference that matters (delta).",
+)
+@click.option(
+    "--results",
+    default="results",
+    show_default=True,
+    type=click.Path(),
+    help="Results of `nssi-meta run` to read, if they were made from this data.",
+)
 @click.option("--seed", default=20220701, show_default=True, help="Seed of the sampler.")
 @click.option("--mechanisms", is_flag=True, help="One row per mechanism, not per figure.")
 @_format_option
@@ -304,11 +334,20 @@ def _finished(
 @cli.command()
 @click.argument("mechanism")
 @click.option("--data", default=DEFAULT_DATA, show_default=True, type=click.Path())
-@click.option("--out", "-o", type=click.Path(dir_okay=False),
-              help="File to write (.pdf, .svg or .png). Default: forest_MECHANISM.pdf.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False),
+    help="File to write (.pdf, .svg or .png). Default: forest_MECHANISM.pdf.",
+)
 @click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
-@click.option("--sort", type=click.Choice(["year", "effect", "study"]), default="year",
-              show_default=True, help="Order of the rows in a block.")
+@click.option(
+    "--sort",
+    type=click.Choice(["year", "effect", "study"]),
+    default="year",
+    show_default=True,
+    help="Order of the rows in a block.",
+)
 @click.option("--doubtful", is_flag=True, help="Use rows of status doubtful too.")
 @click.option("--no-shrunken", is_flag=True, help="Observed estimates only.")
 @_pool_options

@@ -20,6 +20,8 @@ from nssi_meta.synthesis.pooled import Pools, pool
 
 #: Written last; a folder that holds it is a finished run and may be replaced by the next.
 MANIFEST = "manifest.json"
+#: Pixels per inch of a run's png files, which are for screens; journals take the pdf.
+RUN_DPI = 150
 Progress = Callable[[str, str], None]
 
 
@@ -190,9 +192,9 @@ def _draw_forests(
         delayed(draw_forest)(rows[m], part, str(means.get(m, "")), pools.options.level, folder)
         for m, part in pools.table.groupby("mechanism", sort=False)
     )
-    drawn: Iterator[None] = Parallel(
-        n_jobs=2, return_as="generator_unordered", pre_dispatch="all"
-    )(jobs)
+    drawn: Iterator[None] = Parallel(n_jobs=2, return_as="generator_unordered", pre_dispatch="all")(
+        jobs
+    )
     return drawn
 
 
@@ -205,7 +207,7 @@ def draw_forest(
     mechanism, label = str(pools["mechanism"].iloc[0]), str(pools["label"].iloc[0])
     figure = forest(rows, pools, title=label, positive_means=positive_means, level=level)
     text = alt_forest(rows, pools, level=level)
-    save(figure, folder / f"forest_{mechanism}", title=label, alt_text=text)
+    save(figure, folder / f"forest_{mechanism}", title=label, alt_text=text, dpi=RUN_DPI)
 
 
 def _draw_overlap(
@@ -223,16 +225,22 @@ def _draw_overlap(
         name = "overview" if estimand == "case_control" else f"overview_{estimand}"
         picture = fig.overview(pools.table, delta=threshold, estimand=estimand)
         text = fig.alt_overview(pools.table, estimand=estimand)
-        fig.save(picture, folder / name, title="Overview of pooled effects", alt_text=text)
+        fig.save(
+            picture, folder / name, title="Overview of pooled effects", alt_text=text, dpi=RUN_DPI
+        )
     if not tables["overlap_mechanisms"].empty:
         table = tables["overlap_mechanisms"]
         picture = fig.overlap_mechanisms(table, index_label=index_label, delta=threshold)
         text = fig.alt_overlap_mechanisms(table, index_label=index_label)
-        fig.save(picture, folder / "overlap_mechanisms", title="Overlap", alt_text=text)
+        fig.save(
+            picture, folder / "overlap_mechanisms", title="Overlap", alt_text=text, dpi=RUN_DPI
+        )
     table = tables["overlap_summary"]
     picture = fig.overlap_summary(table, index_label=index_label)
     text = fig.alt_overlap_summary(table, index_label=index_label)
-    fig.save(picture, folder / "overlap_summary", title="Overlap figures", alt_text=text)
+    fig.save(
+        picture, folder / "overlap_summary", title="Overlap figures", alt_text=text, dpi=RUN_DPI
+    )
 
 
 def _manifest(

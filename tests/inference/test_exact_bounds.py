@@ -29,11 +29,12 @@ class BruteForce:
     """Posterior of mu ~ N(0, 1), tau (and omega) ~ half-normal(0.5) on a fixed dense grid.
 
     Rows of a study are independent given one standard normal f (loads as the model documents);
-    f is summed over 81 points of [-8, 8], which for smooth integrands is exact to 1e-13.
+    f is summed over 81 points of [-8, 8], which for smooth integrands is exact to 1e-13. Panels of
+    mu are 0.3 wide, so that every x asked for is an edge with like panels on both sides.
     """
 
-    def __init__(self, rows, with_omega=False, rho=0.6, n=(200, 120, 48)):
-        self.mu, w_mu = legendre(np.linspace(-5, 5, 11), n[0] // 10)
+    def __init__(self, rows, with_omega=False, rho=0.6, n=(6, 120, 48)):
+        self.mu, w_mu = legendre(0.3 * np.arange(-24, 25), n[0])
         self.tau, w_tau = legendre([0, 0.1, 0.25, 0.5, 1.0, 3.5], n[1] // 5)
         omega, w_omega = legendre([0, 0.1, 0.4, 1.0, 3.5], n[2] // 4)
         self.omega, w_omega = (omega, w_omega) if with_omega else (np.zeros(1), np.ones(1))
@@ -88,7 +89,7 @@ class BruteForce:
         return mean, np.sqrt((self.weight * (values - mean) ** 2).sum())
 
     def cdf_of_mu(self, x):
-        """Share of mu below x, from panels of 20 nodes: x must be a panel edge (an integer)."""
+        """Share of mu below x, which must be a panel edge."""
         return self.weight[self.mu < x].sum()
 
     def prediction_cdf(self, x):
@@ -135,11 +136,11 @@ def test_two_axes_against_brute_force(fit, name):
     assert ours.tau_density.mean == pytest.approx(tau_mean, abs=tolerance * tau_sd)
     assert ours.tau_density.sd == pytest.approx(tau_sd, abs=tolerance * tau_sd)
     assert ours.log_evidence == pytest.approx(brute.log_evidence, abs=tolerance)
-    for x in (-1.0, 0.0, 1.0):
+    for x in (-0.9, 0.0, 0.9):
         assert float(ours.mu.cdf(x)) == pytest.approx(brute.cdf_of_mu(x), abs=tolerance)
     assert ours.p_positive == pytest.approx(1 - brute.cdf_of_mu(0.0), abs=tolerance)
     # the mixture groups nodes by their heterogeneity: 1e-4 (measured 3e-5)
-    for x in (-1.0, 0.0, 0.3, 1.2):
+    for x in (-0.9, 0.0, 0.3, 1.2):
         assert float(ours.prediction.cdf(x)) == pytest.approx(brute.prediction_cdf(x), abs=2e-4)
     low, high = interval(ours.prediction)
     assert brute.prediction_cdf(low) == pytest.approx(0.025, abs=2e-4)
@@ -150,7 +151,7 @@ def test_two_axes_against_brute_force(fit, name):
 @pytest.mark.parametrize("name", ["exact and bounds", *BLOCKS])
 def test_three_axes_against_brute_force(fit, name):
     rows = {**POOLS, **BLOCKS}[name]
-    brute = BruteForce(rows, with_omega=True, n=(120, 60, 48))
+    brute = BruteForce(rows, with_omega=True, n=(4, 50, 32))
     ours = fit(rows, omega="halfnormal(0.5)")
     mean, sd = brute.moments(brute.m)
     assert ours.mu.mean == pytest.approx(mean, abs=1e-3 * sd)
@@ -161,9 +162,9 @@ def test_three_axes_against_brute_force(fit, name):
         mean, sd = brute.moments(axis.reshape(shape))
         assert density.mean == pytest.approx(mean, abs=1e-3 * sd)
         assert density.sd == pytest.approx(sd, rel=1e-3)
-    for x in (-1.0, 0.0, 1.0):
+    for x in (-0.9, 0.0, 0.9):
         assert float(ours.mu.cdf(x)) == pytest.approx(brute.cdf_of_mu(x), abs=1e-3)
-    for x in (-1.0, 0.0, 0.3, 1.2):
+    for x in (-0.9, 0.0, 0.3, 1.2):
         assert float(ours.prediction.cdf(x)) == pytest.approx(brute.prediction_cdf(x), abs=1e-3)
 
 
@@ -178,7 +179,9 @@ def test_the_null_models_too(layout_of):
             for r in rows
         )
 
-    assert log_evidence(data, mu_prior=None, tau_prior=None) == pytest.approx(at(0.0, 0.0), abs=1e-12)
+    assert log_evidence(data, mu_prior=None, tau_prior=None) == pytest.approx(
+        at(0.0, 0.0), abs=1e-12
+    )
     x, w = legendre(np.linspace(-5, 5, 41), 16)
     free_mu = logsumexp([at(m, 0.0) + stats.norm.logpdf(m) for m in x], b=w)
     assert log_evidence(data, mu_prior=mu, tau_prior=None) == pytest.approx(free_mu, abs=1e-9)
@@ -237,7 +240,9 @@ def test_a_narrow_interval_in_a_study_gives_the_exact_answer(layout_of, fit, var
     close = fit(layout_of([first, narrow, {"yi": 0.3}], 0.6, correlated))
     assert close.mu.mean == pytest.approx(exact.mu.mean, abs=tolerance * exact.mu.sd)
     assert close.mu.sd == pytest.approx(exact.mu.sd, rel=tolerance)
-    assert close.log_evidence - np.log(1e-3) == pytest.approx(exact.log_evidence, abs=10 * tolerance)
+    assert close.log_evidence - np.log(1e-3) == pytest.approx(
+        exact.log_evidence, abs=10 * tolerance
+    )
 
 
 def test_a_bound_that_does_not_bind_carries_no_information(fit):
@@ -262,13 +267,15 @@ def test_draws_agree_with_the_densities(fit):
         assert tau.mean() == pytest.approx(
             posterior.tau_density.mean, abs=0.01 * posterior.tau_density.sd
         )
-        np.testing.assert_array_equal(posterior.draws(50, seed=4)[0], posterior.draws(50, seed=4)[0])
+        np.testing.assert_array_equal(
+            posterior.draws(50, seed=4)[0], posterior.draws(50, seed=4)[0]
+        )
 
 
-# nodes are points: shares jump by a node's probability
+# Where mu is an axis, draws stand on its nodes: shares jump by up to 2.5% (measured, with omega).
 @pytest.mark.parametrize("omega", [None, "halfnormal(0.5)"])
 def test_shares_of_draws_are_shares_of_the_density(fit, omega):
     posterior = fit(POOLS["exact and bounds"], omega=omega)
     mu, _, _ = posterior.draws(100_000, seed=1)
     for x in np.linspace(-0.3, 0.7, 11):
-        assert (mu < x).mean() == pytest.approx(float(posterior.mu.cdf(x)), abs=0.01)
+        assert (mu < x).mean() == pytest.approx(float(posterior.mu.cdf(x)), abs=0.03)

@@ -100,8 +100,11 @@ def test_evidence_and_bayes_factors(pools, name, i):
 
 @pytest.mark.parametrize(
     ("name", "mu", "sd"),
-    [("konstantopoulos_N01_HN0.5", "normal(0,1)", 0.5), ("konstantopoulos_N04_HN1", "normal(0,4)", 1)],
-)  # fmt: skip
+    [
+        ("konstantopoulos_N01_HN0.5", "normal(0,1)", 0.5),
+        ("konstantopoulos_N04_HN1", "normal(0,4)", 1),
+    ],
+)
 def test_three_levels(layout_of, fit, reference, reference_dir, name, mu, sd):
     table = pd.read_csv(reference_dir / "konstantopoulos2011.csv")
     assert len(table) == 56
@@ -123,7 +126,10 @@ def test_three_levels(layout_of, fit, reference, reference_dir, name, mu, sd):
         interval(posterior.mu), expected["mu"]["central95"], atol=TOLERANCE * scale
     )
     assert posterior.p_positive == pytest.approx(expected["mu"]["p_gt0"], abs=1e-10)
-    for density, key in ((posterior.tau_density, "sd_outer"), (posterior.omega_density, "sd_inner")):
+    for density, key in (
+        (posterior.tau_density, "sd_outer"),
+        (posterior.omega_density, "sd_inner"),
+    ):
         spread = expected[key]["sd"]
         assert density.mean == pytest.approx(expected[key]["mean"], abs=TOLERANCE * spread)
         assert density.sd == pytest.approx(spread, abs=TOLERANCE * spread)

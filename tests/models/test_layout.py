@@ -112,9 +112,7 @@ def test_rows_without_named_arms_are_one_contrast(layout_of):
 
 def test_empty_ids_share_nobody(layout_of):
     for empty in ("", None, np.nan):
-        data = layout_of(
-            [{"yi": 0.1, "sample_id": empty, "control_id": empty} for _ in range(3)]
-        )
+        data = layout_of([{"yi": 0.1, "sample_id": empty, "control_id": empty} for _ in range(3)])
         assert blocks_as_sets(data) == {frozenset({i}) for i in range(3)}
         assert data.exact_blocks is None
         assert data.gaussian

@@ -168,6 +168,7 @@ def test_blocks_of_bounds_are_normal_probabilities(frame_of, name, mean, tau, om
 
 def test_blocks_of_different_shape_do_not_disturb_each_other(frame_of):
     """All blocks at once, padded to a common size, give what each gives alone."""
+
     def vcalc(f):
         return np.diag(f["vi"])
 
@@ -221,8 +222,9 @@ def test_two_reports_of_one_bound_say_no_more_than_one(layout_of):
     assert gaps[-1] < 0.05
 
 
-def dense(low, high, scale, n=20_001):
-    """log E prod_i Pr(low_i < scale_i z + e_i < high_i) by the trapezoid rule, 20,001 points."""
+def dense(low, high, scale, n=4_001):
+    """log E prod_i Pr(low_i < scale_i z + e_i < high_i) by the trapezoid rule, 4,001 points."""
+
     def g(z):
         a, b = low[:, None] - scale[:, None] * z, high[:, None] - scale[:, None] * z
         flip = a + b > 0
@@ -248,7 +250,7 @@ def test_the_nodes_are_as_good_as_the_module_says(layout_of, ratio, tolerance):
     tau = np.sqrt(max(ratio**2 * 0.4 - rho, 0.0) * v)
     load, d = np.sqrt(tau**2 + rho * v), np.sqrt(0.4 * v)
     worst, checked = 0.0, 0
-    for _ in range(400):
+    for _ in range(200):
         n = rng.integers(2, 5)
         c = rng.uniform(0.2, 0.7, n)
         cells = [[(a, INF), (-INF, -a), (-a, a)][rng.integers(0, 3)] for a in c]
@@ -260,7 +262,7 @@ def test_the_nodes_are_as_good_as_the_module_says(layout_of, ratio, tolerance):
         rows = [interval(a, b, study_id="S", sample_id="a", vi=v) for a, b in cells]
         worst = max(worst, abs(ours(layout_of(rows), mean, tau, 0.0)[0] - expected))
         checked += 1
-    assert checked > 150
+    assert checked > 75
     assert worst < tolerance
 
 

@@ -97,12 +97,8 @@ def test_pytensor_gives_the_same_number_and_the_right_slope(pytensor_interval):
     np.testing.assert_allclose(value, log_interval(low, high, OPS), rtol=4e-7, atol=1e-15)
     # d/dhigh log P = phi(high) / P
     ours = log_interval(low, high, OPS)
-    np.testing.assert_allclose(
-        d_high, np.exp(stats.norm.logpdf(high) - ours), rtol=4e-6, atol=1e-9
-    )
-    np.testing.assert_allclose(
-        d_low, -np.exp(stats.norm.logpdf(low) - ours), rtol=4e-6, atol=1e-9
-    )
+    np.testing.assert_allclose(d_high, np.exp(stats.norm.logpdf(high) - ours), rtol=4e-6, atol=1e-9)
+    np.testing.assert_allclose(d_low, -np.exp(stats.norm.logpdf(low) - ours), rtol=4e-6, atol=1e-9)
 
 
 def test_pytensor_slope_is_finite_far_out(pytensor_interval):

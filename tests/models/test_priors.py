@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -55,9 +57,7 @@ def test_proper_priors_integrate_to_one(role, text):
         total = integrate.quad(density, -np.inf, np.inf)[0]
     else:
         cuts = [0.0, 0.2, 3.0, np.inf]
-        total = sum(
-            integrate.quad(density, a, b)[0] for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-        )
+        total = sum(integrate.quad(density, a, b)[0] for a, b in itertools.pairwise(cuts))
     assert total == pytest.approx(1.0, abs=1e-7)
 
 

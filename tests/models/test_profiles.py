@@ -83,6 +83,7 @@ def test_coding_a_mechanism_the_other_way_round_changes_no_probability(frame_of,
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The effect of Potentials")
 def test_the_prior_has_the_correlations_and_scales_it_states(data):
     """LKJ(2) on two conditions: r ~ 2 Beta(2, 2) - 1, SD 1/sqrt(5); sigma half-normal(1)."""
     import pymc as pm

@@ -96,6 +96,9 @@ def test_a_model_that_did_not_converge_is_marked_on_top_and_in_each_of_its_secti
     assert marked == [0, 3, 7]  # head, overlap, diagnostics
     assert all(NOT_CONVERGED in sections[i] for i in marked)
     assert sections[0].index(box) < sections[0].index("<nav")
+    # overlap and the means of the joint model each have their own box, before anything they say
+    assert sections[3].count(box) == 2
+    assert sections[3].index(box) < sections[3].index("<h3>")
     assert "R-hat 1.23 for mu[7]" in sections[0]
     # each caption of a table of that model, too: it may be copied alone
     captions = sections[3].count("<caption>")

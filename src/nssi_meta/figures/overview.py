@@ -196,8 +196,7 @@ def draw_labels(
     unname_marks(page)
     for entry in entries:
         if not entry.cells:
-            name = (entry.text[:1].upper() + entry.text[1:]) or "No system"
-            write(page, style.margin, entry.y, name, bold=True)
+            write(page, style.margin, entry.y, _heading(entry.text), bold=True)
             rule(page, entry.y + 2.0, style.margin, style.width - style.margin)
             continue
         room = plot[0] - style.margin - 4.0
@@ -214,6 +213,14 @@ def draw_labels(
                 size=style.small,
                 gid=f"k:{cell.key}",
             )
+
+
+def _heading(system: str) -> str:
+    """A system's id as a heading: underscores become spaces, short ids are abbreviations."""
+    words = system.replace("_", " ")
+    return (
+        words.upper() if len(words) <= 3 and words else words[:1].upper() + words[1:] or "No system"
+    )
 
 
 def draw_background(ax: Axes, top: float, bottom: float, delta: float) -> None:

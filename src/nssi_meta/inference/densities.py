@@ -148,13 +148,29 @@ class PanelDensity:
         mass = legendre.legval(1.0, coef.T)
         return coef, np.concatenate([[0.0], np.cumsum(mass)])
 
+    def _falls(self, power: int) -> bool:
+        """Whether the density falls fast enough at infinity for the moment of this order.
+
+        A density ~ x^-(1 + power) in x is ~ (1 - u)^(power - 1) in u at u = 1: the moment is
+        infinite unless the density in u vanishes there to that order.
+        """
+        if self.axis.low < 0 or self.edges[-1] < self.axis.high:
+            return True
+        u, _ = self._nodes
+        at_end, peak = float(self.values[-1, -1]), float(self.values.max())
+        return at_end < 1e-3 * peak and (power < 2 or at_end < 1e-2 * peak * (1 - u[-1, -1]))
+
     @cached_property
     def mean(self) -> float:
+        if not self._falls(1):
+            return float("inf")
         u, w = self._nodes
         return float(np.sum(w * self.values * self.axis.to_x(u)))
 
     @cached_property
     def sd(self) -> float:
+        if not self._falls(2):
+            return float("inf")
         u, w = self._nodes
         return float(np.sqrt(np.sum(w * self.values * (self.axis.to_x(u) - self.mean) ** 2)))
 
@@ -215,6 +231,8 @@ def interval(
     `low` is the lower end of the support (0 for a standard deviation), at which the shortest
     interval starts when the density only falls.
     """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level:g} (0.95 is usual)")
     tail = 1.0 - level
     if kind == "central":
         return density.quantile(tail / 2), density.quantile(1 - tail / 2)

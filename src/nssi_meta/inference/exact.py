@@ -122,7 +122,7 @@ def fit_exact(
         _, m, v = _marginal(gauss_terms(layout, tau, omega), *known)
         return _assemble(grid, m, np.sqrt(v), tau, omega, proper, None)
 
-    axes = [(real_line(*_mu_scale(layout, mu_prior, scale)), _MU_START), *hyper]
+    axes = [_mu_axis(layout, mu_prior, scale), *hyper]
 
     def on_grid(mu: Floats, *sds: Floats) -> Floats:
         tau, omega = _tensor(sds)
@@ -133,7 +133,7 @@ def fit_exact(
 
     # The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
     n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
-    start = [e if len(axes) < 3 else e[_COARSE[len(e)]] for _, e in axes]
+    start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:])
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
@@ -163,7 +163,7 @@ def log_evidence(
     scale = _tau_scale(layout)
     conjugate = mu_prior is None or _conjugate_mu(layout, mu_prior)
     mu_axis = mu_prior is not None and not (layout.gaussian and conjugate)
-    axes = [(real_line(*_mu_scale(layout, mu_prior, scale)), _MU_START)] if mu_axis else []  # type: ignore[arg-type]
+    axes = [_mu_axis(layout, mu_prior, scale)] if mu_axis and mu_prior is not None else []
     axes += [_sd_axis(p, scale) for p in (tau_prior, omega_prior) if p is not None]
 
     def density(*x: Floats) -> Floats:
@@ -231,7 +231,8 @@ def _on_grid(layout: Layout, mu: Floats, tau: Floats, omega: Floats, prior: Floa
     step = max(1, _CHUNK // layout.k)
     for i in range(0, out.size, step):
         part = slice(i, i + step)
-        for _, value in closed_terms(layout, *rows(part), _OPS):
+        mean, spread, w = rows(part)
+        for _, value in closed_terms(layout, mean, spread**2, w**2, _OPS):
             out[part] += value.sum(axis=-1)
     block = layout.bound_blocks
     if block is None:
@@ -255,14 +256,37 @@ def _tau_scale(layout: Layout) -> float:
     return max(spread, float(np.sqrt(np.median(layout.v))))
 
 
-def _mu_scale(layout: Layout, prior: Prior, tau_scale: float) -> tuple[float, float]:
-    """Centre and length for the mu axis, from the exact effects and the bounds' finite ends."""
+def _mu_axis(layout: Layout, prior: Prior, tau_scale: float) -> tuple[Axis, Floats]:
+    """Axis of mu and its first panels, from the exact effects and the bounds' finite ends.
+
+    A size without sign has a mode on either side of 0: both are panel edges, so that neither can
+    be missed.
+    """
     ends = np.concatenate([layout.y, layout.lower, layout.upper])
     ends = ends[np.isfinite(ends)]
-    spread = float(np.std(ends)) if len(ends) > 1 else 0.0
+    unsigned = _unsigned_sizes(layout)
+    if unsigned.size:
+        ends = np.concatenate([ends, -ends])
+    spread = max(float(np.std(ends)), tau_scale)
     if prior.name == "normal":
-        return float(np.median(ends)), min(max(spread, tau_scale), max(prior.params[1], tau_scale))
-    return float(np.median(ends)), max(spread, tau_scale)
+        spread = min(spread, max(prior.params[1], tau_scale))
+    axis = real_line(float(np.median(ends)), spread)
+    if not unsigned.size:
+        return axis, _MU_START
+    modes = np.unique(unsigned)[:: max(1, len(unsigned) // 8)]
+    return axis, np.unique([*_MU_START, *axis.to_u(np.concatenate([-modes, modes]))])
+
+
+def _unsigned_sizes(layout: Layout) -> Floats:
+    """Sizes of the rows whose sign is unknown, wherever they stand."""
+    index = [layout.single_unsigned]
+    for block, rows in (
+        (layout.exact_blocks, None if layout.exact_blocks is None else layout.exact_blocks.rows),
+        (layout.bound_blocks, None if layout.bound_blocks is None else layout.bound_blocks.exact),
+    ):
+        if block is not None and rows is not None and rows.size:
+            index.append(rows[(block.signs < 0).any(axis=1)])
+    return np.abs(layout.y[np.concatenate(index)])
 
 
 def _conjugate(prior: Prior) -> tuple[float, float]:
@@ -340,7 +364,9 @@ def _prediction(grid: Grid, total: Floats, n_groups: int = 80, fine: int = 4) ->
     _, group = np.unique(pair, return_inverse=True)
     mass = np.zeros((group.max() + 1, n_mu))
     np.add.at(mass, group, weight[:, order].T)
-    t = np.bincount(group, (mass_of * flat_total)[order]) / mass.sum(axis=1)
+    filled = mass.sum(axis=1) > 0
+    mass, sums = mass[filled], np.bincount(group, (mass_of * flat_total)[order])[filled]
+    t = sums / mass.sum(axis=1)
     mass = mass.T
 
     n, axis = grid.n, grid.axes[0]
@@ -370,7 +396,5 @@ def _prediction(grid: Grid, total: Floats, n_groups: int = 80, fine: int = 4) ->
     return NormalMixture(
         np.concatenate([coarse.means, narrow.means]),
         np.concatenate([coarse.sds, narrow.sds]),
-        np.concatenate(
-            [share_coarse * coarse.weights, (1 - share_coarse) * narrow.weights]
-        ),
+        np.concatenate([share_coarse * coarse.weights, (1 - share_coarse) * narrow.weights]),
     )

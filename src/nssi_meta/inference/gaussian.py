@@ -48,7 +48,7 @@ def _independent(block: ExactBlocks) -> NDArray[np.bool_]:
     n = block.rows.shape[1]
     real = block.mask[:, :, None] * block.mask[:, None, :]
     off = ~np.eye(n, dtype=bool)
-    same_study: NDArray[np.bool_] = (block.G == real).all(axis=(1, 2))
+    same_study: NDArray[np.bool_] = (real == block.G).all(axis=(1, 2))
     return same_study & (block.V[:, off] == 0.0).all(axis=1)
 
 

@@ -6,6 +6,7 @@ tail ESS >= 400, no divergences, E-BFMI > 0.3 (Vehtari et al. 2021, Bayesian Ana
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,8 @@ MIN_E_BFMI = 0.3
 class Settings:
     """Sampler settings; `stricter` is the automatic second try."""
 
-    draws: int = 1500
-    tune: int = 1000
+    draws: int = 1200
+    tune: int = 800
     chains: int = 4
     target_accept: float = 0.9
 
@@ -76,7 +77,10 @@ def sample(
 
     tell = progress or (lambda _: None)
     tell("compiling the model")
-    compiled = nutpie.compile_pymc_model(model)
+    with warnings.catch_warnings():
+        # Advice about the C compiler's BLAS; nutpie compiles with numba and needs none.
+        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
+        compiled = nutpie.compile_pymc_model(model)
     attempt = settings or Settings()
     fit = _run(compiled, reported, seed, attempt, cores, 1, tell)
     if not fit.converged:
@@ -141,7 +145,7 @@ def diagnose(quantities: Mapping[str, Floats]) -> pd.DataFrame:
 
     Quantities that never vary (a correlation of 1 with itself) are left out.
     """
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     tail = {"method": "tail", "prob": (0.05, 0.95)}
     records = []

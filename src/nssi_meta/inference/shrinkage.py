@@ -15,7 +15,7 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import ExactPosterior
-from nssi_meta.models.blocks import RHO, Layout, Vcalc
+from nssi_meta.models.blocks import RHO, Layout, Vcalc, error_correlation
 
 Floats = NDArray[np.float64]
 
@@ -68,16 +68,10 @@ def _sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats
     if (part["kind"] != "interval").all():
         return vcalc(part)
     s = np.sqrt(part["vi"].to_numpy(dtype=float))
-    sample = part["sample_id"].to_numpy()
-    same = (sample[:, None] == sample[None, :]) & (sample[:, None] != "")
-    V: Floats = np.where(same, rho, 0.0) * np.outer(s, s)
-    np.fill_diagonal(V, s**2)
-    return V
+    return error_correlation(part, rho) * np.outer(s, s)
 
 
-def _estimates(
-    part: pd.DataFrame, mu: Floats, sigma: Floats, rng: np.random.Generator
-) -> Floats:
+def _estimates(part: pd.DataFrame, mu: Floats, sigma: Floats, rng: np.random.Generator) -> Floats:
     """The rows' estimates (D, n): as reported, or drawn where only a bound or a size is known."""
     kind = part["kind"].to_numpy()
     reported = part["yi"].to_numpy(dtype=float)
@@ -102,7 +96,9 @@ def _estimates(
                 y[:, i] = np.where(u < 1 / (1 + np.exp(-np.clip(log_odds, -700, 700))), 1, -1)
                 y[:, i] *= reported[i]
             else:
-                y[:, i] = centre + sd * _truncated((lower[i] - centre) / sd, (upper[i] - centre) / sd, u)
+                y[:, i] = centre + sd * _truncated(
+                    (lower[i] - centre) / sd, (upper[i] - centre) / sd, u
+                )
     return y
 
 
@@ -124,4 +120,3 @@ def _truncated(a: Floats, b: Floats, u: Floats) -> Floats:
     z = ndtri_exp(np.minimum(log_p, -1e-300))
     z = np.clip(z, low, high)
     return np.where(flip, -z, z)
-

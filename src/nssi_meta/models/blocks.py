@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,16 @@ class BoundBlocks:
     def first(self) -> Ints:
         """A row of each block (B,), always a bound."""
         return self.bounds[:, 0]
+
+    @property
+    def rows(self) -> Ints:
+        """All rows (B, E + R), exact ones first."""
+        return np.concatenate([self.exact, self.bounds], axis=1)
+
+    @property
+    def mask(self) -> Floats:
+        """Mask of `rows`."""
+        return np.concatenate([self.exact_mask, self.bounds_mask], axis=1)
 
 
 @dataclass(frozen=True)
@@ -139,22 +150,48 @@ def _shared_tau(frame: pd.DataFrame) -> Floats:
     return g
 
 
-def _bound_rho(frame: pd.DataFrame, rho: float) -> float:
-    """Error correlation for rows of one study and contrast: `rho` for the same people, the shared
-    controls' part for several case groups, 0 for different people."""
-    n = len(frame)
-    total, pairs = 0.0, 0
+def error_correlation(frame: pd.DataFrame, rho: float) -> Floats:
+    """Correlations (n, n) of sampling errors assumed for the rows of a study with bounds.
+
+    `rho` for the same people, the shared controls' part (1 / n_control) for several case groups,
+    0 for different people.
+    """
     sample, control = frame["sample_id"].to_numpy(), frame["control_id"].to_numpy()
     s = np.sqrt(frame["vi"].to_numpy(dtype=float))
     n_control = frame["n_control"].to_numpy(dtype=float)
-    for i in range(n):
-        for j in range(i + 1, n):
-            pairs += 1
+    out: Floats = np.eye(len(frame))
+    for i in range(len(frame)):
+        for j in range(i):
             if sample[i] and sample[i] == sample[j]:
-                total += rho
+                out[i, j] = out[j, i] = rho
             elif control[i] and control[i] == control[j] and n_control[i] > 0:
-                total += min(1.0 / n_control[i] / (s[i] * s[j]), 0.95)
-    return total / pairs
+                out[i, j] = out[j, i] = min(1.0 / n_control[i] / (s[i] * s[j]), 0.95)
+    return out
+
+
+def _bound_rho(frame: pd.DataFrame, rho: float) -> float:
+    """The mean error correlation over the pairs of rows of a block of bounds."""
+    n = len(frame)
+    return float((error_correlation(frame, rho).sum() - n) / (n * (n - 1)))
+
+
+def common_part(t2: Any, v: Any, mask: Any, rho: Any, sqrt: Callable[[Any], Any]) -> Any:
+    """Squared loads l_i^2 (..., B, n) of a block's rows on their common part f.
+
+    The block's covariance c_ij = tau^2 + rho s_i s_j is matched by l_i l_j = kappa sqrt(T_i T_j)
+    with T_i = tau^2 + rho v_i and kappa the mean of c_ij / sqrt(T_i T_j) over pairs: exact for two
+    rows and for equal variances. `t2` (..., B), `v` and `mask` (B, n), `rho` (B,).
+    """
+    share = rho[:, None] + 1e-12  # keeps tau = rho = 0 defined, in the unit of v
+    whole = t2[..., None] + share * v
+    kappa, pairs = 0.0 * t2, 0.0
+    for i in range(v.shape[1]):
+        for j in range(i):
+            both = mask[:, i] * mask[:, j]
+            c = t2 + share[:, 0] * np.sqrt(v[:, i] * v[:, j])
+            kappa = kappa + both * c / sqrt(whole[..., i] * whole[..., j])
+            pairs = pairs + both
+    return whole * (kappa / pairs)[..., None]
 
 
 def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
@@ -230,35 +267,25 @@ def _by_kind(
     }
 
 
-def given_common_part(data: Layout, kind: NDArray[np.object_]) -> tuple[Layout, Floats, Ints]:
+def given_common_part(data: Layout, kind: NDArray[np.object_]) -> Layout:
     """The layout with the common part f of each block of bounds held fixed, for NUTS.
 
-    Given f the rows of such a block are independent: row i has mean mean_i + l_i f and variance
-    omega^2 + (1 - rho) v_i. Returns the layout in which they stand alone with v = (1 - rho) v, the
-    rows' rho * v (k,), and each row's position in f (k,), -1 for rows of no such block.
+    Given f the rows of such a block are independent and stand alone.
     """
     blocks = data.bound_blocks
-    shared, place, v = np.zeros(data.k), np.full(data.k, -1, dtype=np.int64), data.v.copy()
     if blocks is None:
-        return data, shared, place
-    for rows, mask in ((blocks.exact, blocks.exact_mask), (blocks.bounds, blocks.bounds_mask)):
-        for b in range(len(rows)):
-            index = rows[b][mask[b] > 0]
-            place[index] = b
-            shared[index] = blocks.rho[b] * data.v[index]
-            v[index] = (1 - blocks.rho[b]) * data.v[index]
+        return data
     alone = [
         data.single_exact,
         data.single_unsigned,
         data.single_beyond,
         data.single_within,
-        np.flatnonzero(place >= 0),
+        blocks.exact[blocks.exact_mask > 0],
+        blocks.bounds[blocks.bounds_mask > 0],
     ]
     rows = np.sort(np.concatenate(alone))
-    flat = replace(
-        data, v=v, bound_blocks=None, **_by_kind(rows, kind, data.lower, data.upper)
-    )
-    return flat, shared, place
+    changes: dict[str, Any] = {**_by_kind(rows, kind, data.lower, data.upper)}
+    return replace(data, bound_blocks=None, **changes)
 
 
 def _pad(index: Sequence[Ints], width: int) -> tuple[Ints, Floats]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.models.blocks import Layout, given_common_part
+from nssi_meta.models.blocks import Layout, common_part, given_common_part
 from nssi_meta.models.likelihood import closed_terms
 from nssi_meta.models.ops import pytensor_ops
 
@@ -18,19 +18,24 @@ def add_evidence(
     """Add the rows' log likelihood to the model in context.
 
     `mean` and `tau` are tensors with one value a row (k,), `omega` is a scalar tensor or None.
-    Blocks of bounds get one standard normal parameter `f` each; everything else is closed form.
+    Each block of bounds gets a standard normal parameter `f`, its rows' common part: given f row i
+    has mean_i + l_i f and variance tau^2 + omega^2 + v_i - l_i^2. Everything else is closed form.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
-    flat, shared, place = given_common_part(layout, kind)
-    inside = place >= 0
-    if inside.any():
-        f = pm.Normal("f", 0.0, 1.0, shape=int(place.max()) + 1)
-        rows = np.flatnonzero(inside)
-        load = pt.sqrt(tau[rows] ** 2 + shared[rows] + 1e-12)
-        mean = pt.inc_subtensor(mean[rows], load * f[place[rows]])
-        tau = tau * (~inside).astype(float)
-    spread = pt.zeros(1) if omega is None else pt.stack([omega])
-    terms = closed_terms(flat, mean, tau, spread, pytensor_ops())
+    total = tau**2
+    block = layout.bound_blocks
+    if block is not None:
+        real = block.mask > 0
+        rows, place = block.rows[real], np.nonzero(real)[0]
+        f = pm.Normal("f", 0.0, 1.0, shape=len(block.rows))
+        load2 = common_part(
+            tau[block.first] ** 2, layout.v[block.rows], block.mask, block.rho, pt.sqrt
+        )[real.nonzero()]
+        mean = pt.inc_subtensor(mean[rows], pt.sqrt(load2) * f[place])
+        total = pt.inc_subtensor(total[rows], -load2)
+    spread = pt.zeros(1) if omega is None else pt.stack([omega**2])
+    flat = given_common_part(layout, kind)
+    terms = closed_terms(flat, mean, total, spread, pytensor_ops())
     pm.Potential("evidence", pt.sum([value.sum() for _, value in terms]))

@@ -21,6 +21,7 @@ from nssi_meta.models.ops import Ops
 
 LOG_2PI = float(np.log(2 * np.pi))
 
+
 def normal_logpdf(x: Any, variance: Any, ops: Ops) -> Any:
     """Log density of N(0, variance) at x."""
     return -0.5 * (LOG_2PI + ops.log(variance) + x**2 / variance)
@@ -42,13 +43,12 @@ def log_interval(low: Any, high: Any, ops: Ops) -> Any:
 Term = tuple[np.ndarray, Any]
 
 
-def closed_terms(layout: Layout, mean: Any, tau: Any, omega: Any, ops: Ops) -> list[Term]:
+def closed_terms(layout: Layout, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> list[Term]:
     """Log likelihood of the blocks that need no integral: (first row of each block, values).
 
-    `mean` and `tau` have shape (..., k) (one value a row), `omega` (..., 1); leading axes
-    broadcast. tau and omega are standard deviations on the effect-size scale. Values are (..., b).
+    `mean` and `tau2` have shape (..., k) (one value a row), `omega2` (..., 1); leading axes
+    broadcast. tau2 and omega2 are variances on the effect-size scale. Values are (..., b).
     """
-    tau2, omega2 = tau**2, omega**2
     y, v = layout.y, layout.v
     terms: list[Term] = []
 
@@ -114,7 +114,7 @@ def log_likelihood(layout: Layout, mean: Any, tau: Any, omega: Any) -> Any:
     from nssi_meta.models.bound_blocks import bound_blocks
     from nssi_meta.models.ops import numpy_ops
 
-    terms = closed_terms(layout, mean, tau, omega, numpy_ops())
+    terms = closed_terms(layout, mean, tau**2, omega**2, numpy_ops())
     if layout.bound_blocks is not None:
         first = layout.bound_blocks.first
         terms.append((first, bound_blocks(layout, layout.bound_blocks, mean, tau, omega)))

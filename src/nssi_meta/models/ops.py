@@ -49,7 +49,7 @@ def numpy_ops() -> Ops:
         log1mexp=_log1mexp,
         logaddexp=np.logaddexp,
         cholesky=np.linalg.cholesky,
-        solve_lower=lambda lower, b: np.linalg.solve(lower, np.broadcast_to(b, (*lower.shape[:-1], 1))),
+        solve_lower=np.linalg.solve,
     )
 
 

@@ -130,7 +130,7 @@ class Prior:
     def __str__(self) -> str:
         if not self.params:
             return self.name
-        return f"{self.name}({','.join(f'{p:g}' for p in self.params)})"
+        return f"{self.name}({','.join(repr(p).removesuffix('.0') for p in self.params)})"
 
 
 def parse_prior(text: str | Prior, role: Role) -> Prior:
@@ -139,6 +139,8 @@ def parse_prior(text: str | Prior, role: Role) -> Prior:
     Raises `PriorError` naming what is wrong and what is allowed.
     """
     if isinstance(text, Prior):
+        if text.role != role:
+            raise PriorError(f"{text} is a prior for {text.role}, not for {role}")
         return text
     families = MU_FAMILIES if role == "mu" else TAU_FAMILIES
     allowed = ", ".join(
@@ -152,7 +154,7 @@ def parse_prior(text: str | Prior, role: Role) -> Prior:
         near = difflib.get_close_matches(name, families, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise PriorError(f"prior for {role} {text!r} is not known.{hint} Allowed: {allowed}")
-    parts = [p for p in (match[2] or "").split(",") if p.strip()]
+    parts = match[2].split(",") if (match[2] or "").strip() else []
     try:
         params = tuple(float(p) for p in parts)
     except ValueError:
@@ -177,6 +179,8 @@ def _check_params(
             raise PriorError(f"prior for {role} {text!r}: {label} must be above 0, got {value:g}")
     if name == "uniform" and not 0 <= params[0] < params[1]:
         raise PriorError(f"prior for {role} {text!r}: needs 0 <= low < high")
+    if name == "uniform" and math.isinf(params[1]) and params[0] > 0:
+        raise PriorError(f"prior for {role} {text!r}: without an upper end it must start at 0")
 
 
 def check_propriety(mu: Prior, tau: Prior, n_exact: int, n_studies: int) -> None:

@@ -72,7 +72,7 @@ def profile_data(
         mechanisms=mechanisms,
         conditions=conditions,
         mechanism=frame["mechanism"].map(place).to_numpy(dtype=np.int64),
-        case=frame["condition"].map(position).to_numpy(dtype=np.int64),
+        case=np.array([position[c] for c in frame["condition"]], dtype=np.int64),
         comparator=np.array([position.get(c, -1) for c in frame["comparator"]], dtype=np.int64),
     )
 

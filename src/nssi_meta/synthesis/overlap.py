@@ -107,7 +107,7 @@ class _Pair:
         self.other_label = _labels(profiles.conditions, "id", "label").get(other, other)
         self.evidence = profiles.evidence.set_index(["condition", "mechanism"])
         known = self.evidence["evidence"] != "none: predicted"
-        both = known[profiles.index] & known[other]
+        both: Any = known[profiles.index] & known[other]
         self.rows = [m for m, name in enumerate(data.mechanisms) if both[name]]
         self.names = [data.mechanisms[m] for m in self.rows]
         mu = profiles.draws("mu")
@@ -145,7 +145,8 @@ def _mechanism_table(pair: _Pair, delta: float) -> pd.DataFrame:
     tau = pair.profiles.draws("tau")[:, pair.rows]
     total = np.sqrt(tau**2 + pair.profiles.draws("omega")[:, None] ** 2)
     coefficient = 2 * ndtr(-np.abs(a - b) / (2 * np.maximum(total, 1e-12)))
-    index, other = pair.evidence.loc[pair.profiles.index], pair.evidence.loc[pair.other]
+    index: Any = pair.evidence.loc[pair.profiles.index]
+    other: Any = pair.evidence.loc[pair.other]
     records = []
     for m, name in enumerate(pair.names):
         records.append(

@@ -6,6 +6,7 @@ given and returns a `Pools` with the tables that figures and reports read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -178,7 +179,7 @@ def pool(
     cells = []
     for key, rows in frame.groupby(CELL, sort=False, dropna=False):
         if progress is not None:
-            progress(" / ".join(str(part) for part in key if part))
+            progress(" / ".join(p for p in map(str, key) if p))
         cells.append(_fit(key, rows, priors, chosen))
     table = pd.DataFrame([summarise(cell, chosen, priors) for cell in cells])
     return Pools(tuple(cells), _labelled(table, mechanisms, conditions), chosen)
@@ -201,13 +202,14 @@ def _rows(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd
 def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
     """Labels such as "Hooley 2020" from authors and year; the study id where authors are unknown."""
 
-    def label(authors: object, year: object, study: object) -> str:
-        first = str(authors or "").replace(" et al", ";").split(";")[0].strip()
-        words = [w for w in first.split() if not (w.isupper() and len(w) <= 3)]
-        surname = " ".join(words).rstrip(",.")
-        known = bool(surname) and surname.lower() not in ("nan", "unknown")
+    def label(authors: Any, year: Any, study: Any) -> str:
+        first = re.split(r"[;,&]| et al| and ", str(authors or "").strip(), maxsplit=1)[0]
+        words = [w for w in first.split() if not re.fullmatch(r"[A-Z]{1,3}|(?:[A-Z]\.-?)+", w)]
+        surname = " ".join(words)
+        # Curators' remarks such as "(authors not seen)" are no names.
+        named = re.match(r"[^\W\d_]", surname) and not re.match(r"not |unknown", surname, re.I)
         when = "" if pd.isna(year) or year == "" else str(int(float(str(year))))
-        return f"{surname} {when}".strip() if known else str(study)
+        return f"{surname} {when}".strip() if named and len(words) <= 3 else str(study)
 
     values = [
         label(a, y, s)
@@ -275,7 +277,8 @@ def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str
         "n_participants": _people(rows),
         "mu_median": median,
         "mu_mean": mu.mean,
-        "mu_sd": mu.sd,
+        # Under a flat prior mu varies as tau does: no SD of tau, no SD of mu.
+        "mu_sd": mu.sd if mu_prior.proper or np.isfinite(tau.sd) else np.inf,
         "mu_low": low,
         "mu_high": high,
         "tau_median": tau.quantile(0.5),

@@ -1,0 +1,93 @@
+"""Adaptive quadrature on integrals known in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import gammaln
+
+from nssi_meta.inference.adaptive import integrate
+from nssi_meta.inference.densities import half_line, real_line
+
+HALF = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+LINE = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 1.0, 1e2, 1e4])
+@pytest.mark.parametrize("offset", [-5000.0, 0.0, 5000.0])
+def test_a_gamma_integral_whatever_the_unit_and_the_constant(scale, offset):
+    """Integral of x^3 e^(-x/scale) e^offset, on an axis made for scale 1."""
+    grid = integrate(lambda x: 3 * np.log(x) - x / scale + offset, [half_line(1.0)], [HALF])
+    expected = gammaln(4) + 4 * np.log(scale) + offset
+    assert grid.log_integral == pytest.approx(expected, abs=1e-9)
+    assert grid.weight.sum() == pytest.approx(1.0, abs=1e-13)
+    density = grid.marginal(0)
+    assert density.mean == pytest.approx(4 * scale, rel=1e-9)
+    assert density.sd == pytest.approx(2 * scale, rel=1e-9)
+
+
+def test_a_correlated_normal_in_two_dimensions():
+    cov = np.array([[0.04, 0.03], [0.03, 0.09]])
+    normal = stats.multivariate_normal([0.3, -0.2], cov)
+
+    def density(x, y):
+        return normal.logpdf(np.stack(np.broadcast_arrays(x[:, None], y[None, :]), axis=-1))
+
+    grid = integrate(density, [real_line(0, 0.5), real_line(0, 0.5)], [LINE, LINE], tol=1e-8)
+    assert grid.log_integral == pytest.approx(0.0, abs=1e-9)
+    for axis, (mean, sd) in enumerate([(0.3, 0.2), (-0.2, 0.3)]):
+        marginal = grid.marginal(axis)
+        assert marginal.mean == pytest.approx(mean, abs=1e-9)
+        assert marginal.sd == pytest.approx(sd, rel=1e-8)
+        assert float(marginal.cdf(mean + sd)) == pytest.approx(stats.norm.cdf(1), abs=1e-7)
+
+
+def test_three_dimensions():
+    def density(x, s, t):
+        x, s, t = x[:, None, None], s[None, :, None], t[None, None, :]
+        return stats.norm.logpdf(x, 0.2, 0.3) + stats.expon.logpdf(s) + stats.gamma.logpdf(t, 3)
+
+    grid = integrate(
+        density, [real_line(0, 1), half_line(1), half_line(1)], [LINE, HALF, HALF], n=8, tol=1e-3
+    )
+    assert grid.log_integral == pytest.approx(0.0, abs=1e-5)
+    assert grid.marginal(2).mean == pytest.approx(3.0, rel=1e-5)
+
+
+def test_two_modes():
+    # both wide enough for the first panels to see; a mode between all nodes stays unseen
+    def density(x):
+        return np.logaddexp(stats.norm.logpdf(x, -1, 0.3), stats.norm.logpdf(x, 2, 0.2))
+
+    grid = integrate(density, [real_line(0, 1)], [LINE])
+    assert np.exp(grid.log_integral) == pytest.approx(2.0, rel=1e-9)
+    assert grid.marginal(0).mean == pytest.approx(0.5, abs=1e-8)
+
+
+def test_a_step_between_the_nodes_is_closed_in_on():
+    """A jump that is no panel edge: halving goes on until less than `tol` hangs on it."""
+    edge = 1 / 3
+    grid = integrate(lambda x: np.where(x < edge, 0.0, -np.inf), [half_line(1.0)], [HALF], tol=1e-6)
+    assert np.exp(grid.log_integral) == pytest.approx(edge, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        lambda x: np.full_like(x, np.nan),
+        lambda x: np.full_like(x, -np.inf),
+        lambda x: np.where(x > 1, np.nan, -x),
+    ],
+    ids=["nan", "zero everywhere", "nan in places"],
+)
+def test_what_is_no_density_is_refused(density):
+    with pytest.raises(FloatingPointError, match="its log density is not finite"):
+        integrate(density, [half_line(1.0)], [HALF])
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_what_does_not_integrate_is_refused(power):
+    """(1 + x)^-power with power <= 1 has no integral on the half line."""
+    with pytest.raises(FloatingPointError, match="could not be resolved"):
+        integrate(lambda x: -power * np.log1p(x), [half_line(1.0)], [HALF])

@@ -1,0 +1,235 @@
+"""Hard input for the exact engine: the right answer or a clear refusal, never NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nssi_meta.inference.densities import interval
+from nssi_meta.inference.exact import fit_exact, has_omega, log_evidence
+from nssi_meta.models.priors import PriorError, parse_prior
+
+INF = np.inf
+
+
+def bound(low, high, **more):
+    return {"kind": "interval", "lower": low, "upper": high, **more}
+
+
+def numbers(posterior):
+    """Every number a posterior reports."""
+    out = [
+        posterior.mu.mean,
+        posterior.mu.sd,
+        posterior.p_positive,
+        posterior.tau_density.mean,
+        posterior.tau_density.sd,
+        posterior.prediction.mean,
+        posterior.prediction.sd,
+    ]
+    for density, low in (
+        (posterior.mu, -INF), (posterior.tau_density, 0.0), (posterior.prediction, -INF)
+    ):  # fmt: skip
+        for kind in ("central", "shortest"):
+            out += interval(density, 0.95, kind, low)
+        out.append(density.quantile(0.5))
+    return np.array(out)
+
+
+def test_flat_mu_with_bounds_only_is_refused(fit):
+    with pytest.raises(PriorError, match="flat prior on mu needs at least one exact effect"):
+        fit([bound(0.4, INF), bound(-0.3, 0.3)], "flat")
+
+
+@pytest.mark.parametrize(("mu", "k"), [("flat", 1), ("flat", 2), ("normal(0,1)", 1)])
+@pytest.mark.parametrize("tau", ["flat", "uniform(0,inf)"])
+def test_improper_tau_with_too_few_studies_is_refused(fit, mu, k, tau):
+    with pytest.raises(PriorError, match="needs at least"):
+        fit([{"yi": 0.1 * i} for i in range(k)], mu, tau)
+
+
+@pytest.mark.parametrize(("mu", "k"), [("flat", 3), ("normal(0,1)", 2)])
+@pytest.mark.parametrize("tau", ["flat", "uniform(0,inf)"])
+def test_improper_tau_with_just_enough_studies_works(fit, mu, k, tau):
+    posterior = fit([{"yi": 0.1 * i} for i in range(k)], mu, tau)
+    assert posterior.log_evidence is None
+    median = posterior.tau_density.quantile(0.5)
+    assert 0 < median < 10
+
+
+def test_three_rows_of_one_study_are_one_study(fit):
+    """The posterior of tau is improper here; the engine must not need to be told n_studies."""
+    rows = [{"yi": y, "study_id": "S"} for y in (0.1, 0.3, 0.2)]
+    with pytest.raises((PriorError, FloatingPointError)):
+        fit(rows, "flat", "uniform(0,inf)")
+
+
+def test_evidence_under_an_improper_prior_is_refused_by_name(layout_of):
+    data = layout_of([{"yi": 0.1}, {"yi": 0.2}, {"yi": 0.3}])
+    mu, tau = parse_prior("normal(0,1)", "mu"), parse_prior("halfnormal(0.5)", "tau")
+    with pytest.raises(PriorError, match="improper prior flat"):
+        log_evidence(data, mu_prior=parse_prior("flat", "mu"), tau_prior=tau)
+    with pytest.raises(PriorError, match=r"improper prior uniform\(0,inf\)"):
+        log_evidence(data, mu_prior=mu, tau_prior=parse_prior("uniform(0,inf)", "tau"))
+
+
+def test_one_study_is_its_prior_and_its_likelihood(fit):
+    """k = 1, flat mu: the data say nothing about tau; mu is N(y, s^2 + tau^2) over tau's prior."""
+    posterior = fit([{"yi": 0.7, "vi": 0.09}], "flat", "halfnormal(0.5)")
+    assert posterior.mu.mean == pytest.approx(0.7, abs=1e-12)
+    assert posterior.tau_density.mean == pytest.approx(0.5 * np.sqrt(2 / np.pi), abs=1e-9)
+    assert posterior.mu.sd == pytest.approx(np.sqrt(0.09 + 0.25), rel=1e-9)
+    assert posterior.prediction.sd == pytest.approx(np.sqrt(0.09 + 0.5), rel=1e-9)
+
+
+def test_two_studies(fit):
+    """k = 2, flat mu: tau given y depends on the difference alone."""
+    posterior = fit([{"yi": 0.0}, {"yi": 1.0}], "flat", "halfnormal(0.5)")
+    x, w = np.polynomial.legendre.leggauss(400)
+    tau, w = 2.5 * (x + 1), 2.5 * w
+    p = (
+        w
+        * stats.halfnorm.pdf(tau, scale=0.5)
+        * stats.norm.pdf(1.0, 0, np.sqrt(2 * (0.04 + tau**2)))
+    )
+    assert posterior.tau_density.mean == pytest.approx((p * tau).sum() / p.sum(), rel=1e-9)
+    assert posterior.mu.mean == pytest.approx(0.5, abs=1e-12)
+
+
+def test_infinite_moments_are_not_printed_as_numbers(fit):
+    """One study, flat mu, half-Cauchy tau: the posterior of tau is its prior, without a mean."""
+    posterior = fit([{"yi": 0.7}], "flat", "halfcauchy(0.5)")
+    assert posterior.tau_density.quantile(0.5) == pytest.approx(0.5, rel=1e-6)
+    assert not np.isfinite(posterior.tau_density.mean) or posterior.tau_density.mean > 1e6
+
+
+def test_equal_variances_equal_effects(fit):
+    posterior = fit([{"yi": 0.25}] * 6, "flat")
+    assert posterior.mu.mean == pytest.approx(0.25, abs=1e-12)
+    assert np.isfinite(numbers(posterior)).all()
+    assert posterior.tau_density.pdf(0.0) > posterior.tau_density.pdf(0.1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "mu", "tau"),
+    [
+        ([{"yi": 1e6 + i, "vi": 0.04} for i in range(4)], "normal(0,1)", "halfnormal(0.5)"),
+        ([{"yi": 1e6 + i, "vi": 0.04} for i in range(4)], "normal(0,1e7)", "halfnormal(0.5)"),
+        ([{"yi": 1e6 * i, "vi": 0.04} for i in range(4)], "flat", "halfnormal(1e6)"),
+        ([{"yi": 1e6 * i, "vi": 1e-12} for i in range(4)], "flat", "halfnormal(1e6)"),
+        ([{"yi": 0.1 * i, "vi": 1e-12} for i in range(4)], "normal(0,1)", "halfnormal(0.5)"),
+        ([{"yi": 0.1, "vi": 1e-12}] * 4, "normal(0,1)", "halfnormal(0.5)"),
+        ([{"yi": 0.1, "vi": 1e-12}, {"yi": 0.4, "vi": 1e12}], "normal(0,1)", "halfcauchy(0.5)"),
+        ([{"yi": 0.1}, {"yi": 0.4}, {"yi": 50.0}], "normal(0,1)", "halfnormal(0.5)"),
+        ([bound(5.0, INF), bound(-INF, -5.0)], "normal(0,1)", "halfnormal(0.5)"),
+        ([bound(1e3, INF)], "normal(0,1)", "halfnormal(0.5)"),
+        ([bound(-1e-6, 1e-6)] * 3, "normal(0,1)", "halfnormal(0.5)"),
+        ([bound(-0.3, 0.3, vi=1e-12)] * 3, "normal(0,1)", "halfnormal(0.5)"),
+        ([bound(0.3, INF, vi=1e-12), {"yi": 0.1, "vi": 1e-12}], "normal(0,1)", "halfnormal(0.5)"),
+        ([bound(0.3, INF, study_id="S", vi=1e-12)] * 2, "normal(0,1)", "halfnormal(0.5)"),
+        ([bound(0.4, INF), bound(-0.3, 0.3)], "normal(0,1)", "halfcauchy(0.5)"),
+        ([bound(0.4, INF), {"yi": 0.2}], "flat", "halfnormal(0.5)"),
+        ([{"yi": 0.2, "kind": "unsigned"}], "flat", "halfnormal(0.5)"),
+        ([{"yi": 0.0, "kind": "unsigned"}] * 2, "normal(0,1)", "halfnormal(0.5)"),
+    ],
+)
+def test_extremes_give_numbers_or_a_refusal(fit, rows, mu, tau):
+    try:
+        posterior = fit(rows, mu, tau)
+    except FloatingPointError as refusal:
+        refused = str(refusal)
+    else:
+        refused = ""
+    if refused:
+        assert "could not be resolved" in refused
+        return
+    found = numbers(posterior)
+    assert np.isfinite(found).all(), found
+    assert (found[[1, 3, 4, 6]] >= 0).all()
+    assert 0 <= posterior.p_positive <= 1
+    assert posterior.log_evidence is None or np.isfinite(posterior.log_evidence)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"yi": 0.1, "vi": 1e-12}, {"yi": 0.4, "vi": 1e12}],
+        [bound(5.0, INF), bound(-INF, -5.0)],
+        [bound(-1e-6, 1e-6)],
+        [bound(0.3, INF, study_id="S")] * 2,
+        [{"yi": 0.0, "kind": "unsigned"}] * 2,
+    ],
+)
+def test_extremes_with_within_study_heterogeneity(fit, rows):
+    found = numbers(fit(rows, omega="halfnormal(0.5)"))
+    assert np.isfinite(found).all(), found
+
+
+def test_tiny_variances_leave_the_sample_of_true_effects(fit):
+    """v = 1e-12: the effects are the settings themselves, tau is their spread."""
+    y = [0.1, 0.2, 0.4, 0.7, 0.3]
+    posterior = fit([{"yi": v, "vi": 1e-12} for v in y], "flat", "flat")
+    assert posterior.mu.mean == pytest.approx(np.mean(y), abs=1e-9)
+    # tau^-(k - 1) exp(-S / 2 tau^2) under flat priors
+    x, w = np.polynomial.legendre.leggauss(2000)
+    u, w = (x + 1) / 2, w / 2
+    tau = u / (1 - u)
+    s = ((np.array(y) - np.mean(y)) ** 2).sum()
+    p = w / (1 - u) ** 2 * tau ** (-4.0) * np.exp(-s / (2 * tau**2))
+    expected = (p[tau < np.inf] * tau).sum() / p.sum()
+    assert posterior.tau_density.mean == pytest.approx(expected, rel=1e-6)
+
+
+def test_ten_thousand_rows(fit):
+    rng = np.random.default_rng(1)
+    theta = rng.normal(0.3, 0.2, 10_000)
+    rows = [{"yi": y, "vi": 0.04} for y in theta + rng.normal(0, 0.2, 10_000)]
+    posterior = fit(rows)
+    # four standard errors of this many
+    assert posterior.mu.mean == pytest.approx(0.3, abs=4 * posterior.mu.sd)
+    assert posterior.mu.sd == pytest.approx(np.sqrt(0.08 / 10_000), rel=0.05)
+    assert posterior.tau_density.mean == pytest.approx(0.2, abs=4 * posterior.tau_density.sd)
+
+
+def test_a_thousand_bounds(fit):
+    rng = np.random.default_rng(2)
+    y = rng.normal(0.3, np.sqrt(0.08), 1000)
+    cells = [(0.4, INF) if v > 0.4 else (-INF, -0.4) if v < -0.4 else (-0.4, 0.4) for v in y]
+    posterior = fit([bound(*c) for c in cells])
+    assert posterior.mu.mean == pytest.approx(0.3, abs=4 * posterior.mu.sd)
+    assert posterior.mu.sd < 0.03
+
+
+def test_uniform_priors_keep_tau_inside(fit):
+    posterior = fit([{"yi": 0.0}, {"yi": 1.0}, {"yi": 0.3}], tau="uniform(0.2,0.9)")
+    density = posterior.tau_density
+    assert float(density.cdf(0.2)) == pytest.approx(0.0, abs=1e-12)
+    assert float(density.cdf(0.9)) == pytest.approx(1.0, abs=1e-12)
+    assert posterior.log_evidence is not None
+    low, high = interval(density, 0.95, "shortest", 0.0)
+    assert 0.2 <= low < high <= 0.9
+
+
+@pytest.mark.parametrize(
+    "bad", [{"vi": -0.1}, {"vi": np.nan}, {"yi": np.nan}, {"yi": INF}], ids=str
+)
+def test_rows_that_are_no_evidence_are_refused(fit, bad):
+    """The evidence floor refuses them first; the engine must not turn them into numbers."""
+    # the arithmetic warns before the quadrature refuses, and warnings are errors here
+    with pytest.raises((ValueError, FloatingPointError, RuntimeWarning)):
+        fit([{"yi": 0.1}, {"yi": 0.2, **bad}, {"yi": 0.3}])
+
+
+def test_no_rows_are_refused(layout_of):
+    with pytest.raises((ValueError, KeyError, IndexError)):
+        fit_exact(
+            layout_of([]),
+            mu_prior=parse_prior("normal(0,1)", "mu"),
+            tau_prior=parse_prior("halfnormal(0.5)", "tau"),
+        )
+
+
+def test_within_study_heterogeneity_needs_a_study_with_several_effects():
+    assert has_omega(np.array(["a", "b", "a"], dtype=object))
+    assert not has_omega(np.array(["a", "b", "c"], dtype=object))

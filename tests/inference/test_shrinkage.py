@@ -1,0 +1,216 @@
+"""Shrunken effects: closed forms where there are any, brute force where there are none."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from nssi_meta.evidence.simple import read_simple
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference.exact import fit_exact
+from nssi_meta.inference.shrinkage import _truncated, shrunken
+from nssi_meta.models.blocks import layout
+from nssi_meta.models.priors import parse_prior
+
+REFERENCE = Path(__file__).parent.parent / "reference"
+MU = parse_prior("normal(0,1)", "mu")
+TAU = parse_prior("halfnormal(0.5)", "tau")
+INF = np.inf
+#: Monte Carlo error of a mean over 1,500 draws is at most SD / sqrt(1500) = 2.6% of the SD; four.
+FOUR = 0.105
+
+
+def frame_of(rows):
+    default = {
+        "sample_id": "", "control_id": "", "mechanism": "m", "condition": "ill",
+        "comparator": "well", "kind": "exact", "scale": "g", "measure": "task", "yi": np.nan,
+        "vi": 0.04, "lower": np.nan, "upper": np.nan, "n_case": 50.0, "n_control": 50.0,
+    }  # fmt: skip
+    return pd.DataFrame([{**default, "study_id": f"s{i}", **r} for i, r in enumerate(rows)])
+
+
+def thetas(rows, omega=None, rho=0.6, tau=TAU, mu=MU):
+    frame = rows if isinstance(rows, pd.DataFrame) else frame_of(rows)
+    covariance = partial(vcalc, rho=rho)
+    data = layout(frame, covariance, rho)
+    posterior = fit_exact(
+        data, mu_prior=mu, tau_prior=tau, omega_prior=omega,
+        n_studies=frame["study_id"].nunique(),
+    )  # fmt: skip
+    return shrunken(frame, data, posterior, covariance, rho)
+
+
+def test_exact_rows_agree_with_the_reference():
+    """bayesmeta's composition, computed exactly; both sides are quadrature."""
+    want = json.loads((REFERENCE / "bcg_theta.json").read_text())
+    frame = read_simple(REFERENCE / "bcg_RR.csv", "yi", vi="vi")
+    got = thetas(
+        frame,
+        mu=parse_prior(want["mu_prior"], "mu"),
+        tau=parse_prior(want["tau_prior"], "tau"),
+    )
+    for theta, t in zip(got, want["theta"], strict=True):
+        assert theta.mean == pytest.approx(t["mean"], abs=1e-6)
+        assert theta.sd == pytest.approx(t["sd"], abs=1e-6)
+        assert theta.quantile(0.025) == pytest.approx(t["central95"][0], abs=1e-6)
+
+
+def one_bound(lower, upper, v=0.04):
+    """Mean and SD of theta for a single row known to lie in an interval: grid over tau and theta.
+
+    p(theta | bound) = int N(theta | mu, tau) p(mu) p(tau) Pr(bound | theta).
+    """
+    theta = np.linspace(-6, 6, 4001)
+    tau = np.linspace(0.0005, 2.6, 261)
+    prior = np.zeros_like(theta)
+    for t in tau:
+        # mu ~ N(0, 1) integrates out: theta | tau ~ N(0, 1 + tau^2)
+        prior += stats.norm.pdf(theta, 0, np.sqrt(1 + t**2)) * stats.halfnorm.pdf(t, scale=0.5)
+    s = np.sqrt(v)
+    weight = prior * (stats.norm.cdf((upper - theta) / s) - stats.norm.cdf((lower - theta) / s))
+    weight /= weight.sum()
+    mean = weight @ theta
+    return mean, np.sqrt(weight @ (theta - mean) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"), [(0.4, INF), (-INF, -0.4), (-0.4, 0.4), (2.0, INF), (0.1, 0.2)]
+)
+def test_a_single_bound_agrees_with_brute_force(lower, upper):
+    (theta,) = thetas([{"kind": "interval", "lower": lower, "upper": upper}])
+    mean, sd = one_bound(lower, upper)
+    assert theta.mean == pytest.approx(mean, abs=FOUR * sd)
+    assert theta.sd == pytest.approx(sd, rel=0.08)  # an SD's own error: 1 / sqrt(2 * 1500); four
+
+
+def test_a_bound_pulls_its_study_in_its_direction():
+    rows = [{"yi": y} for y in (-0.1, 0.0, 0.1)]
+    above = {"kind": "interval", "lower": 0.4, "upper": INF}
+    below = {"kind": "interval", "lower": -INF, "upper": -0.4}
+    within = {"kind": "interval", "lower": -0.1, "upper": 0.1}
+    got = {}
+    for name, row in {"above": above, "below": below, "within": within}.items():
+        *others, last = thetas([*rows, row])
+        got[name] = last
+        assert len(others) == 3
+    assert got["above"].mean > 0.1 > -0.1 > got["below"].mean
+    # mirrored data, mirrored answer, each with its own Monte Carlo error
+    tolerance = np.sqrt(2) * FOUR * got["above"].sd
+    assert got["above"].mean == pytest.approx(-got["below"].mean, abs=tolerance)
+    assert got["within"].mean == pytest.approx(0.0, abs=FOUR * got["within"].sd)
+    assert got["within"].sd < got["above"].sd
+
+
+def study_by_rejection(v, rho, bounds, n=400_000, omega_scale=0.5, seed=11):
+    """Rejection from the prior: mean and SD of each theta, root of the number kept."""
+    rng = np.random.default_rng(seed)
+    k = len(v)
+    mu = rng.standard_normal(n)
+    tau, omega = np.abs(rng.normal(0, 0.5, n)), np.abs(rng.normal(0, omega_scale, n))
+    theta = mu[:, None] + (tau * rng.standard_normal(n))[:, None]
+    theta = theta + omega[:, None] * rng.standard_normal((n, k))
+    s = np.sqrt(np.asarray(v))
+    common = rng.standard_normal(n)[:, None]
+    own = rng.standard_normal((n, k))
+    y = theta + s * (np.sqrt(rho) * common + np.sqrt(1 - rho) * own)
+    weight = np.ones(n)
+    for i, (low, high) in enumerate(bounds):
+        weight *= (y[:, i] > low) & (y[:, i] < high)
+    keep = weight > 0
+    theta = theta[keep]
+    return theta.mean(axis=0), theta.std(axis=0), np.sqrt(keep.sum())
+
+
+@pytest.mark.parametrize("same_people", [True, False])
+@pytest.mark.parametrize(
+    "bounds",
+    [[(0.4, INF), (-0.4, 0.4)], [(0.4, INF), (0.4, INF)], [(0.4, INF), (-INF, -0.4)]],
+)
+def test_two_bounds_of_one_study_agree_with_brute_force(bounds, same_people):
+    rows = [
+        {"study_id": "s", "sample_id": "p" if same_people else f"p{i}", "kind": "interval",
+         "lower": low, "upper": high, "measure": f"task {i}"}
+        for i, (low, high) in enumerate(bounds)
+    ]  # fmt: skip
+    mean, sd, root = study_by_rejection([0.04, 0.04], 0.6 if same_people else 0.0, bounds)
+    for i, theta in enumerate(thetas(rows, omega=TAU)):
+        error = np.hypot(FOUR, 4 / root) * sd[i]
+        assert theta.mean == pytest.approx(mean[i], abs=error)
+        assert theta.sd == pytest.approx(sd[i], rel=0.1)
+
+
+def test_two_case_groups_with_the_same_controls_agree_with_brute_force():
+    """Different people, one control group: errors correlate by (1 / n_control) / (s s).
+
+    With 20 controls and s^2 = 0.0625 that is 0.8, as in the likelihood's bound blocks.
+    """
+    bounds = [(0.5, INF), (-0.5, 0.5)]
+    rows = [
+        {"study_id": "s", "sample_id": f"p{i}", "control_id": "c", "kind": "interval",
+         "lower": low, "upper": high, "vi": 0.0625, "n_control": 20.0, "n_case": 80.0}
+        for i, (low, high) in enumerate(bounds)
+    ]  # fmt: skip
+    mean, sd, root = study_by_rejection([0.0625, 0.0625], 0.8, bounds)
+    for i, theta in enumerate(thetas(rows, omega=TAU)):
+        error = np.hypot(FOUR, 4 / root) * sd[i]
+        assert theta.mean == pytest.approx(mean[i], abs=error)
+
+
+def test_a_size_without_sign_is_shrunk_like_the_mixture_of_both_signs():
+    """theta of one unsigned row: the posterior is symmetric about 0 with both modes."""
+    (theta,) = thetas([{"kind": "unsigned", "yi": 0.9, "vi": 0.01}])
+    assert theta.mean == pytest.approx(0.0, abs=FOUR * theta.sd)
+    grid = np.linspace(-4, 4, 8001)
+    tau = np.linspace(0.0005, 2.6, 261)
+    prior = sum(
+        stats.norm.pdf(grid, 0, np.sqrt(1 + t**2)) * stats.halfnorm.pdf(t, scale=0.5) for t in tau
+    )
+    weight = prior * (stats.norm.pdf(grid, 0.9, 0.1) + stats.norm.pdf(grid, -0.9, 0.1))
+    sd = np.sqrt(np.average(grid**2, weights=weight))
+    assert theta.sd == pytest.approx(sd, rel=0.08)
+    assert float(theta.pdf(0.87)) > 10 * float(theta.pdf(0.0))
+
+
+def test_exact_rows_of_one_study_share_their_study_effect():
+    """Closed form at given tau and omega: theta | y is normal with the joint covariance."""
+    rows = [
+        {"study_id": "a", "sample_id": "p", "yi": 0.9, "measure": "x"},
+        {"study_id": "a", "sample_id": "p", "yi": 0.2, "measure": "y"},
+        {"yi": -0.1},
+    ]
+    narrow = parse_prior("uniform(0.3,0.300001)", "tau")
+    got = thetas(rows, omega=parse_prior("uniform(0.2,0.200001)", "tau"), tau=narrow)
+    v = np.diag([0.04] * 3).astype(float)
+    v[0, 1] = v[1, 0] = 0.6 * 0.04
+    t = 1.0 + 0.3**2 * np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1.0]]) + 0.2**2 * np.eye(3)
+    gain = t @ np.linalg.inv(t + v)
+    mean, cov = gain @ np.array([0.9, 0.2, -0.1]), t - gain @ t
+    # vcalc works out the correlation itself: its covariance is checked elsewhere
+    np.testing.assert_allclose(vcalc(frame_of(rows)), v, atol=1e-12)
+    np.testing.assert_allclose([g.mean for g in got], mean, atol=1e-5)
+    np.testing.assert_allclose([g.sd for g in got], np.sqrt(np.diag(cov)), atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    rows = [{"kind": "interval", "lower": 0.4, "upper": INF}, {"yi": 0.1}]
+    first, again = thetas(rows), thetas(rows)
+    assert [t.mean for t in first] == [t.mean for t in again]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(-INF, 0.0), (0.0, INF), (5.0, INF), (-INF, -8.0), (9.0, 9.1), (-1.0, 2.0)]
+)
+def test_truncated_normal_by_inversion(a, b):
+    """Against scipy's own truncated normal, far tails included."""
+    u = (np.arange(200) + 0.5) / 200
+    got = _truncated(np.full(200, a), np.full(200, b), u)
+    assert (got >= a).all()
+    assert (got <= b).all()
+    want = stats.truncnorm.ppf(u, a, b)
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)

@@ -1,0 +1,381 @@
+"""The main job: whole or not at all, and honest about what it was made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nssi_meta import pipeline
+from nssi_meta.evidence.problems import EvidenceError
+from nssi_meta.evidence.read import read_effects
+from nssi_meta.pipeline import MANIFEST, excluded, fresh_results, run
+
+TABLES = {
+    "pools", "rows", "profiles", "correlations", "overlap_mechanisms", "overlap_summary",
+    "overlap_thresholds", "overlap_systems", "diagnostics", "flow", "coverage", "excluded",
+}  # fmt: skip
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    monkeypatch.setattr(pipeline, "_draw_forests", lambda *a: iter(()))
+    monkeypatch.setattr(pipeline, "_draw_overlap", lambda *a: None)
+
+
+@pytest.fixture
+def sampled_before(monkeypatch, joint):
+    """The joint model as fitted once for all tests; keeps the options it was asked with."""
+    asked = []
+
+    def fit_profiles(evidence, **options):
+        asked.append(options)
+        return replace(joint, level=options["level"])
+
+    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", fit_profiles)
+    return asked
+
+
+@pytest.fixture
+def old_results(tmp_path):
+    """A folder as an earlier run leaves it."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    facts = {"package": "nssi-meta", "data": {"sha256": "old"}}
+    (folder / MANIFEST).write_text(json.dumps(facts), encoding="utf-8")
+    (folder / "old.txt").write_text("last good results", encoding="utf-8")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+# ---------------------------------------------------------------- before anything is computed
+
+
+def test_unusable_data_write_nothing(own_review, tmp_path):
+    text = own_review.read_text().replace("0.3,", "0;3,", 1).replace(",reflex,", ",reflx,", 1)
+    own_review.write_text(text)
+    with pytest.raises(EvidenceError, match="reflx"):
+        run(own_review, tmp_path / "results")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize("files", [["notes.txt"], ["manifest.txt", "tables.csv"]])
+def test_a_folder_that_is_no_result_is_refused(review, tmp_path, files):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=r"not a folder of results.*--out"):
+        run(review, folder)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(files)
+
+
+def test_a_file_in_the_way_is_refused(review, tmp_path):
+    (tmp_path / "results").write_text("mine")
+    with pytest.raises(FileExistsError):
+        run(review, tmp_path / "results")
+
+
+@pytest.mark.parametrize("content", ['{"name": "My web app"}', "not even JSON", "[]"])
+def test_the_manifest_of_another_program_is_no_licence_to_replace(
+    review, tmp_path, content, no_figures, sampled_before
+):
+    """Web apps, browser extensions and packages all keep a manifest.json beside their sources."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(content)
+    (folder / "source.js").write_text("years of work")
+    with pytest.raises(FileExistsError):
+        run(review, folder)
+    assert (folder / "source.js").read_text() == "years of work"
+
+
+# ---------------------------------------------------------------- whole or not at all
+
+
+class Boom(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "nssi_meta.pipeline.pool",
+        "nssi_meta.synthesis.overlap.overlap",
+        "nssi_meta.pipeline._draw_overlap",
+        "nssi_meta.report.page.build",
+        "nssi_meta.synthesis.posterior_file.save_posterior",
+        "nssi_meta.report.manifest.write_manifest",
+    ],
+)
+@pytest.mark.parametrize("error", [Boom, KeyboardInterrupt])
+@pytest.mark.slow
+def test_a_failure_midway_leaves_the_last_results(
+    review, old_results, monkeypatch, no_figures, sampled_before, where, error
+):
+    def fail(*args, **kwargs):
+        raise error
+
+    before = contents(old_results)
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(error):
+        run(review, old_results)
+    assert contents(old_results) == before
+    assert [p.name for p in old_results.parent.iterdir()] == ["results"]
+
+
+def test_a_failure_without_earlier_results_leaves_nothing(review, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise Boom
+
+    monkeypatch.setattr(pipeline, "pool", fail)
+    with pytest.raises(Boom):
+        run(review, tmp_path / "results")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_of_the_last_move_puts_the_old_results_back(old_results, monkeypatch):
+    """The new folder cannot take the place (disk, permissions): the old one must be there."""
+    before = contents(old_results)
+    rename = Path.rename
+
+    def fail_into_place(self, target):
+        if Path(target) == old_results and not self.name.endswith(".old"):
+            raise OSError("no space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_into_place)
+    with pytest.raises(OSError, match="no space"), pipeline._whole(old_results) as work:
+        (work / "new.txt").write_text("new")
+    assert old_results.is_dir()
+    assert contents(old_results) == before
+
+
+def test_results_behind_a_symbolic_link_are_replaced(old_results, tmp_path):
+    """results -> a folder on the big disk."""
+    link = tmp_path / "link"
+    link.symlink_to(old_results, target_is_directory=True)
+    with pipeline._whole(link) as work:
+        (work / MANIFEST).write_text("{}")
+    assert (link / MANIFEST).read_text() == "{}"
+    assert not (link / "old.txt").exists()
+    assert {p.name for p in tmp_path.iterdir()} <= {"link", "results"}
+
+
+def test_an_empty_folder_is_filled_and_parents_are_made(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for target in (tmp_path / "empty", tmp_path / "a" / "b"):
+        pipeline._may_replace(target)
+        with pipeline._whole(target) as work:
+            (work / "x").write_text("1")
+        assert (target / "x").read_text() == "1"
+        assert target.stat().st_mode & 0o777 == 0o755
+
+
+# ---------------------------------------------------------------- a whole run
+
+
+@pytest.fixture
+def options(no_figures, sampled_before):
+    return sampled_before
+
+
+@pytest.mark.slow
+def test_a_run_replaces_the_last_results_with_every_promised_table(review, old_results, options):
+    told = []
+    result = run(review, old_results, draws=123, seed=9, threshold=0.3, level=0.9,
+                 progress=lambda *step: told.append(step))  # fmt: skip
+    assert set(result.tables) == TABLES
+    assert not (old_results / "old.txt").exists()
+    written = {p.stem for p in (old_results / "tables").glob("*.csv")}
+    assert written >= TABLES
+    assert (old_results / "report.html").stat().st_size > 10_000
+    assert (old_results / "posterior" / "profiles.nc").is_file()
+    assert result.converged
+    (asked,) = options
+    assert asked["settings"].draws == 123
+    assert (asked["seed"], asked["delta"], asked["level"], asked["rho"]) == (9, 0.3, 0.9, 0.6)
+    steps = list(dict.fromkeys(step for step, _ in told))
+    assert steps == ["check", "pools", "overlap", "figures", "report"]
+    pools = pd.read_csv(old_results / "tables" / "pools.csv")
+    assert len(pools) == 12
+    pd.testing.assert_frame_equal(
+        pools[["mechanism", "mu_mean"]], result.tables["pools"][["mechanism", "mu_mean"]],
+        check_dtype=False, rtol=1e-12,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_manifest_says_what_the_run_was_made_from(review, tmp_path, options):
+    import hashlib
+
+    run(review, tmp_path / "r", seed=9, threshold=0.3, level=0.9, interval="shortest")
+    facts = json.loads((tmp_path / "r" / MANIFEST).read_text())
+    digest = hashlib.sha256(review.read_bytes()).hexdigest()
+    assert facts["data"]["sha256"] == digest
+    assert (facts["data"]["rows"], facts["data"]["used"]) == (53, 50)
+    assert facts["seed"] == 9
+    assert facts["thresholds"] == {"delta": 0.3, "decide": 0.8, "moved": 0.2}
+    assert (facts["level"], facts["interval"]) == (0.9, "shortest")
+    assert facts["converged"] is True
+    assert facts["problems"] == []
+    assert {"python", "pymc", "arviz", "nutpie", "numpy", "pandas", "scipy"} <= set(
+        facts["versions"]
+    )
+    assert {"divergences", "e_bfmi_min", "draws", "chains", "seed", "attempts"} <= set(
+        facts["sampler"]
+    )
+    assert facts["priors"]["joint R"] == "LKJ(2)"
+    assert facts["created"].startswith("20")
+
+
+@pytest.mark.slow
+def test_the_command_in_the_manifest_repeats_the_run(review, tmp_path, options):
+    """Every option that changes a number must be in it."""
+    run(review, tmp_path / "r", seed=9, threshold=0.3, level=0.9, interval="shortest",
+        doubtful=True, draws=500, mu_prior="normal(0,4)", tau_prior="halfcauchy(0.5)",
+        rho=0.3)  # fmt: skip
+    command = json.loads((tmp_path / "r" / MANIFEST).read_text())["command"]
+    missing = [
+        option
+        for option in ("--seed 9", "--threshold 0.3", "--level 0.9", "--interval shortest",
+                       "--doubtful", "--draws 500", "normal(0,4)", "halfcauchy(0.5)", "--rho 0.3")
+        if option not in command
+    ]  # fmt: skip
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_the_same_data_and_seed_give_the_same_tables(review, tmp_path, options):
+    run(review, tmp_path / "a")
+    run(review, tmp_path / "b")
+    first, second = contents(tmp_path / "a" / "tables"), contents(tmp_path / "b" / "tables")
+    assert first == second
+    assert len(first) >= len(TABLES)
+
+
+@pytest.mark.slow
+def test_a_model_that_did_not_converge_marks_the_run(
+    review, tmp_path, no_figures, monkeypatch, joint
+):
+    bad = replace(joint, fit=replace(joint.fit, problems=("R-hat too large",)))
+    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", lambda *a, **k: bad)
+    result = run(review, tmp_path / "r")
+    assert not result.converged
+    assert result.problems == ("R-hat too large",)
+    facts = json.loads((tmp_path / "r" / MANIFEST).read_text())
+    assert facts["converged"] is False
+    assert facts["problems"] == ["R-hat too large"]
+    assert "R-hat too large" in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_pool_that_did_not_converge_marks_the_run(review, tmp_path, options, monkeypatch):
+    """What the manifest says and what the caller gets must be the same."""
+    real = pipeline.pool
+
+    def pool(*args, **kwargs):
+        pools = real(*args, **kwargs)
+        first = replace(pools.cells[0], converged=False, problems=("pool stuck",))
+        return replace(pools, cells=(first, *pools.cells[1:]))
+
+    monkeypatch.setattr(pipeline, "pool", pool)
+    result = run(review, tmp_path / "r")
+    assert json.loads((tmp_path / "r" / MANIFEST).read_text())["converged"] is False
+    assert not result.converged
+    assert "pool stuck" in result.problems
+
+
+@pytest.mark.slow
+def test_a_review_with_the_required_columns_only(own_review, tmp_path, options):
+    """mechanisms.csv and conditions.csv with nothing but what the checks ask for."""
+    for name, keep in (("mechanisms", ["mechanism", "label", "system"]),
+                       ("conditions", ["id", "label", "role"])):  # fmt: skip
+        path = own_review.parent / f"{name}.csv"
+        pd.read_csv(path)[keep].to_csv(path, index=False)
+    assert read_effects(own_review).problems == ()
+    assert run(own_review, tmp_path / "r").converged
+
+
+@pytest.mark.slow
+def test_figures_of_a_review_with_the_required_columns_only(own_review, tmp_path, sampled_before):
+    for name, keep in (("mechanisms", ["mechanism", "label", "system"]),
+                       ("conditions", ["id", "label", "role"])):  # fmt: skip
+        path = own_review.parent / f"{name}.csv"
+        pd.read_csv(path)[keep].to_csv(path, index=False)
+    run(own_review, tmp_path / "r")
+    assert (tmp_path / "r" / "figures" / "overview.svg").is_file()
+
+
+@pytest.mark.slow
+def test_the_figures_of_a_whole_run(review, tmp_path, sampled_before):
+    run(review, tmp_path / "r")
+    names = {p.name for p in (tmp_path / "r" / "figures").iterdir()}
+    stems = [f"forest_{m}" for m in ("reflex", "grip", "tremor", "appetite")]
+    stems += ["overview", "overview_association", "overlap_mechanisms", "overlap_summary"]
+    assert {f"{s}.{kind}" for s in stems for kind in ("pdf", "svg", "png")} <= names
+
+
+# ---------------------------------------------------------------- small parts
+
+
+def test_every_unused_row_is_listed_with_its_line_and_reason(review):
+    evidence = read_effects(review)
+    table = excluded(evidence).set_index("study_id")
+    assert set(table.index) == {"mixed", "maybe", "twice"}
+    assert len(table) + len(evidence.used) == len(evidence.rows)
+    assert table["why_not"].str.len().min() > 0
+    assert table.loc["mixed", "why_not"] == "comparator is a mixed clinical group"
+    assert table.loc["maybe", "why_not"] == "doubtful: numbers read off a figure"
+    lines = review.read_text().splitlines()
+    for name, row in table.iterrows():
+        assert f",{name}," in lines[row["line"] - 1]
+
+
+def test_results_are_fresh_for_their_own_data_only(own_review, tmp_path):
+    import hashlib
+
+    folder = tmp_path / "r"
+    assert fresh_results(folder, own_review) == (None, f"no results in {folder}")
+    folder.mkdir()
+    digest = hashlib.sha256(own_review.read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps({"data": {"sha256": digest}, "seed": 1}))
+    facts, why = fresh_results(folder, own_review)
+    assert why == ""
+    assert facts["seed"] == 1
+    own_review.write_text(own_review.read_text() + "\n")
+    facts, why = fresh_results(folder, own_review)
+    assert facts is None
+    assert "stale" in why
+    assert fresh_results(folder, tmp_path / "gone.csv")[0] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conditions", "mechanisms"])
+def test_results_are_stale_when_a_vocabulary_has_changed(own_review, tmp_path, options, name):
+    """Another index condition, or another system of a mechanism, is another analysis."""
+    run(own_review, tmp_path / "r")
+    assert fresh_results(tmp_path / "r", own_review)[0] is not None
+    path = own_review.parent / f"{name}.csv"
+    swapped = {"conditions": ("people with alpha,index", "people with alpha,comorbid"),
+               "mechanisms": ("Tremor,motor", "Tremor,drive")}[name]  # fmt: skip
+    text = path.read_text()
+    assert swapped[0] in text
+    path.write_text(text.replace(*swapped))
+    assert fresh_results(tmp_path / "r", own_review)[0] is None
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"data": {}}'])
+def test_a_damaged_manifest_is_no_result(review, tmp_path, content):
+    (tmp_path / MANIFEST).write_text(content)
+    facts, why = fresh_results(tmp_path, review)
+    assert facts is None
+    assert str(tmp_path) in why
