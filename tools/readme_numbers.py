@@ -159,7 +159,8 @@ def forest(run: Run) -> str:
     alt = (
         f"Forest plot of {str(p['label']).lower()} in {run.short[run.index]}: {p['k']} effects "
         f"from {p['n_studies']} studies, {p['n_bounds']} of them bounds drawn as arrows; pooled "
-        f"effect {number(p['mu_median'])}, 95% credible interval {interval(p['mu_low'], p['mu_high'])}; "
+        f"effect {number(p['mu_median'])}, 95% credible interval "
+        f"{interval(p['mu_low'], p['mu_high'])}; "
         f"prediction for a new study {interval(p['pred_low'], p['pred_high'])}."
     )
     assert len(rows) == p["k"]

@@ -54,9 +54,13 @@ class BruteForce:
             f, h = np.linspace(-8, 8, 81), 0.2
             for value in f:
                 inside = np.full(m.shape, stats.norm.logpdf(value) + np.log(h))
-                for row in part:
-                    v = row.get("vi", 0.04)
-                    load, sd = np.sqrt(t**2 + rho * v), np.sqrt(o**2 + (1 - rho) * v)
+                vs = [row.get("vi", 0.04) for row in part]
+                # two rows: the documented covariance t^2 + rho s1 s2, as loads that multiply to it
+                common = t**2 + rho * np.sqrt(vs[0] * vs[1])
+                whole = [t**2 + rho * v for v in vs]
+                for row, v, mine, other in zip(part, vs, whole, whole[::-1], strict=True):
+                    load = np.sqrt(common * np.sqrt(mine / other))
+                    sd = np.sqrt(t**2 + o**2 + v - load**2)
                     inside = inside + self.one(row, m + load * value, np.broadcast_to(sd, m.shape))
                 terms.append(inside)
             log_p = log_p + logsumexp(np.array(terms), axis=0)

@@ -145,6 +145,10 @@ def test_extremes_give_numbers_or_a_refusal(fit, rows, mu, tau):
         assert "could not be resolved" in refused
         return
     found = numbers(posterior)
+    if tau == "halfcauchy(0.5)":
+        # One closed interval and a Cauchy tail: the density falls as tau^-3, without a variance.
+        assert np.isinf(found[4])
+        found[4] = 0.0
     assert np.isfinite(found).all(), found
     assert (found[[1, 3, 4, 6]] >= 0).all()
     assert 0 <= posterior.p_positive <= 1

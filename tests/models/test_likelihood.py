@@ -24,9 +24,15 @@ def ours(data, mean, tau, omega):
 
 
 def one_factor(v, rho, tau, omega):
-    """Covariance of a block of bounds as documented: common part f with loads l_i."""
-    load = np.sqrt(tau**2 + rho * v)
-    return np.outer(load, load) + np.diag(omega**2 + (1 - rho) * v)
+    """Covariance of a block as documented: c_ij = tau^2 + rho s_i s_j, for three rows and more
+    matched in the mean over pairs of c_ij / sqrt(T_i T_j), T_i = tau^2 + rho v_i."""
+    c = tau**2 + rho * np.sqrt(np.outer(v, v))
+    whole = tau**2 + (rho + 1e-12) * v
+    share = c / np.sqrt(np.outer(whole, whole)) if tau or rho else np.eye(len(v))
+    kappa = share[np.triu_indices(len(v), 1)].mean()
+    cov = kappa * np.sqrt(np.outer(whole, whole))
+    np.fill_diagonal(cov, tau**2 + omega**2 + v)
+    return cov
 
 
 def block_oracle(frame, rho, mean, tau, omega):
@@ -242,7 +248,7 @@ def dense(low, high, scale, n=4_001):
     return logsumexp(g(z)) + np.log(z[1] - z[0])
 
 
-@pytest.mark.parametrize(("ratio", "tolerance"), [(1.0, 2e-5), (2.0, 1e-4), (3.9, 1e-4)])
+@pytest.mark.parametrize(("ratio", "tolerance"), [(1.0, 2e-5), (2.0, 1e-4), (3.9, 1e-3)])
 def test_the_nodes_are_as_good_as_the_module_says(layout_of, ratio, tolerance):
     """Random blocks of 2 to 4 bounds, l / d up to `ratio`, of probability above e^-15."""
     rng = np.random.default_rng(17)
@@ -267,7 +273,7 @@ def test_the_nodes_are_as_good_as_the_module_says(layout_of, ratio, tolerance):
 
 
 def test_leading_axes_broadcast(layout_of, mixed_rows):
-    """`closed_terms` takes tau and omega once for many values of the mean."""
+    """`closed_terms` takes the variances once for many values of the mean."""
     data, ops = layout_of(mixed_rows[:10]), numpy_ops()
     mean = np.linspace(-1, 1, 5)[:, None] * np.ones(data.k)
     tau, omega = np.full((1, data.k), 0.3), np.array([[0.1]])

@@ -68,10 +68,12 @@ def test_improper_priors_are_zero_on_their_support(role):
     assert (prior.logpdf(np.array([0.0, 0.5, 1e9])) == 0).all()
 
 
-def test_uniform_to_infinity_is_improper_and_starts_where_told():
-    prior = parse_prior("uniform(0.1,inf)", "tau")
+def test_uniform_to_infinity_is_improper_and_starts_at_zero():
+    prior = parse_prior("uniform(0,inf)", "tau")
     assert not prior.proper
-    np.testing.assert_array_equal(prior.logpdf(np.array([0.05, 0.1, 1e8])), [-np.inf, 0, 0])
+    np.testing.assert_array_equal(prior.logpdf(np.array([0.0, 0.1, 1e8])), [0, 0, 0])
+    with pytest.raises(PriorError, match="must start at 0"):
+        parse_prior("uniform(0.1,inf)", "tau")
 
 
 def test_every_family_is_covered_here():

@@ -74,7 +74,11 @@ def test_bcg_shrunken_effects_agree_with_the_exact_reference(bcg):
         ("konstantopoulos_N01_HN0.5", {}),
         (
             "konstantopoulos_N04_HN1",
-            dict(mu_prior="normal(0,4)", tau_prior="halfnormal(1)", omega_prior="halfnormal(1)"),
+            {
+                "mu_prior": "normal(0,4)",
+                "tau_prior": "halfnormal(1)",
+                "omega_prior": "halfnormal(1)",
+            },
         ),
     ],
 )
@@ -168,7 +172,7 @@ def test_naming_a_comparator_pools_that_contrast(evidence):
     assert mixed.rows["study_id"].tolist() == ["mixed"]
 
 
-def test_a_selection_whose_rows_all_compare_with_patients_is_not_pooled_unasked(write_rows, review):
+def test_a_selection_whose_rows_all_compare_with_patients_is_not_pooled_unasked(review):
     """The cell's only rows compare with patients; nobody named that comparator."""
     evidence = read_effects(review)
     rows = evidence.rows

@@ -7,7 +7,7 @@ Otherwise mu is one more axis. Both ways return the same `ExactPosterior`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -104,6 +104,7 @@ def fit_exact(
     check_propriety(mu_prior, tau_prior, n_exact, n_studies or layout.k)
     priors = (mu_prior, tau_prior, omega_prior)
     proper = all(p.proper for p in priors if p is not None)
+    moments = _finite_moments(layout, mu_prior, tau_prior)
     scale = _tau_scale(layout)
     hyper = [_sd_axis(tau_prior, scale)]
     if omega_prior is not None:
@@ -120,7 +121,7 @@ def fit_exact(
         grid = integrate(closed_form, [a for a, _ in hyper], [e for _, e in hyper])
         tau, omega = _tensor(grid.x)
         _, m, v = _marginal(gauss_terms(layout, tau, omega), *known)
-        return _assemble(grid, m, np.sqrt(v), tau, omega, proper, None)
+        return _assemble(grid, m, np.sqrt(v), tau, omega, proper, moments, None)
 
     axes = [_mu_axis(layout, mu_prior, scale), *hyper]
 
@@ -137,7 +138,7 @@ def fit_exact(
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:])
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
-    return _assemble(grid, mu, np.zeros(1), tau, omega, proper, grid.marginal(0))
+    return _assemble(grid, mu, np.zeros(1), tau, omega, proper, moments, grid.marginal(0))
 
 
 def log_evidence(
@@ -185,6 +186,21 @@ def log_evidence(
     if not axes:
         return float(density()[0])
     return integrate(density, [a for a, _ in axes], [e for _, e in axes]).log_integral
+
+
+def _finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior) -> int:
+    """How many of mean and SD of tau exist, from the tail of its posterior density.
+
+    For tau -> inf the likelihood falls as 1/tau for each study with a size or a closed interval
+    (one study less under a flat mu), the prior by its own power.
+    """
+    power = {"halfcauchy": 2.0, "flat": 0.0, "halft": tau_prior.params[0] + 1 if tau_prior.params else 0}
+    tail = power.get(tau_prior.name, np.inf)
+    if tau_prior.name == "uniform":
+        tail = np.inf if tau_prior.proper else 0.0
+    closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
+    tail += len(set(layout.block_of_row[closed].tolist())) - (not mu_prior.proper)
+    return int(tail > 2) + int(tail > 3)
 
 
 def _conjugate_mu(layout: Layout, prior: Prior) -> bool:
@@ -317,6 +333,7 @@ def _assemble(
     tau: Floats,
     omega: Floats,
     proper: bool,
+    finite_moments: int,
     mu_density: PanelDensity | None,
 ) -> ExactPosterior:
     shape = grid.weight.shape
@@ -331,7 +348,7 @@ def _assemble(
         prediction = _prediction(grid, total)
     return ExactPosterior(
         mu=mu,
-        tau_density=grid.marginal(tau_axis),
+        tau_density=replace(grid.marginal(tau_axis), finite_moments=finite_moments),
         omega_density=grid.marginal(tau_axis + 1) if len(shape) > tau_axis + 1 else None,
         prediction=prediction,
         mu_mean=m.ravel(),

@@ -173,6 +173,11 @@ def _e_bfmi(energy: Floats) -> Floats:
 
 def _problems(table: pd.DataFrame, divergences: int, e_bfmi: float) -> list[str]:
     out = []
+    if table.empty:
+        out.append(
+            "no reported quantity ever moved: the sampler is stuck at its starting point. Remedy: "
+            "look for data or priors that contradict each other."
+        )
     failed = table[~table["ok"]]
     if len(failed):
         worst = failed.sort_values("r_hat", ascending=False).iloc[0]

@@ -34,7 +34,8 @@ def shrunken(
     """Posterior of theta_i for every row of `frame` (the frame that `data` was laid out from)."""
     frame = frame.reset_index(drop=True)
     study = frame["study_id"].to_numpy()
-    rng = np.random.default_rng(seed)
+    # A stream of its own: the same seed would repeat the permutation of the posterior draws.
+    rng = np.random.default_rng([seed, 1])
     if data.gaussian:
         keep = posterior.weight > 1e-10 * posterior.weight.max()
         mu, mu_sd = posterior.mu_mean[keep], posterior.mu_sd[keep]

@@ -173,4 +173,5 @@ def _integral(factors: _Factors) -> Floats:
     value = factors.log_product(f) - 0.5 * f**2
     peak = value.max(axis=-1)
     total = np.exp(value - peak[..., None]) @ _WEIGHTS
-    return np.asarray(peak + np.log(half * total) - 0.5 * LOG_2PI)
+    # Far beyond any data (1e-300) the ends can meet; the value is then as good as impossible.
+    return np.asarray(peak + np.log(np.maximum(half * total, 1e-300)) - 0.5 * LOG_2PI)
