@@ -60,7 +60,12 @@ def main() -> None:
         ("`nssi-meta --help`", seconds([*nssi, "--help"], 5), "`python -c pass`", bare),
         ("`nssi-meta pool` on 13 trials", seconds(pool, 5), "`import pandas`", pandas),
         ("`nssi-meta check`", seconds([*nssi, "check", str(DATA)], 3), "`import pandas`", pandas),
-        ("`import nssi_meta`", seconds([python, "-c", "import nssi_meta"], 5), "`import pymc`", pymc),
+        (
+            "`import nssi_meta`",
+            seconds([python, "-c", "import nssi_meta"], 5),
+            "`import pymc`",
+            pymc,
+        ),
     ]
     if arguments.run:
         with tempfile.TemporaryDirectory() as folder:

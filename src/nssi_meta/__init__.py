@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nssi_meta.version import __version__
+
 if TYPE_CHECKING:
     from nssi_meta.evidence.escalc import escalc
     from nssi_meta.evidence.flow import coverage, flow
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from nssi_meta.synthesis.overlap import overlap
     from nssi_meta.synthesis.pooled import pool
     from nssi_meta.synthesis.profiles import fit_profiles
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Evidence": "evidence.read",

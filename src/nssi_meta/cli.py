@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nssi_meta import __version__
+from nssi_meta.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_DATA = "data/effects.csv"
+MU_PRIOR = "normal(0,1)"
 UNUSABLE, NOT_CONVERGED = 1, 3
 
 _EXIT_CODES = """Exit codes: 0 done; 1 the data is not usable (every problem is named); 2 wrong
@@ -50,6 +51,12 @@ def _plain_errors(verb: Callable[..., Any]) -> Callable[..., Any]:
             return verb(*args, **kwargs)
         except EvidenceError as error:
             click.echo(str(error), err=True)
+            if any("missing" in p.problem and p.column == "effect_id" for p in error.problems):
+                click.echo(
+                    "A file of ready-made effects is pooled by naming its columns: nssi-meta pool "
+                    "FILE --yi yi --sei sei --study study",
+                    err=True,
+                )
             sys.exit(UNUSABLE)
         except FloatingPointError as error:
             click.echo(f"Error: {error}", err=True)
@@ -78,11 +85,12 @@ def _format_option(verb: Callable[..., Any]) -> Callable[..., Any]:
 def _pool_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
-            click.option("--mu-prior", default="normal(0,1)", show_default=True,
+            click.option("--mu-prior", default=MU_PRIOR, show_default=True,
                          help="normal(mean,sd), student_t(df,mean,scale) or flat."),
             click.option("--tau-prior", default="halfnormal(0.5)", show_default=True,
-                         help="halfnormal(s), halfcauchy(s), halft(df,s), exponential(mean), "
-                         "lognormal(m,s), uniform(low,high) or flat; on tau, not tau squared."),
+                         help="halfnormal(scale), halfcauchy(scale), halft(df,scale), "
+                         "exponential(mean), lognormal(meanlog,sdlog), uniform(low,high) or "
+                         "flat; on tau, not tau squared."),
             click.option("--interval", type=click.Choice(["central", "shortest"]),
                          default="central", show_default=True, help="Kind of credible interval."),
             click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -132,7 +140,7 @@ def _progress(enabled: bool = True) -> Iterator[Callable[[str, str], None]]:
     help="Smallest difference that matters (delta).",
 )
 @click.option("--seed", default=20220701, show_default=True, help="Seed of the sampler.")
-@click.option("--draws", type=click.IntRange(100), help="Draws per chain of the joint model.")
+@click.option("--draws", type=click.IntRange(500), help="Draws per chain of the joint model.")
 @click.option("--doubtful", is_flag=True, help="Use rows of status doubtful too.")
 @_pool_options
 @_plain_errors
@@ -181,13 +189,15 @@ def check(data: str, form: str) -> None:
 @click.option("--mechanism", "-m", multiple=True, help="Only this mechanism (repeatable).")
 @click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
 @click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
-@click.option("--comparator", help="Compare with these controls instead of the reference group.")
+@click.option("--comparator", help="Only rows compared with this condition (id in conditions.csv).")
 @click.option("--doubtful", is_flag=True, help="Use rows of status doubtful too.")
 @click.option("--yi", help="Column of ready-made effects: DATA is any CSV file.")
 @click.option("--vi", help="Column of sampling variances (with --yi).")
 @click.option("--sei", help="Column of standard errors (with --yi).")
 @click.option("--study", help="Column of studies (with --yi): their effects share a study effect.")
 @click.option("--sample", help="Column of samples (with --yi): same people, correlated errors.")
+@click.option("--lower", help="Column of lower bounds (with --yi): rows without an effect.")
+@click.option("--upper", help="Column of upper bounds (with --yi): rows without an effect.")
 @click.option("--by", help="Column with a group per pool, e.g. the mechanism (with --yi).")
 @click.option(
     "--delta",
@@ -209,15 +219,16 @@ def check(data: str, form: str) -> None:
 @_plain_errors
 def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
          estimand: tuple[str, ...], comparator: str | None, doubtful: bool, yi: str | None,
-         vi: str | None, sei: str | None, study: str | None, sample: str | None, by: str | None,
-         **options: Any) -> None:  # fmt: skip
+         vi: str | None, sei: str | None, study: str | None, sample: str | None, lower: str | None,
+         upper: str | None, by: str | None, **options: Any) -> None:  # fmt: skip
     """Pool effects: estimate, credible and prediction interval, heterogeneity per cell.
 
     \b
     nssi-meta pool -m pain_threshold -c nssi
     nssi-meta pool my.csv --yi yi --sei sei --study study --format json
-    """
-    ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "by": by}
+    """  # noqa: D301 - click wants the backspace character
+    ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,
+             "upper": upper, "by": by}  # fmt: skip
     if yi is None and (given := [f"--{n}" for n, v in ready.items() if v is not None]):
         raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
     chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
@@ -227,8 +238,16 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         from nssi_meta.evidence.simple import read_simple
 
         source: Any = read_simple(
-            data, yi, vi=vi, sei=sei, study=study, sample=sample, mechanism=by
-        )
+            data, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper,
+            mechanism=by,
+        )  # fmt: skip
+        if options["mu_prior"] == MU_PRIOR:
+            click.echo(
+                f"Note: priors are on the scale of {yi}: mu ~ {options['mu_prior']}, tau ~ "
+                f"{options['tau_prior']} suit standardised effects and log ratios. For raw units "
+                "set --mu-prior and --tau-prior.",
+                err=True,
+            )
     else:
         source = _select(data, chosen, comparator, doubtful)
     from nssi_meta.synthesis.pooled import pool as pool_all

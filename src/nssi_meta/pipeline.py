@@ -187,7 +187,7 @@ def _draw_forests(
     means = dict(
         zip(evidence.mechanisms["mechanism"], evidence.mechanisms["positive_means"], strict=True)
     )
-    rows = {m: part for m, part in tables["rows"].groupby("mechanism", sort=False)}
+    rows = dict(iter(tables["rows"].groupby("mechanism", sort=False)))
     jobs = (
         delayed(draw_forest)(rows[m], part, str(means.get(m, "")), pools.options.level, folder)
         for m, part in pools.table.groupby("mechanism", sort=False)

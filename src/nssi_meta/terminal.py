@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 POOL_COLUMNS = {
     "mechanism": "Mechanism",
     "condition": "Condition",
+    "estimand": "Estimand",
     "scale": "Scale",
     "k": "k",
     "n_bounds": "Bounds",

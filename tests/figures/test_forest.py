@@ -241,7 +241,7 @@ def test_thin_cells_say_so(mixed, artists):
     fig = forest(*mixed)
     drawn = artists(fig)
     words = " ".join(t.get_text() for t in fig.axes[0].texts)
-    assert "bounds only, no estimate reported" in words
+    assert "only bounds: no study reports a size" in words
     assert "a single row: the prior weighs heavily" in words
     assert "no rows: predicted from other cells" in words
     hollow = {

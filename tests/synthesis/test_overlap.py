@@ -323,6 +323,7 @@ def test_level_reaches_the_intervals():
 def test_convergence_is_passed_on_and_the_summary_is_a_copy():
     got = overlap(fake(np.zeros((S, 4, 3)), EVIDENCE, converged=False))
     assert not got.converged
-    got.summary().loc[:, "median"] = -1
+    mine = got.summary()
+    mine.loc[:, "median"] = -1.0
     assert (got.figures["n_mechanisms"] >= 0).all()
     assert (got.figures["median"] != -1).all()

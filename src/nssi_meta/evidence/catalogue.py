@@ -13,12 +13,18 @@ from nssi_meta.evidence.table import Table, read_table
 
 
 def read_mechanisms(path: str | Path) -> Table:
-    """Read `mechanisms.csv`: at least mechanism, label and system, one row a mechanism."""
-    return _checked(read_table(path, vo.MECHANISM_COLUMNS), vo.MECHANISM_KEY, vo.MECHANISM_COLUMNS)
+    """Read `mechanisms.csv`: at least mechanism, label and system, one row a mechanism.
+
+    `positive_means` (what a positive effect means, printed under figures) may be left out.
+    """
+    table = _checked(read_table(path, vo.MECHANISM_COLUMNS), vo.MECHANISM_KEY, vo.MECHANISM_COLUMNS)
+    return _with_default(table, "positive_means", "")
 
 
 def read_conditions(path: str | Path) -> Table:
     """Read `conditions.csv`: at least id, label and role, one row a condition.
+
+    `short` (for narrow columns) and `people` (a person-first phrase) default to the label.
 
     Roles: exactly one `index` (the condition that the review is about) and one `reference` (the
     controls whose mean is zero); any number of `comorbid` and `mixed`.
@@ -27,12 +33,22 @@ def read_conditions(path: str | Path) -> Table:
     if not set(vo.CONDITION_COLUMNS) <= set(table.frame.columns) or table.frame.empty:
         return table
     found = tuple(_role_problems(table.file, table.frame))
-    return Table(table.file, table.frame, table.problems + found, table.sha256)
+    table = Table(table.file, table.frame, table.problems + found, table.sha256)
+    for column in ("short", "people"):
+        table = _with_default(table, column, table.frame["label"])
+    return table
 
 
 def with_role(conditions: pd.DataFrame, *roles: str) -> tuple[str, ...]:
     """Ids of the conditions that have one of these roles, in the order of the table."""
     return tuple(conditions.loc[conditions["role"].isin(roles), vo.CONDITION_KEY])
+
+
+def _with_default(table: Table, column: str, value: str | pd.Series[str]) -> Table:
+    if column in table.frame or table.frame.columns.empty:
+        return table
+    frame = table.frame.assign(**{column: value})
+    return Table(table.file, frame, table.problems, table.sha256)
 
 
 def _checked(table: Table, key: str, required: tuple[str, ...]) -> Table:

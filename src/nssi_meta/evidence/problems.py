@@ -37,7 +37,8 @@ class Problem:
             parts.append(f"allowed: {self.allowed}")
         if self.remedy:
             parts.append(f"remedy: {self.remedy}")
-        return "; ".join(parts) + "."
+        text = "; ".join(parts)
+        return text if text.endswith("?") else text + "."
 
 
 class EvidenceError(ValueError):

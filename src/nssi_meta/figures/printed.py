@@ -86,10 +86,11 @@ def caution(cell: Cell) -> list[str]:
     if cell.k == 0:
         words.append("no rows: predicted from other cells" if cell.mu.known else "no rows")
     elif cell.only_bounds:
-        words.append("bounds only, no estimate reported")
+        words.append("only bounds: no study reports a size")
     elif cell.k == 1:
         words.append("a single row: the prior weighs heavily")
-    return words + ([cell.flags] if cell.flags else [])
+    # The table's own flags may say the same: once is enough.
+    return list(dict.fromkeys(words + [f for f in cell.flags.split("; ") if f]))
 
 
 def forest_table(rows: pd.DataFrame, pools: pd.DataFrame, *, sort: Sort = "year") -> pd.DataFrame:

@@ -22,9 +22,9 @@ from nssi_meta.inference.densities import (
     PanelDensity,
     half_line,
     real_line,
-    to_coefficients,
 )
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms
+from nssi_meta.inference.prediction import predictive_mixture
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import closed_terms
@@ -194,7 +194,11 @@ def _finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior) -> int:
     For tau -> inf the likelihood falls as 1/tau for each study with a size or a closed interval
     (one study less under a flat mu), the prior by its own power.
     """
-    power = {"halfcauchy": 2.0, "flat": 0.0, "halft": tau_prior.params[0] + 1 if tau_prior.params else 0}
+    power = {
+        "halfcauchy": 2.0,
+        "flat": 0.0,
+        "halft": tau_prior.params[0] + 1 if tau_prior.params else 0,
+    }
     tail = power.get(tau_prior.name, np.inf)
     if tau_prior.name == "uniform":
         tail = np.inf if tau_prior.proper else 0.0
@@ -345,7 +349,7 @@ def _assemble(
         prediction = NormalMixture.build(m, np.sqrt(sd**2 + total**2), grid.weight)
     else:
         mu = mu_density
-        prediction = _prediction(grid, total)
+        prediction = predictive_mixture(grid, total)
     return ExactPosterior(
         mu=mu,
         tau_density=replace(grid.marginal(tau_axis), finite_moments=finite_moments),
@@ -358,60 +362,4 @@ def _assemble(
         weight=grid.weight.ravel(),
         log_evidence=grid.log_integral if proper else None,
         error=grid.error,
-    )
-
-
-def _prediction(grid: Grid, total: Floats, n_groups: int = 80, fine: int = 4) -> NormalMixture:
-    """Mixture for a new setting's effect where mu is a quadrature axis.
-
-    Nodes are grouped by their total heterogeneity (groups of equal mass, cut again at equal steps;
-    weighted mean per group, so the error is of second order in a group's width), and the conditional density of mu is interpolated to
-    `fine` times as many nodes, so that a heterogeneity near zero leaves no steps. The kernel is
-    never narrower than the node spacing.
-    """
-    n_mu = grid.weight.shape[0]
-    flat_total = total[0].ravel()
-    weight = grid.weight.reshape(n_mu, -1)
-    mass_of = weight.sum(axis=0)
-    order = np.argsort(flat_total)
-    share = np.cumsum(mass_of[order]) / mass_of.sum()
-    top = flat_total[order][np.searchsorted(share, 1 - 1e-6)]
-    steps = np.minimum(flat_total[order] / top * n_groups, n_groups)
-    pair = np.floor(share * n_groups) * (n_groups + 2) + np.floor(steps)
-    _, group = np.unique(pair, return_inverse=True)
-    mass = np.zeros((group.max() + 1, n_mu))
-    np.add.at(mass, group, weight[:, order].T)
-    filled = mass.sum(axis=1) > 0
-    mass, sums = mass[filled], np.bincount(group, (mass_of * flat_total)[order])[filled]
-    t = sums / mass.sum(axis=1)
-    mass = mass.T
-
-    n, axis = grid.n, grid.axes[0]
-    x, w = np.polynomial.legendre.leggauss(n)
-    xf, wf = np.polynomial.legendre.leggauss(n * fine)
-    refine = np.polynomial.legendre.legvander(xf, n - 1) @ to_coefficients(n)
-    density = mass.reshape(-1, n, mass.shape[1]) / w[None, :, None]
-    # Panels without mass hold only rounding noise, which far from the centre would add up.
-    density[density.sum(axis=(1, 2)) < 1e-9 * density.sum()] = 0.0
-    mid, half = (grid.edges[0][1:] + grid.edges[0][:-1]) / 2, np.diff(grid.edges[0]) / 2
-
-    def nodes(at: Floats) -> tuple[Floats, Floats]:
-        mu = axis.to_x(mid[:, None] + half[:, None] * at)
-        return mu, np.gradient(mu.ravel()).reshape(mu.shape)
-
-    # A kernel wider than the node spacing needs no finer nodes.
-    mu, spacing = nodes(x)
-    wide = (t > 2 * np.median(spacing[density.sum(axis=2) > 0])) if density.any() else t > 0
-    coarse = NormalMixture.build(mu[:, :, None], t[wide], density[..., wide] * w[None, :, None])
-    if wide.all():
-        return coarse
-    share_coarse = float(mass[:, wide].sum() / mass.sum())
-    finer = np.maximum(np.einsum("fn,png->pfg", refine, density[..., ~wide]), 0.0)
-    mu, spacing = nodes(xf)
-    sd = np.maximum(t[~wide], 0.5 * spacing[:, :, None])
-    narrow = NormalMixture.build(mu[:, :, None], sd, finer * wf[None, :, None])
-    return NormalMixture(
-        np.concatenate([coarse.means, narrow.means]),
-        np.concatenate([coarse.sds, narrow.sds]),
-        np.concatenate([share_coarse * coarse.weights, (1 - share_coarse) * narrow.weights]),
     )

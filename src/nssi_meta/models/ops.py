@@ -17,7 +17,7 @@ from scipy import special
 
 @dataclass(frozen=True)
 class Ops:
-    """Array functions used by the likelihoods (elementwise but for the `_last` reductions and the matrices)."""
+    """Array functions used by the likelihoods (elementwise but for the matrices)."""
 
     exp: Callable[..., Any]
     log: Callable[..., Any]

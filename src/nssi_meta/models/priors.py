@@ -134,7 +134,7 @@ class Prior:
 
 
 def parse_prior(text: str | Prior, role: Role) -> Prior:
-    """Read a prior such as ``"normal(0,1)"``, ``"halfcauchy(0.5)"``, ``"uniform(0,10)"``, ``"flat"``.
+    """Read a prior such as ``normal(0,1)``, ``halfcauchy(0.5)``, ``uniform(0,10)`` or ``flat``.
 
     Raises `PriorError` naming what is wrong and what is allowed.
     """

@@ -4,7 +4,8 @@ mu_m = (mu_m,1 ... mu_m,C) ~ MVN(0, diag(sigma) R diag(sigma)), R ~ LKJ(2). A ro
 arms, theta = mu[m, case] - mu[m, comparator] with mu[m, reference] = 0, so that comparisons with
 patients inform contrasts between conditions as in a network meta-analysis. Heterogeneity
 tau_m ~ half-normal(tau_0) is partially pooled over mechanisms (tau_0 is learned; a log-normal
-spread would put a fifth of its mass beyond tau = 1); omega is the within-study component. Study effects are integrated out (`likelihood`), so NUTS sees means and variances only.
+spread would put a fifth of its mass beyond tau = 1); omega is the within-study component. Study
+effects are integrated out (`likelihood`), so NUTS sees means and variances only.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from nssi_meta.version import __version__
+
 if TYPE_CHECKING:
     from nssi_meta.evidence.read import Evidence
 
@@ -124,7 +126,7 @@ def version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return NOT_INSTALLED
+        return __version__ if package == PACKAGE else NOT_INSTALLED
 
 
 def to_json(facts: Mapping[str, Any]) -> str:

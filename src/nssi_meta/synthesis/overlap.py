@@ -1,4 +1,4 @@
-"""Question 2: which mechanisms does the index condition share with each other condition?
+"""Question 2: which mechanisms the index condition shares with each other condition.
 
 Every figure is computed per posterior draw of the joint model, hence has an interval. Mechanisms
 without evidence in both conditions are left out: the model predicts them, nobody measured them.

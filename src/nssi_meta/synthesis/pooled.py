@@ -1,4 +1,4 @@
-"""Question 1: how large is each effect, how certain, how variable between studies?
+"""Question 1: how large each effect is, how certain, how variable between studies.
 
 A cell is one mechanism in one condition on one estimand. `pool` fits every cell of what it is
 given and returns a `Pools` with the tables that figures and reports read.
@@ -194,13 +194,13 @@ def _rows(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd
     used = data.used
     reference = data.conditions.loc[data.conditions["role"] == "reference", "id"].tolist()
     plain = used["comparator"].isin([*reference, "none", "within"])
-    chosen = data.rows["comparator"].nunique() == 1
+    chosen = len(set(data.rows["comparator"])) == 1
     frame = used if chosen else used[plain]
     return frame.assign(label=study_labels(frame)), data.mechanisms, data.conditions
 
 
 def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
-    """Labels such as "Hooley 2020" from authors and year; the study id where authors are unknown."""
+    """Labels such as "Hooley 2020"; the study id where the authors are unknown."""
 
     def label(authors: Any, year: Any, study: Any) -> str:
         first = re.split(r"[;,&]| et al| and ", str(authors or "").strip(), maxsplit=1)[0]
@@ -310,7 +310,7 @@ def _flags(cell: Cell) -> str:
     rows, flags = cell.rows, []
     if len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
-    elif rows["study_id"].nunique() == 1:
+    elif len(set(rows["study_id"])) == 1:
         flags.append("a single study: between-study variation comes from the prior")
     if (rows["kind"] == "interval").all():
         flags.append("only bounds: no study reports a size")
