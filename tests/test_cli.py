@@ -335,10 +335,12 @@ def results(review, tmp_path, monkeypatch):
 
     folder = tmp_path / "results"
     (folder / "tables").mkdir(parents=True)
+    files = [review, review.with_name("mechanisms.csv"), review.with_name("conditions.csv")]
     facts = {
-        "package": "nssi-meta", "data": {"sha256": hashlib.sha256(review.read_bytes()).hexdigest()},
-        "thresholds": {"delta": 0.2}, "seed": 20220701, "converged": True, "level": 0.95,
-        "interval": "central", "priors": {"rho": 0.6},
+        "package": "nssi-meta", "converged": True,
+        "hashes": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+        "options": {"threshold": 0.2, "seed": 20220701, "level": 0.95, "rho": 0.6,
+                    "doubtful": False},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(facts))
     pd.DataFrame([{"other_label": "Beta", "figure": "jaccard", "median": 0.25}]).to_csv(

@@ -349,8 +349,12 @@ def test_results_are_fresh_for_their_own_data_only(own_review, tmp_path):
     folder = tmp_path / "r"
     assert fresh_results(folder, own_review) == (None, f"no results in {folder}")
     folder.mkdir()
-    digest = hashlib.sha256(own_review.read_bytes()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps({"data": {"sha256": digest}, "seed": 1}))
+    digest = {
+        name: hashlib.sha256(own_review.with_name(name).read_bytes()).hexdigest()
+        for name in (own_review.name, "mechanisms.csv", "conditions.csv")
+    }
+    facts = {"package": "nssi-meta", "hashes": digest, "options": {}, "converged": True, "seed": 1}
+    (folder / MANIFEST).write_text(json.dumps(facts))
     facts, why = fresh_results(folder, own_review)
     assert why == ""
     assert facts["seed"] == 1

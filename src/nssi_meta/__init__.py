@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nssi_meta.version import __version__
+from nssi_meta.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from nssi_meta.evidence.escalc import escalc

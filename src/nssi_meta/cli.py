@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DATA = "data/effects.csv"
 MU_PRIOR = "normal(0,1)"
+#: What the verb `overlap` takes for granted when it reads finished results.
+OVERLAP_DEFAULTS = {"level": 0.95, "rho": 0.6, "doubtful": False}
 UNUSABLE, NOT_CONVERGED = 1, 3
 
 _EXIT_CODES = """Exit codes: 0 done; 1 the data is not usable (every problem is named); 2 wrong
@@ -327,6 +329,8 @@ def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bo
         converged = profiles.converged
         for problem in profiles.fit.problems:
             click.echo(f"Not converged: {problem}", err=True)
+    if not converged:
+        click.echo("The joint model DID NOT CONVERGE: these are not results", err=True)
     _show(table, form, columns, "" if converged else "DID NOT CONVERGE: not results")
     if not converged:
         sys.exit(NOT_CONVERGED)
@@ -342,8 +346,12 @@ def _finished(
     if facts is None:
         click.echo(f"{why}; fitting the joint model", err=True)
         return None, False
-    if facts["thresholds"]["delta"] != threshold or facts["seed"] != seed:
-        click.echo(f"{results} has another threshold or seed; fitting the joint model", err=True)
+    asked = {"threshold": threshold, "seed": seed, **OVERLAP_DEFAULTS}
+    other = [name for name, value in asked.items() if facts["options"].get(name) != value]
+    if other:
+        click.echo(
+            f"{results} was made with another {', '.join(other)}; fitting the joint model", err=True
+        )
         return None, False
     import pandas as pd
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +22,8 @@ from nssi_meta.synthesis.pooled import Pools, pool
 
 #: Written last; a folder that holds it is a finished run and may be replaced by the next.
 MANIFEST = "manifest.json"
+#: Options of the pools that a manifest records under these names.
+RECORDED = ("mu_prior", "tau_prior", "interval", "level", "rho")
 #: Pixels per inch of a run's png files, which are for screens; journals take the pdf.
 RUN_DPI = 150
 Progress = Callable[[str, str], None]
@@ -122,9 +126,34 @@ def run(
         for _ in forests:
             pass  # finish the forest plots that were drawn beside the sampling
         tell("report", "")
-        facts = _manifest(evidence, pools, profiles, threshold, seed, data)
+        facts = _manifest(evidence, pools, profiles, threshold, seed)
+        facts["hashes"] = _hashes(Path(data))
+        facts["options"] = {
+            "threshold": threshold,
+            "seed": seed,
+            "draws": draws,
+            "doubtful": doubtful,
+            **{n: getattr(pools.options, n) for n in RECORDED},
+        }
+        facts["command"] = _command(data, facts["options"])
         _write(folder, tables, facts, profiles, evidence)
-    return RunResult(target, tables, profiles.converged, profiles.fit.problems)
+    problems = tuple(facts["problems"])
+    return RunResult(target, tables, bool(facts["converged"]), problems)
+
+
+def _command(data: str | Path, options: Mapping[str, Any]) -> str:
+    """What to type to repeat the run: every option that is not at its default."""
+    from nssi_meta.synthesis.pooled import Options
+
+    default = {n: getattr(Options(), n) for n in RECORDED}
+    words = ["nssi-meta", "run", Path(data).as_posix()]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif value not in (None, False) and value != default.get(name):
+            words += [flag, shlex.quote(str(value))]
+    return " ".join(words)
 
 
 def excluded(evidence: Evidence) -> pd.DataFrame:
@@ -135,33 +164,51 @@ def excluded(evidence: Evidence) -> pd.DataFrame:
 
 def fresh_results(folder: str | Path, data: str | Path) -> tuple[dict[str, Any] | None, str]:
     """The manifest of finished results made from exactly this data, or None with the reason."""
-    import hashlib
-
     path = Path(folder) / MANIFEST
     if not path.is_file():
         return None, f"no results in {folder}"
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    digest = hashlib.sha256(Path(data).read_bytes()).hexdigest() if Path(data).is_file() else ""
-    if facts["data"]["sha256"] != digest:
-        return None, f"the results in {folder} are stale: {data} has changed since"
+    facts = _read_manifest(path)
+    if facts is None or not {"hashes", "options", "converged"} <= set(facts):
+        return None, f"{path} is no manifest of this program, or is damaged"
+    changed = [n for n, digest in _hashes(Path(data)).items() if facts["hashes"].get(n) != digest]
+    if changed:
+        return None, f"the results in {folder} are stale: {', '.join(changed)} changed since"
     return facts, ""
+
+
+def _read_manifest(path: Path) -> dict[str, Any] | None:
+    """A manifest that this package wrote, or None."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and facts.get("package") == "nssi-meta" else None
+
+
+def _hashes(data: Path) -> dict[str, str]:
+    """SHA-256 of the table of effects and of the vocabularies beside it."""
+    files = [data, data.with_name("mechanisms.csv"), data.with_name("conditions.csv")]
+    return {
+        f.name: hashlib.sha256(f.read_bytes()).hexdigest() if f.is_file() else "" for f in files
+    }
 
 
 def _may_replace(target: Path) -> None:
     if target.exists() and not (target.is_dir() and _ours(target)):
         raise FileExistsError(
-            f"{target} exists and is not a folder of results (it has no {MANIFEST}); name another "
-            "folder with --out, or move it away"
+            f"{target} exists and is not a folder of results (it has no {MANIFEST} of this "
+            "program); name another folder with --out, or move it away"
         )
 
 
 def _ours(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file() or not any(folder.iterdir())
+    return _read_manifest(folder / MANIFEST) is not None or not any(folder.iterdir())
 
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
     """A temporary folder that takes the target's place when the block ends without an error."""
+    target = target.resolve()  # behind a link: the folder itself is replaced, not the link
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     os.chmod(work, 0o755)
@@ -170,7 +217,11 @@ def _whole(target: Path) -> Iterator[Path]:
         if target.exists():
             old = work.with_name(work.name + ".old")
             target.rename(old)
-            work.rename(target)
+            try:
+                work.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
             shutil.rmtree(old)
         else:
             work.rename(target)
@@ -249,7 +300,6 @@ def _manifest(
     profiles: Any,
     threshold: float,
     seed: int,
-    data: str | Path,
 ) -> dict[str, Any]:
     from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
     from nssi_meta.report.manifest import data_facts, manifest
@@ -281,7 +331,6 @@ def _manifest(
         converged=profiles.converged and pools.converged,
         problems=[*profiles.fit.problems, *(p for c in pools.cells for p in c.problems)],
         conditions=evidence.conditions,
-        command=f"nssi-meta run {Path(data).as_posix()} --seed {seed} --threshold {threshold:g}",
     )
 
 

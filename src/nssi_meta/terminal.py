@@ -81,14 +81,15 @@ def _print_table(table: pd.DataFrame, columns: dict[str, str], title: str) -> No
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = [c for c in columns if c in table and not (table[c] == "").all()]
-    printed = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    printed = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
     for name in shown:
         number = table[name].dtype.kind in "fi"
         printed.add_column(columns[name], justify="right" if number else "left", no_wrap=number)
     for row in table[shown].itertuples(index=False):
-        printed.add_row(*(_cell(v) for v in row))
+        printed.add_row(*(Text(_cell(v)) for v in row))  # Text: brackets are no markup
     # Piped output is not cut to the width of a terminal that is not there.
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(printed)

@@ -188,7 +188,10 @@ def fake(a_b_c, evidence, *, R=None, converged=True, level=0.95):
     cells = pd.DataFrame(
         [
             {"mechanism": m, "condition": c, "k": 2, "k_contrast": 1, "n_studies": 3,
-             "n_bounds": 1, "n_participants": 10, "evidence": evidence[i][j]}
+             "n_bounds": 1, "n_participants": 10, "evidence": evidence[i][j],
+             # a contrast reaches the reference only through an arm that was compared with it
+             "anchored": evidence[i][j] == "direct"
+             or (evidence[i][j] == "contrast only" and "direct" in evidence[i])}
             for i, m in enumerate(names)
             for j, c in enumerate(arms)
         ]

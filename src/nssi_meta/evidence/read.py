@@ -43,6 +43,8 @@ class Evidence:
         The vocabularies of the review, as text.
     path, sha256
         The file, and the hash of its bytes.
+    comparators
+        The comparators that `select` was asked for by name; empty if it was not.
     """
 
     rows: pd.DataFrame
@@ -51,6 +53,7 @@ class Evidence:
     conditions: pd.DataFrame
     path: Path
     sha256: str
+    comparators: tuple[str, ...] = ()
 
     @property
     def used(self) -> pd.DataFrame:
@@ -115,7 +118,7 @@ class Evidence:
             raise EvidenceError(unknown)
         named = [comparator] if isinstance(comparator, str) else list(comparator or ())
         rows = decide(self.rows[keep], self.conditions, doubtful=doubtful, comparators=named)
-        return replace(self, rows=rows)
+        return replace(self, rows=rows, comparators=tuple(named) or self.comparators)
 
     def _valid(self, column: str) -> tuple[tuple[str, ...], str]:
         if column == "mechanism":

@@ -185,7 +185,7 @@ def _problems(table: pd.DataFrame, divergences: int, e_bfmi: float) -> list[str]
             f"{len(failed)} of {len(table)} reported quantities failed the convergence checks "
             f"(worst: {worst['quantity']}, R-hat {worst['r_hat']:.3f}, bulk ESS "
             f"{worst['ess_bulk']:.0f}, tail ESS {worst['ess_tail']:.0f}); needed: R-hat <= "
-            f"{MAX_R_HAT}, ESS >= {MIN_ESS}. Remedy: more draws (--draws)."
+            f"{MAX_R_HAT}, ESS >= {MIN_ESS}. Remedy: more draws (`nssi-meta run --draws`)."
         )
     if divergences:
         out.append(

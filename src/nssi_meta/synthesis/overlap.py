@@ -69,7 +69,7 @@ def overlap(profiles: Profiles, threshold: float = 0.2) -> Overlap:
 
     Raises ValueError for a negative threshold.
     """
-    if threshold < 0:
+    if not threshold >= 0:
         raise ValueError(f"threshold must not be negative, got {threshold:g}")
     parts: dict[str, list[pd.DataFrame]] = {"m": [], "f": [], "t": [], "s": []}
     for other in profiles.data.conditions:
@@ -106,7 +106,7 @@ class _Pair:
         self.i, self.j = data.conditions.index(profiles.index), data.conditions.index(other)
         self.other_label = _labels(profiles.conditions, "id", "label").get(other, other)
         self.evidence = profiles.evidence.set_index(["condition", "mechanism"])
-        known = self.evidence["evidence"] != "none: predicted"
+        known = self.evidence["anchored"]
         both: Any = known[profiles.index] & known[other]
         self.rows = [m for m, name in enumerate(data.mechanisms) if both[name]]
         self.names = [data.mechanisms[m] for m in self.rows]

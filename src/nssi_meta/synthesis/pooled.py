@@ -67,7 +67,7 @@ class Options:
             wrong.append(f"level must lie between 0 and 1, got {self.level:g} (0.95 is usual)")
         if not 0 <= self.rho < 1:
             wrong.append(f"rho must be at least 0 and below 1, got {self.rho:g}")
-        if self.delta < 0:
+        if not self.delta >= 0:
             wrong.append(f"delta must not be negative, got {self.delta:g}")
         if self.interval not in ("central", "shortest"):
             wrong.append(f"interval must be central or shortest, got {self.interval!r}")
@@ -129,7 +129,7 @@ class Pools:
         figure = forest(self.rows, self.table, level=self.options.level, **options)
         if path is not None:
             target = Path(path)
-            save(figure, target.with_suffix(""), (target.suffix.lstrip(".") or "pdf",))
+            save(figure, target.with_suffix(""), (target.suffix.lstrip(".").lower() or "pdf",))
         return figure
 
 
@@ -194,8 +194,7 @@ def _rows(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd
     used = data.used
     reference = data.conditions.loc[data.conditions["role"] == "reference", "id"].tolist()
     plain = used["comparator"].isin([*reference, "none", "within"])
-    chosen = len(set(data.rows["comparator"])) == 1
-    frame = used if chosen else used[plain]
+    frame = used if data.comparators else used[plain]
     return frame.assign(label=study_labels(frame)), data.mechanisms, data.conditions
 
 
@@ -300,7 +299,8 @@ def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str
 
 
 def _people(rows: pd.DataFrame) -> float:
-    if not {"n_case", "n_control", "n_total"} <= set(rows.columns) or rows["n_total"].isna().all():
+    sizes = ["n_case", "n_control", "n_total"]
+    if not set(sizes) <= set(rows.columns) or rows[sizes].isna().all(axis=None):
         return np.nan
     return float(participants(rows.assign(all_rows=0), ["all_rows"]).sum())
 
@@ -331,6 +331,8 @@ def _labelled(
     table.insert(1, "label", [label.get(m, m) for m in table["mechanism"]])
     table.insert(2, "system", [system.get(m, "") for m in table["mechanism"]])
     table.insert(4, "condition_label", [condition.get(c, c) for c in table["condition"]])
+    if not label:
+        return table
     order = {m: i for i, m in enumerate(label)}, {c: i for i, c in enumerate(condition)}
     return table.sort_values(
         ["mechanism", "condition", "estimand"],

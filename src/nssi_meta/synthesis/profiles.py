@@ -56,7 +56,11 @@ class Profiles:
 
     @cached_property
     def evidence(self) -> pd.DataFrame:
-        """Evidence per cell: k, k_contrast, n_studies, n_bounds, n_participants, evidence."""
+        """Evidence per cell: k, k_contrast, n_studies, n_bounds, n_participants, evidence.
+
+        `anchored`: the cell is linked to the reference group by rows of its mechanism, directly or
+        through other conditions. A contrast alone tells a difference, not a distance.
+        """
         return _cell_evidence(self.data)
 
     @cached_property
@@ -118,6 +122,7 @@ def _cell_evidence(data: ProfileData) -> pd.DataFrame:
     records = []
     for m in data.mechanisms:
         in_m = (frame["mechanism"] == m).to_numpy()
+        anchored = _anchored(data, in_m)
         for c in data.conditions:
             case = in_m & (frame["condition"] == c).to_numpy()
             touches = case | (in_m & (frame["comparator"] == c).to_numpy())
@@ -127,9 +132,22 @@ def _cell_evidence(data: ProfileData) -> pd.DataFrame:
             people = participants(rows.assign(every=0), ["every"]).sum() if len(rows) else 0
             n_bounds = int((rows["kind"] == "interval").sum())
             n_studies = rows["study_id"].nunique()
-            records.append((m, c, k, k_contrast, n_studies, n_bounds, int(people), kind))
+            row = (m, c, k, k_contrast, n_studies, n_bounds, int(people), kind, c in anchored)
+            records.append(row)
     columns = ["mechanism", "condition", "k", "k_contrast", "n_studies", "n_bounds"]
-    return pd.DataFrame(records, columns=[*columns, "n_participants", "evidence"])
+    return pd.DataFrame(records, columns=[*columns, "n_participants", "evidence", "anchored"])
+
+
+def _anchored(data: ProfileData, rows: NDArray[np.bool_]) -> set[str]:
+    """Conditions that the rows of one mechanism link to the reference group."""
+    arms = [
+        (data.conditions[a], data.conditions[b] if b >= 0 else "")
+        for a, b in zip(data.case[rows], data.comparator[rows], strict=True)
+    ]
+    reached = {""}
+    while new := {x for pair in arms if reached & set(pair) for x in pair} - reached:
+        reached |= new
+    return reached - {""}
 
 
 def fit_profiles(
@@ -183,10 +201,10 @@ def fit_profiles(
 
 
 def _known(data: ProfileData) -> NDArray[np.bool_]:
-    """Cells (M, C) with any evidence."""
+    """Cells (M, C) whose distance to the reference group is informed by rows."""
     table = _cell_evidence(data)
     shape = (len(data.mechanisms), len(data.conditions))
-    known: NDArray[np.bool_] = (table["evidence"] != "none: predicted").to_numpy().reshape(shape)
+    known: NDArray[np.bool_] = table["anchored"].to_numpy(dtype=bool).reshape(shape)
     return known
 
 
