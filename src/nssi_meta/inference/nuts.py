@@ -33,8 +33,8 @@ MIN_E_BFMI = 0.3
 class Settings:
     """Sampler settings; `stricter` is the automatic second try."""
 
-    draws: int = 1200
-    tune: int = 800
+    draws: int = 1500
+    tune: int = 1000
     chains: int = 4
     target_accept: float = 0.9
 
@@ -84,7 +84,7 @@ def sample(
     attempt = settings or Settings()
     fit = _run(compiled, reported, seed, attempt, cores, 1, tell)
     if not fit.converged:
-        tell("checks failed; sampling once more with stricter settings")
+        tell(f"checks failed ({' '.join(fit.problems)}); once more with stricter settings")
         fit = _run(compiled, reported, seed + 1, attempt.stricter(), cores, 2, tell)
     return fit
 
