@@ -121,3 +121,13 @@ def test_alt_texts_hold_the_numbers(overlaps):
     assert f"People with suicidal behaviour, {len(shown)} mechanisms" in text
     best = shown.iloc[0][list(CLASS_FILLS)].max()
     assert f"({best:.2f}; {shown.iloc[0]['verdict']})" in text
+
+
+def test_a_probability_is_never_printed_as_a_certainty(overlaps):
+    bars, _ = overlaps
+    sure = bars.assign(
+        p_shared=0.9999, p_opposite=0.0001, p_index_only=0.0, p_other_only=0.0, p_neither=0.0
+    )
+    words = [t.get_text() for ax in overlap_mechanisms(sure).axes for t in ax.texts]
+    assert "> 0.99" in words
+    assert "1.00" not in words

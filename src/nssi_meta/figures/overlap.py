@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from .page import Page, new_page, panel, rule, set_ticks, unname_marks, write
 from .records import Record, as_float, as_int, as_text, require_columns
 from .style import CLASS_FILLS, DOUBLE, MM_PER_POINT, QUIET, Style
-from .text import shorten, text_width, widest, wrap
+from .text import probability, shorten, text_width, widest, wrap
 
 # fmt: off
 MECHANISM_COLUMNS = (
@@ -150,7 +150,7 @@ def draw_bar(page: Page, ax: Axes, record: Record, y: float, plot: tuple[float, 
     for column, (fill, hatch, ink) in CLASS_FILLS.items():
         p = as_float(record[column])
         _box(ax, left, p, y, fill, hatch, f"{column}:{name}")
-        words = f"{p:.2f}"
+        words = probability(p)
         length = p * (plot[1] - plot[0])
         if length >= text_width(words, page.style, size=page.style.small) + 1.5:
             # hatching would cross the number out
