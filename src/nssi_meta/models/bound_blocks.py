@@ -23,8 +23,8 @@ from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
 
-#: Gauss-Legendre nodes; error in the log below 2e-5 while l_i < d_i, 1e-3 while l_i < 4 d_i.
-N_NODES = 24
+#: Gauss-Legendre nodes; error in the log below 2e-5 while l_i < 2 d_i, 1e-4 while l_i < 4 d_i.
+N_NODES = 32
 #: Newton steps towards the mode; the support only needs it to within a unit.
 N_NEWTON = 3
 #: Half-width of the support in standard deviations: e^(-5^2 / 2) = 4e-6 is left out at most.
