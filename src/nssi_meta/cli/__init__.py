@@ -1,0 +1,36 @@
+"""The command line, one module a verb. Everything heavy is imported inside the verbs: `--help`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from nssi_meta.cli.check import check
+from nssi_meta.cli.forest import forest
+from nssi_meta.cli.overlap import overlap
+from nssi_meta.cli.pool import pool
+from nssi_meta.cli.run import run
+from nssi_meta.version import __version__
+
+_EXIT_CODES = """Exit codes: 0 done; 1 the data is not usable (every problem is named); 2 wrong
+usage; 3 a model did not converge (its output is marked, it is not a result)."""
+
+
+@click.group(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nssi-meta")
+def cli() -> None:
+    """Bayesian meta-analysis of a review's evidence base.
+
+    DATA is a table of effects as papers report them (default: data/effects.csv), with
+    mechanisms.csv and conditions.csv beside it.
+    """
+
+
+for _verb in (run, check, pool, overlap, forest):
+    cli.add_command(_verb)
+
+
+def main() -> None:
+    """Entry point of the command `nssi-meta`."""
+    cli()

@@ -1,0 +1,127 @@
+"""What the verbs share: options, errors as sentences with exit codes, reading a selection."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+DEFAULT_DATA = "data/effects.csv"
+MU_PRIOR = "normal(0,1)"
+UNUSABLE, NOT_CONVERGED = 1, 3
+
+Verb = Callable[..., Any]
+
+
+def plain_errors(verb: Verb) -> Verb:
+    """Turn the package's errors into sentences and exit codes; anything else is a bug and shows."""
+
+    @wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from nssi_meta.evidence.problems import EvidenceError
+        from nssi_meta.models.priors import PriorError
+
+        try:
+            return verb(*args, **kwargs)
+        except EvidenceError as error:
+            click.echo(str(error), err=True)
+            if any("missing" in p.problem and p.column == "effect_id" for p in error.problems):
+                click.echo(
+                    "A file of ready-made effects is pooled by naming its columns: nssi-meta pool "
+                    "FILE --yi yi --sei sei --study study",
+                    err=True,
+                )
+            sys.exit(UNUSABLE)
+        except FloatingPointError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(UNUSABLE)
+        except (PriorError, FileExistsError, FileNotFoundError) as error:
+            raise click.UsageError(str(error)) from None
+        except ValueError as error:
+            if type(error) is not ValueError:
+                raise
+            raise click.UsageError(str(error)) from None
+
+    return wrapped
+
+
+def format_option(verb: Verb) -> Verb:
+    """How a table is printed."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "csv", "json"]),
+        default="table",
+        show_default=True,
+        help="How to print.",
+    )(verb)
+
+
+def pool_options(verb: Verb) -> Verb:
+    """How a pool is computed: priors, intervals, rho."""
+    for option in reversed(
+        [
+            click.option("--mu-prior", default=MU_PRIOR, show_default=True,
+                         help="normal(mean,sd), student_t(df,mean,scale) or flat."),
+            click.option("--tau-prior", default="halfnormal(0.5)", show_default=True,
+                         help="halfnormal(scale), halfcauchy(scale), halft(df,scale), "
+                         "exponential(mean), lognormal(meanlog,sdlog), uniform(low,high) or "
+                         "flat; on tau, not tau squared."),
+            click.option("--interval", type=click.Choice(["central", "shortest"]),
+                         default="central", show_default=True, help="Kind of credible interval."),
+            click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                         default=0.95, show_default=True, help="Probability of the intervals."),
+            click.option("--rho", type=click.FloatRange(0, 1, max_open=True), default=0.6,
+                         show_default=True,
+                         help="Correlation of errors of effects from the same people."),
+        ]
+    ):  # fmt: skip
+        verb = option(verb)
+    return verb
+
+
+def data_argument(verb: Verb) -> Verb:
+    """The table of effects."""
+    return click.argument("data", default=DEFAULT_DATA, type=click.Path())(verb)
+
+
+def threshold_option(verb: Verb) -> Verb:
+    """Delta."""
+    return click.option(
+        "--threshold",
+        type=click.FloatRange(0),
+        default=0.2,
+        show_default=True,
+        help="Smallest difference that matters (delta).",
+    )(verb)
+
+
+def seed_option(verb: Verb) -> Verb:
+    """Seed of the sampler."""
+    return click.option("--seed", default=20220701, show_default=True, help="Seed of the sampler.")(
+        verb
+    )
+
+
+def doubtful_option(verb: Verb) -> Verb:
+    """Rows of status doubtful too."""
+    return click.option("--doubtful", is_flag=True, help="Use rows of status doubtful too.")(verb)
+
+
+def select(
+    data: str, chosen: dict[str, tuple[str, ...]], comparator: str | None, doubtful: bool
+) -> Any:
+    """Selected evidence; an unknown name on the command line is wrong usage, not bad data."""
+    from nssi_meta.evidence.problems import EvidenceError
+    from nssi_meta.evidence.read import read_effects
+
+    evidence = read_effects(data)
+    evidence.require_usable()
+    names = {name: list(values) or None for name, values in chosen.items()}
+    try:
+        return evidence.select(**names, comparator=comparator, doubtful=doubtful)
+    except EvidenceError as error:
+        raise click.UsageError("\n".join(str(p) for p in error.problems)) from None

@@ -1,0 +1,99 @@
+"""The verb `pool`: pooled effects of a review's table or of ready-made effects."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from nssi_meta.cli.options import (
+    MU_PRIOR,
+    NOT_CONVERGED,
+    data_argument,
+    doubtful_option,
+    format_option,
+    plain_errors,
+    pool_options,
+    seed_option,
+    select,
+)
+
+
+@click.command()
+@data_argument
+@click.option("--mechanism", "-m", multiple=True, help="Only this mechanism (repeatable).")
+@click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
+@click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
+@click.option("--comparator", help="Only rows compared with this condition (id in conditions.csv).")
+@doubtful_option
+@click.option("--yi", help="Column of ready-made effects: DATA is any CSV file.")
+@click.option("--vi", help="Column of sampling variances (with --yi).")
+@click.option("--sei", help="Column of standard errors (with --yi).")
+@click.option("--study", help="Column of studies (with --yi): their effects share a study effect.")
+@click.option("--sample", help="Column of samples (with --yi): same people, correlated errors.")
+@click.option("--lower", help="Column of lower bounds (with --yi): rows without an effect.")
+@click.option("--upper", help="Column of upper bounds (with --yi): rows without an effect.")
+@click.option("--by", help="Column with a group per pool, e.g. the mechanism (with --yi).")
+@click.option(
+    "--delta",
+    type=click.FloatRange(0),
+    default=0.2,
+    show_default=True,
+    help="Smallest difference that matters.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["exact", "nuts"]),
+    default="exact",
+    show_default=True,
+    help="Exact quadrature, or the same model sampled by NUTS.",
+)
+@seed_option
+@pool_options
+@format_option
+@plain_errors
+def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
+         estimand: tuple[str, ...], comparator: str | None, doubtful: bool, yi: str | None,
+         vi: str | None, sei: str | None, study: str | None, sample: str | None, lower: str | None,
+         upper: str | None, by: str | None, **options: Any) -> None:  # fmt: skip
+    """Pool effects: estimate, credible and prediction interval, heterogeneity per cell.
+
+    \b
+    nssi-meta pool -m pain_threshold -c nssi
+    nssi-meta pool my.csv --yi yi --sei sei --study study --format json
+    """  # noqa: D301 - click wants the backspace character
+    ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,
+             "upper": upper, "by": by}  # fmt: skip
+    if yi is None and (given := [f"--{n}" for n, v in ready.items() if v is not None]):
+        raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
+    chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
+    if yi is not None:
+        if any(chosen.values()) or comparator or doubtful:
+            raise click.UsageError("--yi pools ready-made effects: use --by for groups, not -m, -c")
+        from nssi_meta.evidence.simple import read_simple
+
+        source: Any = read_simple(
+            data, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper,
+            mechanism=by,
+        )  # fmt: skip
+        if options["mu_prior"] == MU_PRIOR:
+            click.echo(
+                f"Note: priors are on the scale of {yi}: mu ~ {options['mu_prior']}, tau ~ "
+                f"{options['tau_prior']} suit standardised effects and log ratios. For raw units "
+                "set --mu-prior and --tau-prior.",
+                err=True,
+            )
+    else:
+        source = select(data, chosen, comparator, doubtful)
+    from nssi_meta.synthesis.pooled import pool as pool_all
+    from nssi_meta.terminal import POOL_COLUMNS, progress, show
+
+    with progress(options["engine"] == "nuts") as tell:
+        pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)
+    show(pools.summary(), form, POOL_COLUMNS)
+    if not pools.converged:
+        for cell in pools.cells:
+            for problem in cell.problems:
+                click.echo(f"Not converged: {problem}", err=True)
+        sys.exit(NOT_CONVERGED)
