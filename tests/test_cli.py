@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -376,12 +377,13 @@ def test_overlap_does_not_read_results_of_another_analysis(
     review, tmp_path, monkeypatch, joint, option
 ):
     """Results of `run --level 0.5`, `--rho 0` or `--doubtful` answer another question."""
-    from nssi_meta import pipeline
+    from nssi_meta import beside, pipeline
 
-    monkeypatch.setattr(pipeline, "_draw_forests", lambda *a: iter(()))
-    monkeypatch.setattr(pipeline, "_draw_overlap", lambda *a: None)
+    monkeypatch.setattr(beside, "draw_forest", lambda *a: None)
+    monkeypatch.setattr(beside, "draw", lambda *a: None)
     monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", lambda *a, **k: joint)
-    pipeline.run(review, tmp_path / "r", **option)
+    with joblib.parallel_config(backend="sequential"):
+        pipeline.run(review, tmp_path / "r", **option)
     sampled = []
 
     def sample_again(*args, **kwargs):

@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import pytest
 
-from nssi_meta import pipeline
+from nssi_meta import beside, pipeline
+from nssi_meta.beside import draw_others, gather, pool_all
 from nssi_meta.evidence.problems import EvidenceError
 from nssi_meta.evidence.read import read_effects
 from nssi_meta.pipeline import MANIFEST, excluded, fresh_results, run
@@ -22,9 +24,16 @@ TABLES = {
 
 
 @pytest.fixture
-def no_figures(monkeypatch):
-    monkeypatch.setattr(pipeline, "_draw_forests", lambda *a: iter(()))
-    monkeypatch.setattr(pipeline, "_draw_overlap", lambda *a: None)
+def in_process():
+    """Jobs run in this process, where they can be replaced."""
+    with joblib.parallel_config(backend="sequential"):
+        yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch, in_process):
+    monkeypatch.setattr(beside, "draw_forest", lambda *a: None)
+    monkeypatch.setattr(beside, "draw", lambda *a: None)
 
 
 @pytest.fixture
@@ -102,9 +111,23 @@ def test_the_manifest_of_another_program_is_no_licence_to_replace(
     folder.mkdir()
     (folder / "manifest.json").write_text(content)
     (folder / "source.js").write_text("years of work")
-    monkeypatch.setattr(pipeline, "pool", fail)
+    monkeypatch.setattr(pipeline, "pool_all", fail)
     with pytest.raises(FileExistsError):
         run(review, folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"tau_prior": "flat"}, "at least 2 studies"), ({"mu_prior": "norml(0,1)"}, "normal"),
+     ({"level": 2}, "level")],
+)  # fmt: skip
+def test_a_wrong_option_is_found_before_anything_is_sampled(
+    review, tmp_path, monkeypatch, options, error
+):
+    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", fail)
+    with pytest.raises(ValueError, match=error):
+        run(review, tmp_path / "results", **options)
+    assert not (tmp_path / "results").exists()
 
 
 # ---------------------------------------------------------------- whole or not at all
@@ -113,9 +136,9 @@ def test_the_manifest_of_another_program_is_no_licence_to_replace(
 @pytest.mark.parametrize(
     "where",
     [
-        "nssi_meta.pipeline.pool",
+        "nssi_meta.beside.pool",
         "nssi_meta.synthesis.overlap.overlap",
-        "nssi_meta.pipeline._draw_overlap",
+        "nssi_meta.beside.draw",
         "nssi_meta.report.page.build",
         "nssi_meta.synthesis.posterior_file.save_posterior",
         "nssi_meta.report.manifest.write_manifest",
@@ -138,7 +161,7 @@ def test_a_failure_midway_leaves_the_last_results(
 
 
 def test_a_failure_without_earlier_results_leaves_nothing(review, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "pool", fail)
+    monkeypatch.setattr(pipeline, "pool_all", fail)
     with pytest.raises(Boom):
         run(review, tmp_path / "results")
     assert list(tmp_path.iterdir()) == []
@@ -281,14 +304,14 @@ def test_a_pool_that_did_not_converge_marks_the_run(
     review, tmp_path, no_figures, sampled_before, monkeypatch
 ):
     """What the manifest says and what the caller gets must be the same."""
-    real = pipeline.pool
+    real = beside.pool
 
     def pool(*args, **kwargs):
         pools = real(*args, **kwargs)
         first = replace(pools.cells[0], converged=False, problems=("pool stuck",))
         return replace(pools, cells=(first, *pools.cells[1:]))
 
-    monkeypatch.setattr(pipeline, "pool", pool)
+    monkeypatch.setattr(beside, "pool", pool)
     result = run(review, tmp_path / "r")
     assert json.loads((tmp_path / "r" / MANIFEST).read_text())["converged"] is False
     assert not result.converged
@@ -300,20 +323,20 @@ def test_a_pool_that_did_not_converge_marks_the_run(
     ("name", "keep"),
     [("mechanisms", ["mechanism", "label", "system"]), ("conditions", ["id", "label", "role"])],
 )
-def test_a_review_with_the_required_columns_only(own_review, tmp_path, joint, name, keep):
+def test_a_review_with_the_required_columns_only(
+    own_review, tmp_path, joint, in_process, name, keep
+):
     """Nothing but what the checks ask for: what passes `check` must run, figures included."""
     path = own_review.parent / f"{name}.csv"
     pd.read_csv(path)[keep].to_csv(path, index=False)
     evidence = read_effects(own_review)
     assert evidence.problems == ()
-    pools = pipeline.pool(evidence.select(mechanism="grip"))
     profiles = replace(joint, mechanisms=evidence.mechanisms, conditions=evidence.conditions)
+    pools = gather(list(pool_all(evidence.select(mechanism="grip"), tmp_path, {})))
     shared = overlap(profiles)
-    tables = {"pools": pools.table, "rows": pools.rows, "overlap_summary": shared.figures,
+    tables = {"pools": pools.table, "overlap_summary": shared.figures,
               "overlap_mechanisms": shared.mechanisms}  # fmt: skip
-    for _ in pipeline._draw_forests(tables, pools, evidence, tmp_path):
-        pass
-    pipeline._draw_overlap(tables, profiles, pools, 0.2, tmp_path)
+    list(draw_others(tables, "index", 0.2, tmp_path))
     assert (tmp_path / "overview.svg").is_file()
     assert (tmp_path / "forest_grip.svg").is_file()
 

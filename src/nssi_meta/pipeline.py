@@ -16,16 +16,15 @@ from typing import Any
 
 import pandas as pd
 
+from nssi_meta.beside import draw_others, gather, pool_all
 from nssi_meta.evidence.flow import coverage, flow
 from nssi_meta.evidence.read import Evidence, read_effects
-from nssi_meta.synthesis.pooled import Pools, pool
+from nssi_meta.synthesis.pooled import Options, check_options
 
 #: Written last; a folder that holds it is a finished run and may be replaced by the next.
 MANIFEST = "manifest.json"
 #: Options of the pools that a manifest records under these names.
 RECORDED = ("mu_prior", "tau_prior", "interval", "level", "rho")
-#: Pixels per inch of a run's png files, which are for screens; journals take the pdf.
-RUN_DPI = 150
 Progress = Callable[[str, str], None]
 
 
@@ -77,7 +76,9 @@ def run(
         If `out` exists and is not the result of a run.
     """
     from nssi_meta.inference.nuts import Settings
+    from nssi_meta.report.tables import write_tables
     from nssi_meta.synthesis.overlap import overlap
+    from nssi_meta.synthesis.posterior_file import save_posterior
     from nssi_meta.synthesis.profiles import fit_profiles
 
     tell = progress or (lambda step, detail: None)
@@ -88,28 +89,31 @@ def run(
     evidence.require_usable()
     if doubtful:
         evidence = evidence.select(doubtful=True)
+    pool_options = {"delta": threshold, "seed": seed, **options}
+    chosen = check_options(evidence, **pool_options)
 
     with _whole(target) as folder:
         for name in ("tables", "figures", "posterior"):
             (folder / name).mkdir()
-        pools = pool(
-            evidence, delta=threshold, seed=seed, progress=lambda d: tell("pools", d), **options
-        )
-        tell("pools", "shrunken effects")
-        tables: dict[str, pd.DataFrame] = {"pools": pools.table, "rows": pools.rows}
-        forests = _draw_forests(tables, pools, evidence, folder / "figures")
+        # The pools and their forest plots are made by other processes while this one compiles and
+        # samples the joint model.
+        pooling = pool_all(evidence, folder / "figures", pool_options)
         profiles = fit_profiles(
             evidence,
             seed=seed,
-            level=pools.options.level,
-            rho=pools.options.rho,
+            level=chosen.level,
+            rho=chosen.rho,
             delta=threshold,
             settings=Settings() if draws is None else Settings(draws=draws),
             progress=lambda d: tell("profiles", d),
         )
+        tell("pools", "and forest plots")
+        pools = gather(list(pooling))
         tell("overlap", "")
         shared = overlap(profiles, threshold)
-        tables |= {
+        tables = {
+            "pools": pools.table,
+            "rows": pools.rows,
             "profiles": profiles.summary(),
             "correlations": profiles.correlations(),
             "overlap_mechanisms": shared.mechanisms,
@@ -122,29 +126,31 @@ def run(
             "excluded": excluded(evidence),
         }
         tell("figures", "overview and overlap")
-        _draw_overlap(tables, profiles, pools, threshold, folder / "figures")
-        for _ in forests:
-            pass  # finish the forest plots that were drawn beside the sampling
-        tell("report", "")
-        facts = _manifest(evidence, pools, profiles, threshold, seed)
+        names = evidence.conditions.set_index("id")["short"]
+        index_label = str(names[profiles.index])
+        drawing = draw_others(tables, index_label, threshold, folder / "figures")
+        facts = _manifest(evidence, chosen, pools.problems, profiles, threshold, seed)
         facts["hashes"] = _hashes(Path(data))
         facts["options"] = {
             "threshold": threshold,
             "seed": seed,
             "draws": draws,
             "doubtful": doubtful,
-            **{n: getattr(pools.options, n) for n in RECORDED},
+            **{n: getattr(chosen, n) for n in RECORDED},
         }
         facts["command"] = _command(data, facts["options"])
-        _write(folder, tables, facts, profiles, evidence)
+        write_tables(tables, folder / "tables")
+        save_posterior(profiles, folder / "posterior" / "profiles.nc", facts["data"]["sha256"])
+        for _ in drawing:
+            pass  # the page holds the figures
+        tell("report", "")
+        _write_page(folder, tables, facts, evidence)
     problems = tuple(facts["problems"])
     return RunResult(target, tables, bool(facts["converged"]), problems)
 
 
 def _command(data: str | Path, options: Mapping[str, Any]) -> str:
     """What to type to repeat the run: every option that is not at its default."""
-    from nssi_meta.synthesis.pooled import Options
-
     default = {n: getattr(Options(), n) for n in RECORDED}
     words = ["nssi-meta", "run", Path(data).as_posix()]
     for name, value in options.items():
@@ -229,74 +235,10 @@ def _whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _draw_forests(
-    tables: Mapping[str, pd.DataFrame], pools: Pools, evidence: Evidence, folder: Path
-) -> Iterator[None]:
-    """Draw one forest plot per mechanism in other processes; exhaust the result to wait."""
-    from joblib import Parallel, delayed
-
-    means = dict(
-        zip(evidence.mechanisms["mechanism"], evidence.mechanisms["positive_means"], strict=True)
-    )
-    rows = dict(iter(tables["rows"].groupby("mechanism", sort=False)))
-    jobs = (
-        delayed(draw_forest)(rows[m], part, str(means.get(m, "")), pools.options.level, folder)
-        for m, part in pools.table.groupby("mechanism", sort=False)
-    )
-    drawn: Iterator[None] = Parallel(n_jobs=2, return_as="generator_unordered", pre_dispatch="all")(
-        jobs
-    )
-    return drawn
-
-
-def draw_forest(
-    rows: pd.DataFrame, pools: pd.DataFrame, positive_means: str, level: float, folder: Path
-) -> None:
-    """Draw and save the forest plot of one mechanism."""
-    from nssi_meta.figures import alt_forest, forest, save
-
-    mechanism, label = str(pools["mechanism"].iloc[0]), str(pools["label"].iloc[0])
-    figure = forest(rows, pools, title=label, positive_means=positive_means, level=level)
-    text = alt_forest(rows, pools, level=level)
-    save(figure, folder / f"forest_{mechanism}", title=label, alt_text=text, dpi=RUN_DPI)
-
-
-def _draw_overlap(
-    tables: Mapping[str, pd.DataFrame],
-    profiles: Any,
-    pools: Pools,
-    threshold: float,
-    folder: Path,
-) -> None:
-    from nssi_meta import figures as fig
-
-    conditions = profiles.conditions.set_index("id")
-    index_label = str(conditions.loc[profiles.index, "short"])
-    for estimand in pools.table["estimand"].unique():
-        name = "overview" if estimand == "case_control" else f"overview_{estimand}"
-        picture = fig.overview(pools.table, delta=threshold, estimand=estimand)
-        text = fig.alt_overview(pools.table, estimand=estimand)
-        fig.save(
-            picture, folder / name, title="Overview of pooled effects", alt_text=text, dpi=RUN_DPI
-        )
-    if not tables["overlap_mechanisms"].empty:
-        table = tables["overlap_mechanisms"]
-        picture = fig.overlap_mechanisms(table, index_label=index_label, delta=threshold)
-        text = fig.alt_overlap_mechanisms(table, index_label=index_label)
-        fig.save(
-            picture, folder / "overlap_mechanisms", title="Overlap", alt_text=text, dpi=RUN_DPI
-        )
-    table = tables["overlap_summary"]
-    picture = fig.overlap_summary(table, index_label=index_label)
-    text = fig.alt_overlap_summary(table, index_label=index_label)
-    fig.save(
-        picture, folder / "overlap_summary", title="Overlap figures", alt_text=text, dpi=RUN_DPI
-    )
-
-
 def _manifest(
     evidence: Evidence,
-    pools: Pools,
+    options: Options,
+    pool_problems: tuple[str, ...],
     profiles: Any,
     threshold: float,
     seed: int,
@@ -305,7 +247,6 @@ def _manifest(
     from nssi_meta.report.manifest import data_facts, manifest
     from nssi_meta.synthesis.overlap import DECIDE, MOVED, RULE
 
-    options = pools.options
     return manifest(
         data=data_facts(evidence),
         seed=seed,
@@ -328,30 +269,22 @@ def _manifest(
             "verdict rule": RULE,
         },
         sampler=profiles.fit.facts,
-        converged=profiles.converged and pools.converged,
-        problems=[*profiles.fit.problems, *(p for c in pools.cells for p in c.problems)],
+        converged=profiles.converged and not pool_problems,
+        problems=[*profiles.fit.problems, *pool_problems],
         conditions=evidence.conditions,
     )
 
 
-def _write(
-    folder: Path,
-    tables: dict[str, pd.DataFrame],
-    facts: dict[str, Any],
-    profiles: Any,
-    evidence: Evidence,
+def _write_page(
+    folder: Path, tables: dict[str, pd.DataFrame], facts: dict[str, Any], evidence: Evidence
 ) -> None:
     from nssi_meta.report.manifest import write_manifest
     from nssi_meta.report.page import build
-    from nssi_meta.report.tables import write_tables
-    from nssi_meta.synthesis.posterior_file import save_posterior
 
-    write_tables(tables, folder / "tables")
-    save_posterior(profiles, folder / "posterior" / "profiles.nc", facts["data"]["sha256"])
     svgs = {p.stem: p.read_text(encoding="utf-8") for p in (folder / "figures").glob("*.svg")}
     page = build({**tables, "mechanisms": evidence.mechanisms}, facts, svgs)
     (folder / "report.html").write_text(page, encoding="utf-8")
     write_manifest(facts, folder / MANIFEST)
 
 
-__all__ = ["MANIFEST", "RunResult", "draw_forest", "excluded", "fresh_results", "run"]
+__all__ = ["MANIFEST", "RunResult", "excluded", "fresh_results", "run"]

@@ -29,6 +29,7 @@ from nssi_meta.models.priors import (
     TAU_DEFAULT,
     Prior,
     PriorError,
+    check_propriety,
     parse_prior,
 )
 
@@ -75,6 +76,14 @@ class Options:
             wrong.append(f"engine must be exact or nuts, got {self.engine!r}")
         if wrong:
             raise ValueError("; ".join(wrong))
+
+    def priors(self) -> tuple[Prior, Prior, Prior]:
+        """Priors of mu, tau and omega; raises `PriorError` where one cannot be read."""
+        return (
+            parse_prior(self.mu_prior, "mu"),
+            parse_prior(self.tau_prior, "tau"),
+            parse_prior(self.omega_prior, "tau"),
+        )
 
 
 @dataclass(frozen=True)
@@ -165,11 +174,7 @@ def pool(
         If nothing is left to pool, or an option is out of range.
     """
     chosen = Options(**options)
-    priors = (
-        parse_prior(chosen.mu_prior, "mu"),
-        parse_prior(chosen.tau_prior, "tau"),
-        parse_prior(chosen.omega_prior, "tau"),
-    )
+    priors = chosen.priors()
     frame, mechanisms, conditions = _rows(data)
     if frame.empty:
         raise ValueError(
@@ -183,6 +188,35 @@ def pool(
         cells.append(_fit(key, rows, priors, chosen))
     table = pd.DataFrame([summarise(cell, chosen, priors) for cell in cells])
     return Pools(tuple(cells), _labelled(table, mechanisms, conditions), chosen)
+
+
+def poolable(evidence: Evidence) -> pd.DataFrame:
+    """Used rows that `pool` takes: those that measure the distance to the reference group."""
+    return _rows(evidence)[0]
+
+
+def check_options(evidence: Evidence, **options: Any) -> Options:
+    """The options of `pool`, checked against the evidence before anything is computed.
+
+    Raises what `pool` would raise: ValueError for an option out of range, `PriorError` for a prior
+    that cannot be read or leaves a cell without a proper posterior.
+    """
+    chosen = Options(**options)
+    mu, tau, _ = chosen.priors()
+    for key, rows in poolable(evidence).groupby(CELL, sort=False, dropna=False):
+        try:
+            check_propriety(
+                mu, tau, int((rows["kind"] != "interval").sum()), rows["study_id"].nunique()
+            )
+        except PriorError as error:
+            raise _named(key, error) from error
+    return chosen
+
+
+def _named(key: Any, error: Exception) -> Exception:
+    """The same error with the pool's name in front."""
+    name = " / ".join(str(part) for part in key if part) or "the pool"
+    return type(error)(f"{name}: {error}")
 
 
 def _rows(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -230,8 +264,7 @@ def _fit(
         n = rows["study_id"].nunique()
         posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
-        name = " / ".join(str(part) for part in key if part) or "the pool"
-        raise type(error)(f"{name}: {error}") from error
+        raise _named(key, error) from error
     return Cell(key, rows, data, posterior)
 
 

@@ -1,0 +1,124 @@
+"""What the main job does in other processes, beside compiling and sampling the joint model.
+
+Each job is a function of tables that joblib can send to its workers (or, under another backend,
+to a cluster): the pools of one mechanism with its forest plot, and each of the other figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nssi_meta.evidence.read import Evidence
+from nssi_meta.synthesis.pooled import pool, poolable
+
+#: Pixels per inch of a run's png files, which are for screens; journals take the pdf.
+RUN_DPI = 150
+N_JOBS = 2
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The pools of a mechanism or of all: `pools` table, `rows` table, what did not converge."""
+
+    table: pd.DataFrame
+    rows: pd.DataFrame
+    problems: tuple[str, ...]
+
+
+def pool_all(evidence: Evidence, folder: Path, options: Mapping[str, Any]) -> Iterator[Pooled]:
+    """Start pooling and drawing every mechanism in other processes, in the order of the review.
+
+    Returns at once; iterate to wait. `options` are those of `pool`, which the caller has checked
+    (`check_options`), so that a wrong one is not found after minutes of sampling.
+    """
+    rows = poolable(evidence)
+    jobs = []
+    for mechanism, part in rows.groupby("mechanism", sort=False):
+        known = evidence.mechanisms["mechanism"] == mechanism
+        alone = replace(evidence, rows=part, mechanisms=evidence.mechanisms[known])
+        jobs.append((known.to_numpy().argmax(), alone))
+    ordered = [alone for _, alone in sorted(jobs, key=lambda job: job[0])]
+    return _parallel((pool_and_draw, alone, folder, dict(options)) for alone in ordered)
+
+
+def gather(parts: list[Pooled]) -> Pooled:
+    """The parts of `pool_all` as one."""
+    return Pooled(
+        pd.concat([p.table for p in parts], ignore_index=True),
+        pd.concat([p.rows for p in parts], ignore_index=True),
+        tuple(problem for p in parts for problem in p.problems),
+    )
+
+
+def pool_and_draw(evidence: Evidence, folder: Path, options: Mapping[str, Any]) -> Pooled:
+    """Pool the cells of one mechanism and draw its forest plot into `folder`."""
+    pools = pool(evidence, **options)
+    rows = pools.rows
+    means = str(evidence.mechanisms["positive_means"].iloc[0])
+    draw_forest(rows, pools.table, means, pools.options.level, folder)
+    return Pooled(pools.table, rows, tuple(p for cell in pools.cells for p in cell.problems))
+
+
+def draw_forest(
+    rows: pd.DataFrame, pools: pd.DataFrame, positive_means: str, level: float, folder: Path
+) -> None:
+    """Draw and save the forest plot of one mechanism."""
+    from nssi_meta.figures import alt_forest, forest, save
+
+    mechanism, label = str(pools["mechanism"].iloc[0]), str(pools["label"].iloc[0])
+    figure = forest(rows, pools, title=label, positive_means=positive_means, level=level)
+    text = alt_forest(rows, pools, level=level)
+    save(figure, folder / f"forest_{mechanism}", title=label, alt_text=text, dpi=RUN_DPI)
+
+
+def draw_others(
+    tables: Mapping[str, pd.DataFrame], index_label: str, threshold: float, folder: Path
+) -> Iterator[None]:
+    """Start drawing the overviews and the overlap figures; iterate to wait."""
+    pools, shared = tables["pools"], tables["overlap_mechanisms"]
+    jobs: list[tuple[Any, ...]] = []
+    for estimand in pools["estimand"].unique():
+        name = "overview" if estimand == "case_control" else f"overview_{estimand}"
+        words = {"estimand": estimand}
+        drawn = {**words, "delta": threshold}
+        jobs.append(("overview", pools, drawn, words, folder / name, "Overview of pooled effects"))
+    named = {"index_label": index_label}
+    if not shared.empty:
+        drawn = {**named, "delta": threshold}
+        jobs.append(
+            ("overlap_mechanisms", shared, drawn, named, folder / "overlap_mechanisms", "Overlap")
+        )
+    jobs.append(("overlap_summary", tables["overlap_summary"], named, named,
+                 folder / "overlap_summary", "Overlap figures"))  # fmt: skip
+    return _parallel((draw, *job) for job in jobs)
+
+
+def draw(
+    kind: str,
+    table: pd.DataFrame,
+    options: Mapping[str, Any],
+    alt_options: Mapping[str, Any],
+    path: Path,
+    title: str,
+) -> None:
+    """Draw and save the figure that `nssi_meta.figures` has under the name `kind`."""
+    from nssi_meta import figures
+
+    figure = getattr(figures, kind)(table, **options)
+    text = getattr(figures, f"alt_{kind}")(table, **alt_options)
+    figures.save(figure, path, title=title, alt_text=text, dpi=RUN_DPI)
+
+
+def _parallel(calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
+    from joblib import Parallel, delayed
+
+    jobs = [delayed(call[0])(*call[1:]) for call in calls]
+    results: Iterator[Any] = Parallel(n_jobs=N_JOBS, return_as="generator", pre_dispatch="all")(
+        jobs
+    )
+    return results
