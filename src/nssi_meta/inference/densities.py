@@ -16,8 +16,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
+
+from nssi_meta.inference.roots import bracketed_root, rising_root
 
 Floats = NDArray[np.float64]
 IntervalKind = Literal["central", "shortest"]
@@ -69,14 +70,22 @@ class NormalMixture:
         return np.asarray(ndtr(z) @ self.weights)
 
     def quantile(self, p: float) -> float:
-        """The p-quantile, by root finding between the components' own quantiles."""
+        """The p-quantile: Newton from the normal with the same moments, inside a bracket.
+
+        The mixture's quantile lies between the smallest and the largest of its components'.
+        """
         edge = self.means + self.sds * ndtri(p)
         low, high = float(edge.min()), float(edge.max())
         if high - low <= 1e-14 * max(abs(low), abs(high)):
             return high
-        return float(
-            brentq(lambda x: float(self.cdf(x)) - p, low, high, xtol=1e-12 * self.sd, rtol=1e-14)
-        )
+        density = self.weights / (self.sds * np.sqrt(2 * np.pi))
+
+        def excess(x: float) -> tuple[float, float]:
+            z = (x - self.means) / self.sds
+            return float(ndtr(z) @ self.weights) - p, float(np.exp(-0.5 * z * z) @ density)
+
+        start = self.mean + self.sd * float(ndtri(p))
+        return rising_root(excess, low, high, start, 1e-12 * self.sd)
 
 
 @dataclass(frozen=True)
@@ -189,15 +198,14 @@ class PanelDensity:
         panel = int(np.clip(np.searchsorted(before, target, side="left") - 1, 0, len(coef) - 1))
         low, high = self.edges[panel], self.edges[panel + 1]
 
-        def excess(t: float) -> float:
-            return float(legendre.legval(t, coef[panel]) + before[panel] - target)
+        half = (high - low) / 2
 
-        if excess(-1.0) >= 0:
-            t = -1.0
-        elif excess(1.0) <= 0:
-            t = 1.0
-        else:
-            t = brentq(excess, -1.0, 1.0, xtol=1e-15)
+        def excess(t: float) -> tuple[float, float]:
+            inside = float(legendre.legval(t, coef[panel]))
+            slope = float(legendre.legval(t, self._coef[panel])) * half
+            return inside + before[panel] - target, slope
+
+        t = rising_root(excess, -1.0, 1.0, 0.0, 1e-15)
         return float(self.axis.to_x(np.asarray((low + high) / 2 + t * (high - low) / 2)))
 
 
@@ -241,4 +249,4 @@ def interval(
         return ends(first)
     if balance(last) <= 0:
         return ends(last)
-    return ends(float(brentq(balance, first, last, xtol=1e-14)))
+    return ends(bracketed_root(balance, first, last, 1e-14))
