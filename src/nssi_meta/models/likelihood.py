@@ -72,14 +72,49 @@ def closed_terms(layout: Layout, mean: Any, tau2: Any, omega2: Any, ops: Ops) ->
         low = (layout.lower[i] - mean[..., i]) / sd
         high = (layout.upper[i] - mean[..., i]) / sd
         terms.append((i, log_interval(low, high, ops)))
-    if (block := layout.exact_blocks) is not None:
-        terms.append((block.rows[:, 0], _exact_blocks(layout, block, mean, tau2, omega2, ops)))
+    if (blocks := layout.exact_blocks) is not None:
+        pair = blocks.mask.sum(axis=1) == 2
+        for which, density in ((pair, _pairs), (~pair, _larger)):
+            if which.any():
+                part = _part(blocks, which)
+                terms.append((part.rows[:, 0], density(layout, part, mean, tau2, omega2, ops)))
     return terms
 
 
-def _exact_blocks(
-    layout: Layout, block: ExactBlocks, mean: Any, tau2: Any, omega2: Any, ops: Ops
-) -> Any:
+def _part(block: ExactBlocks, which: np.ndarray) -> ExactBlocks:
+    """Some of the blocks, padded no wider and with no more sign patterns than they need."""
+    n = int(block.mask[which].sum(axis=1).max())
+    # Patterns repeat with a period of 2^(number of unsigned rows), see `blocks._signs`.
+    needed = np.exp(block.log_weight[which, 0]) * block.signs.shape[1]
+    n_patterns = round(float(needed.max()))
+    return ExactBlocks(
+        block.rows[which, :n],
+        block.mask[which, :n],
+        block.V[which, :n, :n],
+        block.G[which, :n, :n],
+        block.signs[which, :n_patterns, :n],
+        block.log_weight[which, :n_patterns] + np.log(block.signs.shape[1] / n_patterns),
+    )
+
+
+def _pairs(layout: Layout, block: ExactBlocks, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
+    """Joint normal density of blocks of two rows, written out: NUTS spends its time here."""
+    t2 = tau2[..., block.rows[:, 0]]
+    V, G = block.V, block.G
+    first = V[:, 0, 0] + t2 * G[:, 0, 0] + omega2
+    slope = (V[:, 0, 1] + t2 * G[:, 0, 1]) / first
+    second = V[:, 1, 1] + t2 * G[:, 1, 1] + omega2 - slope**2 * first
+    y = layout.y[block.rows]
+    values = []
+    for p in range(block.signs.shape[1]):
+        a = y[:, 0] * block.signs[:, p, 0] - mean[..., block.rows[:, 0]]
+        b = y[:, 1] * block.signs[:, p, 1] - mean[..., block.rows[:, 1]]
+        value = normal_logpdf(a, first, ops) + normal_logpdf(b - slope * a, second, ops)
+        values.append(block.log_weight[:, p] + value)
+    return _sum_patterns(values, ops)
+
+
+def _larger(layout: Layout, block: ExactBlocks, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
     """Joint normal density of each block (..., B), summed over the unknown signs."""
     n = block.rows.shape[1]
     diagonal = np.eye(n) * block.mask[:, :, None]
