@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.inference import marginal
+from nssi_meta.inference.components_fit import maximise
 from nssi_meta.inference.tests_and_limits import (
-    critical,
     information_criteria,
     tested_columns,
     wald,
@@ -27,14 +27,10 @@ from nssi_meta.inference.variance_structures import (
     Components,
     Ints,
     Struct,
-    chain,
     matrices,
     reported,
-    start,
 )
 from nssi_meta.inference.weighted import Design, Floats, check_level, design, refuse
-
-_STARTS = ((1.0, 1.0, 0.5), (0.3, 1.0, 0.1), (1.0, 0.2, 0.8), (1.0, 5.0, -0.1))
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ class RmaMv:
     """
 
     design: Design
+    V: Floats
     parts: list[marginal.Batch]
     components: Components
     method: str
@@ -145,7 +142,7 @@ def rma_mv(
     parts = marginal.batches(cov, terms, ins[0], outs[0])
     c = Components(len(terms), len(ins[1]), struct)
     restricted = method == "REML"
-    theta = _maximise(d, parts, c, restricted)
+    theta, _ = maximise(d, parts, c, restricted)
     sigma2, G = matrices(c, theta)
     s = marginal.solve(d, parts, sigma2, G, restricted)
     df = None if test == "z" else d.k - d.p
@@ -157,7 +154,7 @@ def rma_mv(
     from scipy.special import chdtrc
 
     return RmaMv(
-        design=d, parts=parts, components=c, method=method, test=test, level=level,
+        design=d, V=cov, parts=parts, components=c, method=method, test=test, level=level,
         groups=tuple(coded), labels=tuple(terms), group_levels=tuple(v for _, v in coded.values()),
         levels=ins[1], names=d.names, k=d.k, p=d.p, beta=beta, vb=vb, se=w.se, zval=w.zval,
         pval=w.pval, ci_lb=w.ci_lb, ci_ub=w.ci_ub, df=df, sigma2=sigma2, tau2=tau2, rho=rho, G=G,
@@ -209,55 +206,3 @@ def _codes(
         return np.zeros(k, dtype=np.int64), ("",)
     codes, values = pd.factorize(series, sort=True)
     return codes.astype(np.int64), tuple(map(str, values))
-
-
-def _maximise(d: Design, parts: list[marginal.Batch], c: Components, restricted: bool) -> Floats:
-    """Components with the highest likelihood, of several starts."""
-    from scipy.optimize import minimize
-
-    if c.n == 0:
-        return np.zeros(0)
-    total = float(np.mean(d.y**2)) * d.k / (d.k - d.p)
-    scale = np.sqrt(max(total, float(d.vi.mean())))
-    rest = max(total - float(d.vi.mean()), 0.1 * float(d.vi.mean()))
-    sd = float(np.sqrt(rest / max(1, c.n_sigma + (c.m > 0)))) / scale
-    unit = np.full(c.n, scale)
-    if c.sizes[1]:
-        unit[-1] = 1.0
-
-    def negative(x: Floats) -> tuple[float, Floats]:
-        theta = x * unit
-        sigma2, G = matrices(c, theta)
-        try:
-            s = marginal.solve(d, parts, sigma2, G, restricted)
-        except np.linalg.LinAlgError:
-            return 1e300, np.zeros(c.n)
-        by = marginal.gradient(d, parts, s, c.n_sigma, c.m, restricted)
-        return -s.logLik, -chain(c, theta, *by) * unit
-
-    best, height = np.zeros(c.n), np.inf
-    for size, share, rho in _STARTS[: 2 if c.n == 1 else None]:
-        low = -1.0 / (c.m - 1) if c.m > 1 else -1.0
-        first = start(c, sd * size, share, max(rho, low / 2))
-        found = minimize(negative, first, jac=True, method="BFGS", options={"gtol": 1e-9})
-        if found.fun < height - 1e-9:
-            best, height = found.x, float(found.fun)
-    return _polish(negative, best) * unit
-
-
-def _polish(negative, x: Floats) -> Floats:  # type: ignore[no-untyped-def]
-    """Newton steps with a numerical Hessian of the exact gradient, while they shorten it."""
-    value, g = negative(x)
-    for _ in range(8):
-        H = np.empty((len(x), len(x)))
-        for i in range(len(x)):
-            h = 1e-5 * max(1.0, abs(x[i]))
-            e = np.zeros(len(x))
-            e[i] = h
-            H[:, i] = (negative(x + e)[1] - negative(x - e)[1]) / (2 * h)
-        step = np.linalg.lstsq((H + H.T) / 2, g, rcond=1e-10)[0]
-        further, g_new = negative(x - step)
-        if further > value + 1e-9 or np.abs(g_new).max() >= np.abs(g).max():
-            break
-        x, value, g = x - step, further, g_new
-    return x
