@@ -1,4 +1,4 @@
-"""Maximum of a (restricted) likelihood in its variance components: starts, BFGS, Newton's polish."""
+"""Maximum of a (restricted) likelihood in its variance components: starts, BFGS, Newton steps."""
 
 from __future__ import annotations
 

@@ -143,11 +143,10 @@ def fit_design(d: Design, method: str, test: str, level: float) -> Rma:
 
 def _too_few(d: Design, common: bool) -> str:
     what = "a t test" if common else "the variance of true effects"
-    noun = "effect" if d.k == 1 else "effects"
     remedy = "test='z'" if common else "method='EE'"
     return (
-        f"{what} needs more effects than coefficients: {d.k} {noun}, {d.p} of them needed for "
-        f"coefficients; remedy: {remedy}, more effects, or the Bayesian pool, whose prior helps"
+        f"{what} needs more effects ({d.k}) than coefficients ({d.p}); remedy: {remedy}, more "
+        "effects, or the Bayesian pool, whose prior helps"
     )
 
 

@@ -24,6 +24,8 @@ COMMON = ("EE", "FE", "CE")
 """Names of the model without heterogeneity."""
 
 _NODES = 32
+_MANY = 20_000
+"""From here on nodes are taken one by one, to hold memory linear in the studies."""
 
 
 def tau2_estimate(d: Design, method: str) -> tuple[float, float]:
@@ -37,15 +39,14 @@ def tau2_estimate(d: Design, method: str) -> tuple[float, float]:
     if method in ("ML", "REML"):
         tau2 = _likelihood_mode(d, method)
         fit = weighted_fit(d, 1.0 / (d.vi + tau2))
-        info = (fit.w**2).sum() if method == "ML" else trace_pp(d, fit)
-        return tau2, math.sqrt(2.0 / float(info))
+        info = float((fit.w**2).sum()) if method == "ML" else trace_pp(d, fit)
+        return tau2, math.sqrt(2.0 / info)
     if method in ("PM", "MP", "EB", "PMM"):
         from scipy.special import chdtri
 
         target = float(chdtri(df, 0.5)) if method == "PMM" else float(df)
         tau2 = generalised_q_root(d, target)
-        total = (1.0 / (d.vi + tau2)).sum()
-        return tau2, math.sqrt(2.0 * k**2 / df) / float(total)
+        return tau2, math.sqrt(2.0 * k**2 / df) / float((1.0 / (d.vi + tau2)).sum())
     if method == "HE":
         fit = weighted_fit(d, np.ones(k))
         leverage = np.einsum("ki,ij,kj->k", d.Q, fit.A, d.Q)
@@ -112,7 +113,10 @@ def _likelihood_mode(d: Design, method: str) -> float:
         top *= 4
     low = min(float(d.vi.min()), top) * 1e-3
     nodes = np.concatenate([[0.0], np.geomspace(low, top, _NODES)])
-    signs = _score(d, nodes, restricted)
+    if d.k > _MANY:
+        signs = np.array([score(t) for t in nodes])
+    else:
+        signs = _score(d, nodes, restricted)
     rising = (signs[:-1] > 0) & (signs[1:] <= 0)
     modes = [_root(score, nodes[i], nodes[i + 1]) for i in np.flatnonzero(rising)]
     if signs[0] <= 0:

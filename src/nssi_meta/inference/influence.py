@@ -1,4 +1,4 @@
-"""What single studies do to a classical fit: leave-one-out, cumulative, influence, shrunken effects.
+"""What single studies do to a classical fit: leave-one-out, cumulative, influence, shrinkage.
 
 As metafor's `leave1out`, `cumul`, `influence` and `blup` (Viechtbauer and Cheung 2010, Res Synth
 Methods 1:112).

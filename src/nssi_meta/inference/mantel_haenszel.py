@@ -94,7 +94,8 @@ def rma_mh(
         total = float(bottom.sum())
         beta = float(top.sum()) / total
         P = c * (n1 / N) ** 2 - a * (n2 / N) ** 2 + n1 * n2 * (n2 - n1) / (2 * N**2)
-        spread = beta * float(P.sum()) + float((a * d + c * b).dot(1 / N)) / 2
+        bend = float(P.sum())
+        spread = beta * bend + float((a * d + c * b).dot(1 / N)) / 2
         variance = spread / total**2
     else:
         R, S = (a * d / N, b * c / N) if measure == "OR" else (a * n2 / N, c * n1 / N)
@@ -104,7 +105,8 @@ def rma_mh(
         beta = float(np.log(r / s))
         if measure == "OR":
             P, Q = (a + d) / N, (b + c) / N
-            variance = (P @ R / r**2 + (P @ S + Q @ R) / (r * s) + Q @ S / s**2) / 2
+            parts = P @ R / r**2 + (P @ S + Q @ R) / (r * s) + Q @ S / s**2
+            variance = float(parts) / 2
         else:
             variance = float((n1 * n2 * (a + c) / N**2 - a * c / N).sum()) / (r * s)
     zero = np.where((a == 0) | (b == 0) | (c == 0) | (d == 0), 0.5, 0.0)
@@ -113,8 +115,8 @@ def rma_mh(
     counted = np.ones(len(a), dtype=bool)
     if measure != "RD":
         counted = ~((a + c == 0) | (b + d == 0))
-    Q = float((((yi - beta) ** 2 / vi)[counted]).sum())
-    out = _common(measure, beta, float(np.sqrt(variance)), Q, int(counted.sum()), level)
+    QE = float((((yi - beta) ** 2 / vi)[counted]).sum())
+    out = _common(measure, beta, float(np.sqrt(variance)), QE, int(counted.sum()), level)
     return out if measure != "OR" else _tests(out, a, b, c, d)
 
 

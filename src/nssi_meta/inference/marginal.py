@@ -31,7 +31,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Solved:
-    """GLS at one set of components: `A` covariance of `delta`, log-likelihood, `inverse` by batch."""
+    """GLS at given components: `A` covariance of `delta`, log-likelihood, `inverse` by batch."""
 
     delta: Floats
     A: Floats

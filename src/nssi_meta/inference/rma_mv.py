@@ -32,6 +32,8 @@ from nssi_meta.inference.variance_structures import (
 )
 from nssi_meta.inference.weighted import Design, Floats, check_level, design, refuse
 
+_NOTHING = 1e-12
+
 
 @dataclass(frozen=True)
 class RmaMv:
@@ -135,15 +137,18 @@ def rma_mv(
     none = (np.full(k, -1), ())
     ins = none if inner is None else _codes(inner, "inner", k, problems)
     outs = none if outer is None else _codes(outer, "outer", k, problems)
-    d = design(yi, diagonal, X, intercept, problems)
+    d = design(yi, diagonal, X, intercept, problems, "V")
     if d.k <= d.p:
-        refuse([f"{d.k} effects for {d.p} coefficients; remedy: more effects or fewer moderators"])
+        text = f"the number of effects ({d.k}) must exceed that of coefficients ({d.p})"
+        refuse([f"{text}; remedy: more effects or fewer moderators"])
     terms = [codes for codes, _ in coded.values()]
     parts = marginal.batches(cov, terms, ins[0], outs[0])
     c = Components(len(terms), len(ins[1]), struct)
     restricted = method == "REML"
     theta, _ = maximise(d, parts, c, restricted)
     sigma2, G = matrices(c, theta)
+    # The optimum at 0 is approached, never met.
+    sigma2 = np.where(sigma2 < _NOTHING * d.vi.mean(), 0.0, sigma2)
     s = marginal.solve(d, parts, sigma2, G, restricted)
     df = None if test == "z" else d.k - d.p
     beta, vb = d.coefficients(s.delta), d.covariance(s.A)
@@ -188,7 +193,9 @@ def _sampling(V: ArrayLike, k: int, problems: list[str]) -> Floats:
         try:
             np.linalg.cholesky(cov)
         except np.linalg.LinAlgError:
-            text = "V is not positive definite; remedy: check correlations, e.g. build it with vcalc"
+            text = (
+                "V is not positive definite; remedy: check correlations, e.g. build it with vcalc"
+            )
             problems.append(text)
     return (cov + cov.T) / 2
 

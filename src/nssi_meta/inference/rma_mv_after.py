@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nssi_meta.inference import marginal
 from nssi_meta.inference.components_fit import maximise
 from nssi_meta.inference.rma_mv import RmaMv, rma_mv
 from nssi_meta.inference.tests_and_limits import critical
-from nssi_meta.inference.weighted import Floats, refuse
+from nssi_meta.inference.weighted import refuse
 
 
 def predict_mv(fit: RmaMv, X: ArrayLike | None = None, inner: str | None = None) -> pd.DataFrame:
@@ -126,12 +128,12 @@ def cooks_distance(fit: RmaMv, cluster: ArrayLike) -> pd.Series:
     inverse = np.linalg.inv(fit.vb)
     out: dict[object, float] = {}
     for name in sorted(labels.unique()):
-        change = fit.beta - _refit(fit, np.flatnonzero(labels != name)).beta
+        change = fit.beta - _refit(fit, np.flatnonzero((labels != name).to_numpy())).beta
         out[name] = float(change @ inverse @ change)
     return pd.Series(out, name="cook_d")
 
 
-def _refit(fit: RmaMv, keep: Floats) -> RmaMv:
+def _refit(fit: RmaMv, keep: NDArray[np.intp]) -> RmaMv:
     d, c = fit.design, fit.components
     groups = {n: codes[keep] for n, codes in zip(fit.groups, fit.labels, strict=True)}
     inner = outer = None
@@ -145,6 +147,5 @@ def _refit(fit: RmaMv, keep: Floats) -> RmaMv:
         inner, outer = inner[keep], outer[keep]
     V = fit.V[keep] if fit.V.ndim == 1 else fit.V[np.ix_(keep, keep)]
     X = pd.DataFrame(d.X[keep], columns=list(d.names))
-    return rma_mv(
-        d.yi[keep], V, X, groups, inner, outer, c.struct, fit.method, fit.test, fit.level, False
-    )  # type: ignore[arg-type]
+    names: Any = {"struct": c.struct, "method": fit.method, "test": fit.test}
+    return rma_mv(d.yi[keep], V, X, groups, inner, outer, level=fit.level, intercept=False, **names)

@@ -14,10 +14,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.inference.frequentist import Rma
-from nssi_meta.inference.marginal import covariance
+from nssi_meta.inference.marginal import Batch, covariance
 from nssi_meta.inference.rma_mv import RmaMv
 from nssi_meta.inference.tests_and_limits import two_sided
-from nssi_meta.inference.weighted import Floats, refuse, weighted_fit
+from nssi_meta.inference.weighted import Floats, refuse
 
 Kind = Literal["CR0", "CR1", "CR1S", "CR1p", "CR2"]
 _EIGEN = 1e-12
@@ -145,16 +145,18 @@ def _working(fit: Rma | RmaMv, rows: np.ndarray, codes: np.ndarray) -> Floats:
                 text = f"effects {inside} and {outside} are correlated in the model"
                 refuse([f"{text} but in different clusters; remedy: wider clusters"])
             at = place[b.rows[i]]
-            out[np.ix_(at, at)] = covariance(_one(b, i), fit.sigma2, fit.G)[0]
+            out[np.ix_(at, at)] = covariance(_one(b, int(i)), fit.sigma2, fit.G)[0]
     return out
 
 
-def _one(b, i):  # type: ignore[no-untyped-def]
+def _one(b: Batch, i: int) -> Batch:
     from dataclasses import replace
 
     cut = slice(i, i + 1)
     same = tuple(s[cut] for s in b.same)
-    return replace(b, rows=b.rows[cut], V=b.V[cut], same=same, inner=b.inner[cut], outer=b.outer[cut])
+    return replace(
+        b, rows=b.rows[cut], V=b.V[cut], same=same, inner=b.inner[cut], outer=b.outer[cut]
+    )
 
 
 def _adjustment(theta: Floats, Q: Floats, A: Floats) -> Floats:

@@ -88,7 +88,9 @@ def regtest(
         beta = line.coefficients(w.delta)
         se = np.sqrt(float(w.rss) / df * np.diag(line.covariance(w.A)))
     if not se[1] > 0:
-        refuse(["the effects lie exactly on a line; remedy: check that yi are not computed from vi"])
+        refuse(
+            ["the effects lie exactly on a line; remedy: check that yi are not computed from vi"]
+        )
     z = float(beta[1] / se[1])
     half = critical(level, df) * float(se[0])
     b0 = float(beta[0])

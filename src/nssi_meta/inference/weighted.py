@@ -82,7 +82,9 @@ def column(values: ArrayLike, name: str, problems: list[str], positive: bool = F
         problems.append(f"{name} must be one number a study, not an array of shape {array.shape}")
         return array.ravel()
     wrong = ~np.isfinite(array)
-    _report(array, wrong, name, "is not a finite number", "give it or leave the study out", problems)
+    _report(
+        array, wrong, name, "is not a finite number", "give it or leave the study out", problems
+    )
     if positive:
         low = ~wrong & (array <= 0)
         remedy = "a sampling variance is above 0; check it or leave the study out"
@@ -118,11 +120,12 @@ def design(
     X: ArrayLike | pd.DataFrame | None = None,
     intercept: bool = True,
     problems: Sequence[str] = (),
+    v_name: str = "vi",
 ) -> Design:
     """Check effects `yi` (k), sampling variances `vi` (k) and moderators `X` (k, m); prepare them.
 
     With `intercept` a constant is put before the moderators unless one is among them. `problems`
-    found by the caller are reported together with those found here.
+    found by the caller are reported together with those found here; `v_name` names `vi` in them.
 
     Raises
     ------
@@ -131,9 +134,11 @@ def design(
         all problems at once, with place, value and remedy.
     """
     found = list(problems)
-    y, v = column(yi, "yi", found), column(vi, "vi", found, positive=True)
+    y, v = column(yi, "yi", found), column(vi, v_name, found, positive=True)
     if len(y) != len(v):
-        found.append(f"yi has {len(y)} values and vi {len(v)}; remedy: give one of each per study")
+        found.append(
+            f"yi has {len(y)} values and {v_name} {len(v)}; remedy: give one of each per study"
+        )
     if len(y) == 0 and not found:
         found.append("there is no effect; remedy: give at least one")
     matrix, names = moderators(X, len(y), intercept, found)
@@ -189,7 +194,10 @@ def moderators(
     constant = (matrix == 1).all(axis=0) if k else np.zeros(len(names), dtype=bool)
     if constant.any():
         first = int(np.flatnonzero(constant)[0])
-        matrix, names = np.delete(matrix, first, axis=1), [n for i, n in enumerate(names) if i != first]
+        matrix, names = (
+            np.delete(matrix, first, axis=1),
+            [n for i, n in enumerate(names) if i != first],
+        )
     if intercept or constant.any():
         matrix, names = np.hstack([ones, matrix]), ["intrcpt", *names]
     _check_rank(matrix, names, problems)
