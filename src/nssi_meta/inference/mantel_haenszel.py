@@ -111,10 +111,8 @@ def rma_mh(
             variance = float((n1 * n2 * (a + c) / N**2 - a * c / N).sum()) / (r * s)
     zero = np.where((a == 0) | (b == 0) | (c == 0) | (d == 0), 0.5, 0.0)
     yi, vi = _effects(a + zero, b + zero, c + zero, d + zero, measure)
-    # Tables without any event (or with events only) say nothing about a ratio.
-    counted = np.ones(len(a), dtype=bool)
-    if measure != "RD":
-        counted = ~((a + c == 0) | (b + d == 0))
+    # As metafor, tables without any event (or with events only) are not counted in Q.
+    counted = (a + c > 0) & (b + d > 0)
     QE = float((((yi - beta) ** 2 / vi)[counted]).sum())
     out = _common(measure, beta, float(np.sqrt(variance)), QE, int(counted.sum()), level)
     return out if measure != "OR" else _tests(out, a, b, c, d)
