@@ -1,4 +1,4 @@
-"""Classical meta-analysis against metafor (tests/reference/README.md), and where it has no answer."""
+"""Classical meta-analysis against metafor (tests/reference/README.md), and its refusals."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_unit_and_origin_of_the_outcome_do_not_matter(method):
 
 @pytest.mark.parametrize("method", ["ML", "REML"])
 def test_likelihood_estimate_is_the_highest_of_several_maxima(method):
-    """One precise study far from the others: two maxima, of which a local search may take either."""
+    """One precise study far from the others: two maxima, and a local search may take either."""
     y, v = [0.0, 3.0, 3.2, 2.9], [1e-4, 0.5, 0.5, 0.5]
     d = design(y, v)
     grid = np.concatenate([[0.0], np.geomspace(1e-6, 100, 4000)])
@@ -178,7 +178,7 @@ def test_one_study_and_equal_effects():
 
 
 def test_every_problem_is_named_at_once():
-    with pytest.raises(ValueError, match="not finite|is not a finite") as error:
+    with pytest.raises(ValueError, match="is not a finite number") as error:
         rma([1, np.nan, 3], [-1, 0, 2], X=[[1], [2]], method="XX", level=95)
     text = str(error.value)
     for part in ("method = 'XX'", "level = 95", "yi[1] = nan", "vi[0] = -1", "vi[1] = 0", "X has"):

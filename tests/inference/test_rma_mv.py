@@ -241,7 +241,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"groups\['a'\]\[1\] is missing"):
         rma_mv([1, 2, 3], [1, 1, 1], groups={"a": ["x", None, "y"]})
     fit = rma_mv([1, 2, 4, 3], [0.1] * 4, groups={"a": [1, 1, 2, 2]})
-    with pytest.raises(ValueError, match="effects 0 and 1 are correlated.*wider clusters"):
+    with pytest.raises(ValueError, match=r"effects 0 and 1 are correlated.*wider clusters"):
         robust(fit, [1, 2, 3, 4])
     with pytest.raises(ValueError, match="1 clusters for 1 coefficients"):
         robust(fit, [1, 1, 1, 1])
