@@ -1,7 +1,7 @@
 """Mantel-Haenszel and Peto: metafor's own test values, and identities where no number is at hand.
 
-The rounded values are those in the tests of metafor (rma.mh and rma.peto on dat.bcg, compared there
-with Stata's metan).
+The rounded values are those in the tests of metafor (rma.mh and rma.peto on dat.bcg and Rothman's
+example, compared there with Stata's metan and the book).
 """
 
 from __future__ import annotations
@@ -36,6 +36,23 @@ def test_mantel_haenszel_of_the_vaccine_trials():
     without = rma_mh(*(x[1:] for x in BCG), measure="RR")
     found = [round(x, 4) for x in (without.beta, without.se, without.zval, without.QE)]
     assert found == [-0.4514, 0.0394, -11.4462, 151.9153]
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        ("RD", (0.0349, -0.0176, 0.0874, 0.0017, 0.9669)),
+        ("RR", (0.2818, -0.1442, 0.7078, 0.4472, 0.5037)),
+        ("OR", (0.3387, -0.1731, 0.8505, 0.3474, 0.5556)),
+    ],
+)
+def test_two_age_groups(measure, expected):
+    """Rothman et al. (2008), table 15-1; 90% limits."""
+    fit = rma_mh([8, 22], [98, 76], [5, 16], [115, 69], measure, level=0.9)
+    found = (fit.beta, fit.ci_lb, fit.ci_ub, fit.QE, fit.QEp)
+    np.testing.assert_allclose(found, expected, atol=5e-5 + 1e-9)
+    if measure == "OR":
+        np.testing.assert_allclose([fit.TA, fit.TAp], [0.3489, 0.5547], atol=5.1e-5)
 
 
 def test_one_table_gives_its_own_effect_and_woolf_error():

@@ -43,9 +43,10 @@ class CommonEffect:
     TAp: float | None = None
 
 
-def _tables(
+def read_tables(
     ai: ArrayLike, bi: ArrayLike, ci: ArrayLike, di: ArrayLike, problems: list[str]
 ) -> Tables:
+    """Check counts (k each); every problem is named at once, `problems` with them."""
     names = ("ai", "bi", "ci", "di")
     cells = [column(x, n, problems) for x, n in zip((ai, bi, ci, di), names, strict=True)]
     if len({len(x) for x in cells}) > 1:
@@ -86,7 +87,7 @@ def rma_mh(
     check_level(level, problems)
     if measure not in ("OR", "RR", "RD"):
         problems.append(f"measure = {measure!r} is not known; allowed: OR, RR, RD")
-    a, b, c, d = _tables(ai, bi, ci, di, problems)
+    a, b, c, d = read_tables(ai, bi, ci, di, problems)
     n1, n2 = a + b, c + d
     N = n1 + n2
     if measure == "RD":
@@ -161,7 +162,7 @@ def rma_peto(
     """
     problems: list[str] = []
     check_level(level, problems)
-    a, b, c, d = _tables(ai, bi, ci, di, problems)
+    a, b, c, d = read_tables(ai, bi, ci, di, problems)
     n1, n2, x, y = a + b, c + d, a + c, b + d
     told = (x > 0) & (y > 0)
     if not told.any():
