@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,25 @@ def test_large_effects_with_tiny_variances():
     fit = rma([1e6, 1e6 + 1, 1e6 - 2], [1e-12] * 3)
     assert fit.tau2 == pytest.approx(7 / 3, rel=1e-12)
     assert fit.beta[0] == pytest.approx(1e6 - 1 / 3, rel=1e-15)
+
+
+def test_one_study_that_outweighs_all_others():
+    """DerSimonian-Laird in exact fractions; a plain sum loses twelve digits here."""
+    y, v = [1.0, 2.0, -3.0], [1e-12, 1.0, 1.0]
+    w, effects = [1 / Fraction(x) for x in v], [Fraction(x) for x in y]
+    S, S2, S3 = (sum(x**n for x in w) for n in (1, 2, 3))
+    mean = sum(a * b for a, b in zip(w, effects, strict=True)) / S
+    Q = sum(a * (b - mean) ** 2 for a, b in zip(w, effects, strict=True))
+    trace, square = S - S2 / S, S2 - 2 * S3 / S + (S2 / S) ** 2
+    tau2 = (Q - 2) / trace
+    variance = (4 + 4 * tau2 * trace + 2 * tau2**2 * square) / trace**2
+    fit = rma(y, v, method="DL")
+    assert fit.tau2 == pytest.approx(float(tau2), rel=1e-14)
+    assert fit.se_tau2 == pytest.approx(float(variance) ** 0.5, rel=1e-13)
+    assert pytest.approx(float(Q), rel=1e-14) == fit.QE
+    # The same study as a level of its own: the others fit as without it.
+    dummy, alone = rma(y, v, [1, 0, 0]), rma(y[1:], v[1:])
+    assert dummy.tau2 == pytest.approx(alone.tau2, rel=1e-10)
 
 
 def test_one_study_and_equal_effects():

@@ -239,6 +239,8 @@ def _saturated(study: Study, alpha: Floats, k: int, none: Floats) -> float:
     effects, theta = (alpha.copy() if len(alpha) else none), np.zeros((k, 1))
     for _ in range(200):
         _, g, h, by_alpha = study(theta, effects)
+        if max(np.abs(g).max(), np.abs(by_alpha).max()) < 1e-9:
+            break
         theta = np.clip(theta + np.clip(-g / np.minimum(h, -1e-12), -1, 1), -40, 40)
         if len(alpha):
             # Both arms have the curvature -4h; alpha moves by the same Newton step.

@@ -57,7 +57,7 @@ def tau2_estimate(d: Design, method: str) -> tuple[float, float]:
     if method == "SJ":
         return _sidik_jonkman(d)
     fit = weighted_fit(d, 1.0 / d.vi)
-    trace, square = float(trace_p(d, fit)), trace_pp(d, fit)
+    trace, square = float(trace_p(fit)), trace_pp(d, fit)
     if method == "DL":
         tau2, scale = max(0.0, (float(fit.rss) - df) / trace), 1 / trace
     else:
@@ -98,7 +98,7 @@ def log_likelihood(d: Design, tau2: Floats | float, restricted: bool) -> Floats:
 def _score(d: Design, tau2: Floats, restricted: bool) -> Floats:
     """Derivative of twice the log-likelihood by tau^2, shape of `tau2`."""
     fit = weighted_fit(d, 1.0 / (d.vi + tau2[..., None]))
-    trace = trace_p(d, fit) if restricted else fit.w.sum(axis=-1)
+    trace = trace_p(fit) if restricted else fit.w.sum(axis=-1)
     return np.asarray((fit.w**2 * fit.resid**2).sum(axis=-1) - trace)
 
 
@@ -184,5 +184,5 @@ def profile_likelihood(d: Design, tau2: float, method: str, level: float) -> tup
 
 def typical_variance(d: Design) -> float:
     """Typical sampling variance, (k - p)/tr(P) (Higgins and Thompson 2002, Stat Med 21:1539)."""
-    trace = float(trace_p(d, weighted_fit(d, 1.0 / d.vi)))
+    trace = float(trace_p(weighted_fit(d, 1.0 / d.vi)))
     return (d.k - d.p) / trace

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 
 _SHOWN = 5
 _COLLINEAR = 1e-10
+_HEAVY = 1e-3
+"""Below this share of freedom a study outweighs all others together."""
+_UNEVEN = 1e6
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,16 @@ class Design:
 
 @dataclass(frozen=True)
 class Fit:
-    """Weighted least squares at weights `w`: `delta` (p), its covariance `A`, residuals, `rss`."""
+    """Weighted least squares at weights `w`: `delta` (p), its covariance `A`, residuals, `rss`.
+
+    `free` (k) is 1 minus the leverages, `log_det` that of Q'WQ.
+    """
 
     w: Floats
     delta: Floats
     A: Floats
     resid: Floats
+    free: Floats
     rss: Floats
     log_det: Floats
 
@@ -227,33 +234,75 @@ def _check_rank(matrix: Floats, names: Sequence[str], problems: list[str]) -> No
 
 def weighted_fit(d: Design, w: Floats) -> Fit:
     """Weighted least squares of the residuals on Q at weights `w` (..., k)."""
-    M = (w @ d.QQ).reshape(*w.shape[:-1], d.p, d.p)
-    A = np.linalg.inv(M)
+    if d.p > 1 and w.max() > _UNEVEN * w.min():
+        R = np.linalg.qr(np.sqrt(w)[..., None] * d.Q, mode="r")
+        inverse = np.linalg.inv(R)
+        A = inverse @ inverse.swapaxes(-1, -2)
+        log_det = 2 * np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1))).sum(axis=-1)
+    else:
+        M = _moment(d, w)
+        A, log_det = np.linalg.inv(M), np.linalg.slogdet(M)[1]
     delta = np.einsum("...ij,...j->...i", A, (w * d.y) @ d.Q)
     resid = d.y - delta @ d.Q.T
     # One step of refinement: weights may differ by many orders of magnitude.
     step = np.einsum("...ij,...j->...i", A, (w * resid) @ d.Q)
     delta, resid = delta + step, resid - step @ d.Q.T
+    free = 1.0 - w * (A.reshape(*w.shape[:-1], d.p**2) @ d.QQ.T)
+    if d.k > d.p and free.min() < _HEAVY:
+        _refine_heavy(d, w, resid, free)
     rss = (w * resid**2).sum(axis=-1)
-    return Fit(w, delta, A, resid, rss, np.linalg.slogdet(M)[1])
+    return Fit(w, delta, A, resid, free, rss, log_det)
 
 
-def trace_p(d: Design, fit: Fit) -> Floats:
+def _refine_heavy(d: Design, w: Floats, resid: Floats, free: Floats) -> None:
+    """Recompute, in place, what cancels where one study outweighs all others.
+
+    From the fit without the study: 1 - h = 1/(1 + w q'A_(-)q), and its residual is 1 - h times its
+    distance from that fit. There are at most about p such studies.
+    """
+    for *place, i in np.argwhere(free < _HEAVY):
+        node, rest = tuple(place), np.arange(d.k) != i
+        root = np.sqrt(w[node][rest])
+        B = root[:, None] * d.Q[rest]
+        R = np.linalg.qr(B, mode="r")
+        size = np.abs(np.diag(R))
+        if size.min() <= _COLLINEAR * size.max():  # only this study tells a coefficient
+            free[(*node, i)] = resid[(*node, i)] = 0.0
+            continue
+        without = np.linalg.lstsq(B, root * d.y[rest], rcond=None)[0]
+        u = np.linalg.solve(R.T, d.Q[i])
+        share = 1.0 / (1.0 + w[(*node, i)] * float(u @ u))
+        free[(*node, i)] = share
+        resid[(*node, i)] = share * (d.y[i] - d.Q[i] @ without)
+
+
+def _moment(d: Design, x: Floats) -> Floats:
+    """Q' diag(x) Q, (..., p, p)."""
+    return np.asarray((x @ d.QQ).reshape(*x.shape[:-1], d.p, d.p))
+
+
+def trace_p(fit: Fit) -> Floats:
     """tr(P) with P = W - WX (X'WX)^-1 X'W, shape (...)."""
-    w = fit.w
-    M2 = (w**2 @ d.QQ).reshape(*w.shape[:-1], d.p, d.p)
-    return np.asarray(w.sum(axis=-1) - np.einsum("...ij,...ji->...", fit.A, M2))
+    return np.asarray((fit.w * fit.free).sum(axis=-1))
 
 
 def trace_pp(d: Design, fit: Fit, a: Floats | None = None, b: Floats | None = None) -> float:
-    """tr(P D_a P D_b) for diagonal D_a, D_b (k), identity when None; one set of weights."""
-    w = fit.w
-    one = np.ones_like(w)
+    """tr(P D_a P D_b) for diagonal D_a, D_b (k), identity when None; one set of weights.
+
+    The sum of a_i b_j P_ij^2. Studies that outweigh all others are summed pair by pair: between
+    them and the moments of all everything would cancel.
+    """
+    w, one = fit.w, np.ones_like(fit.w)
     a, b = one if a is None else a, one if b is None else b
-
-    def moment(x: Floats) -> Floats:
-        return np.asarray((x @ d.QQ).reshape(d.p, d.p))
-
-    cross = np.trace(fit.A @ moment(w**3 * a * b))
-    ends = np.trace(fit.A @ moment(w**2 * a) @ fit.A @ moment(w**2 * b))
-    return float((w**2 * a * b).sum() - 2 * cross + ends)
+    heavy = fit.free < _HEAVY
+    light = ~heavy
+    A = fit.A
+    own = (a * b * (w * fit.free) ** 2).sum()
+    wa, wb = w**2 * a * light, w**2 * b * light
+    twice = (w * (1 - fit.free)) ** 2 * a * b * light
+    pairs = np.trace(A @ _moment(d, wa) @ A @ _moment(d, wb)) - twice.sum()
+    for i in np.flatnonzero(heavy):
+        cross = (w[i] * w * (d.Q @ A @ d.Q[i])) ** 2
+        cross[i] = 0.0
+        pairs += (cross * (a[i] * b + np.where(light, b[i] * a, 0.0))).sum()
+    return float(own + pairs)
