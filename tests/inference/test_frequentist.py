@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from nssi_meta.inference import heterogeneity as het
-from nssi_meta.inference.frequentist import confint, predict, rma
+from nssi_meta.inference.frequentist import confint, predict, rma, vif
 from nssi_meta.inference.tests_and_limits import table
 from nssi_meta.inference.weighted import design
 
@@ -126,6 +126,16 @@ def test_meta_regression_agrees_with_metafor(key):
         for name in ("pred", "se", "ci.lb", "ci.ub", "pi.lb", "pi.ub"):
             wanted = np.array(expected[name], dtype=float)  # None, without heterogeneity, is NaN
             close(found[name.replace(".", "_")], wanted, rel)
+
+
+def test_variance_inflation_agrees_with_metafor():
+    data, bcg = pd.DataFrame(_REG["data"]), _SETS["bcg_RR"]
+    found = vif(rma(bcg["yi"], bcg["vi"], data[["ablat", "year"]]))
+    expected = _REG["results"]["bcg_ablat_year_vif"]["vif"]
+    close(found, expected, REGRESSION)
+    assert list(found.index) == ["ablat", "year"]
+    with pytest.raises(ValueError, match="with moderators"):
+        vif(rma(bcg["yi"], bcg["vi"]))
 
 
 def test_paule_mandel_is_the_root_and_metafor_stops_before_it():

@@ -259,3 +259,13 @@ def predict(fit: Rma, X: ArrayLike | None = None) -> pd.DataFrame:
     left = fit.k - fit.p - 1
     half = critical(fit.level, left) * wide if left > 0 else np.full(len(rows), np.nan)
     return pd.DataFrame(out | {"pi_riley_lb": pred - half, "pi_riley_ub": pred + half})
+
+
+def vif(fit: Rma) -> pd.Series:
+    """Variance inflation of each moderator: by how much the others widen its variance."""
+    tested = tested_columns(fit.names)
+    if tested == [0]:
+        refuse(["one coefficient alone is not inflated; remedy: fit with moderators"])
+    part = fit.vb[np.ix_(tested, tested)]
+    values = np.diag(part) * np.diag(np.linalg.inv(part))
+    return pd.Series(values, index=[fit.names[i] for i in tested], name="vif")
