@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from nssi_meta.inference import marginal
+from nssi_meta.inference.checked import Floats
 from nssi_meta.inference.variance_structures import Components, chain, matrices, start
-from nssi_meta.inference.weighted import Design, Floats
+from nssi_meta.inference.weighted import Design
 
 Objective = Callable[[Floats], tuple[float, Floats]]
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.inference import heterogeneity as het
+from nssi_meta.inference.checked import Floats, check_level, refuse
 from nssi_meta.inference.heterogeneity import COMMON, METHODS, Method
 from nssi_meta.inference.tests_and_limits import (
     Wald,
@@ -23,15 +24,7 @@ from nssi_meta.inference.tests_and_limits import (
     tested_columns,
     wald,
 )
-from nssi_meta.inference.weighted import (
-    Design,
-    Fit,
-    Floats,
-    check_level,
-    design,
-    refuse,
-    weighted_fit,
-)
+from nssi_meta.inference.weighted import Design, Fit, design, weighted_fit
 
 Test = Literal["z", "t", "knha", "adhoc"]
 TESTS: tuple[str, ...] = get_args(Test)

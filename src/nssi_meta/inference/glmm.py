@@ -14,10 +14,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nssi_meta.inference.checked import Floats, check_level, column, refuse
 from nssi_meta.inference.components_fit import hessian, minimum
 from nssi_meta.inference.mantel_haenszel import read_tables
 from nssi_meta.inference.tests_and_limits import critical, two_sided
-from nssi_meta.inference.weighted import Floats, check_level, column, refuse
 
 Model = Literal["UM.FS", "CM.EL", "CM.AL"]
 MODELS: tuple[str, ...] = get_args(Model)

@@ -14,7 +14,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from nssi_meta.inference.weighted import Design, Floats, trace_p, trace_pp, weighted_fit
+from nssi_meta.inference.checked import Floats
+from nssi_meta.inference.weighted import Design, trace_p, trace_pp, weighted_fit
 
 Method = Literal[
     "REML", "DL", "PM", "MP", "ML", "HE", "SJ", "EB", "HS", "HSk", "PMM", "EE", "FE", "CE"

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nssi_meta.inference.checked import refuse
 from nssi_meta.inference.frequentist import Rma, fit_design
 from nssi_meta.inference.heterogeneity import COMMON
 from nssi_meta.inference.tests_and_limits import critical
-from nssi_meta.inference.weighted import prepared, refuse, weighted_fit
+from nssi_meta.inference.weighted import prepared, weighted_fit
 
 _FIELDS = ("zval", "pval", "ci_lb", "ci_ub")
 

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from nssi_meta.inference.checked import Floats, check_level, refuse
 from nssi_meta.inference.components_fit import hessian, minimum
 from nssi_meta.inference.heterogeneity import tau2_estimate
 from nssi_meta.inference.tests_and_limits import tested_columns, wald
-from nssi_meta.inference.weighted import Floats, check_level, design, refuse, weighted_fit
+from nssi_meta.inference.weighted import design, weighted_fit
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nssi_meta.inference.checked import Floats, check_level, column, refuse
 from nssi_meta.inference.tests_and_limits import critical, two_sided
-from nssi_meta.inference.weighted import Floats, check_level, column, refuse
 
 Tables = tuple[Floats, Floats, Floats, Floats]
 

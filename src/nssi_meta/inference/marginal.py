@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nssi_meta.inference.checked import Floats
 from nssi_meta.inference.variance_structures import Ints
-from nssi_meta.inference.weighted import Design, Floats
+from nssi_meta.inference.weighted import Design
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.inference import marginal
+from nssi_meta.inference.checked import Floats, check_level, refuse
 from nssi_meta.inference.components_fit import maximise
 from nssi_meta.inference.tests_and_limits import (
     information_criteria,
@@ -30,7 +31,7 @@ from nssi_meta.inference.variance_structures import (
     matrices,
     reported,
 )
-from nssi_meta.inference.weighted import Design, Floats, check_level, design, refuse
+from nssi_meta.inference.weighted import Design, design
 
 _NOTHING = 1e-12
 

@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nssi_meta.inference import marginal
+from nssi_meta.inference.checked import refuse
 from nssi_meta.inference.components_fit import maximise
 from nssi_meta.inference.rma_mv import RmaMv, rma_mv
 from nssi_meta.inference.tests_and_limits import critical
-from nssi_meta.inference.weighted import refuse
 
 
 def predict_mv(fit: RmaMv, X: ArrayLike | None = None, inner: str | None = None) -> pd.DataFrame:

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from nssi_meta.inference.checked import Floats, refuse
 from nssi_meta.inference.frequentist import Rma
 from nssi_meta.inference.marginal import Batch, covariance
 from nssi_meta.inference.rma_mv import RmaMv
 from nssi_meta.inference.tests_and_limits import two_sided
-from nssi_meta.inference.weighted import Floats, refuse
 
 Kind = Literal["CR0", "CR1", "CR1S", "CR1p", "CR2"]
 _EIGEN = 1e-12

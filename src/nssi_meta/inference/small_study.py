@@ -11,10 +11,11 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nssi_meta.inference.checked import Floats, check_level, column, refuse
 from nssi_meta.inference.frequentist import Rma, rma
 from nssi_meta.inference.heterogeneity import Method
 from nssi_meta.inference.tests_and_limits import critical, two_sided
-from nssi_meta.inference.weighted import Floats, check_level, column, design, refuse, weighted_fit
+from nssi_meta.inference.weighted import design, weighted_fit
 
 Predictor = Literal["sei", "vi", "ni", "ninv", "sqrtni", "sqrtninv"]
 _PREDICTORS: tuple[str, ...] = get_args(Predictor)

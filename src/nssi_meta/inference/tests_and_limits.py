@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nssi_meta.inference.weighted import Floats
+from nssi_meta.inference.checked import Floats
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.inference.weighted import Floats
+from nssi_meta.inference.checked import Floats
 
 Ints = NDArray[np.int64]
 Struct = Literal["UN", "CS", "HCS", "DIAG", "ID"]
