@@ -1,0 +1,216 @@
+"""Multilevel and multivariate meta-analysis with known sampling covariance, as metafor's `rma.mv`.
+
+Model: y = X beta + sum_t Z_t u_t + w + e, u_t ~ N(0, sigma2_t), e ~ N(0, V), and w with covariance
+G over the levels of `inner` within each `outer` group. Components by REML or ML, by a gradient
+that is exact, from several starts, polished by Newton steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from nssi_meta.inference import marginal
+from nssi_meta.inference.checked import Floats, check_level, refuse
+from nssi_meta.inference.components_fit import maximise
+from nssi_meta.inference.tests_and_limits import (
+    information_criteria,
+    tested_columns,
+    wald,
+)
+from nssi_meta.inference.variance_structures import (
+    STRUCTS,
+    Components,
+    Ints,
+    Struct,
+    matrices,
+    reported,
+)
+from nssi_meta.inference.weighted import Design, design
+
+_NOTHING = 1e-12
+
+
+@dataclass(frozen=True)
+class RmaMv:
+    """A fitted model; arrays per coefficient in the order of `names`, as in `Rma`.
+
+    `sigma2` by `groups` (terms); `tau2` and `rho` of the inner matrix `G` over `levels` (empty
+    without one). `QE` tests heterogeneity given V, `QM` the moderators.
+    """
+
+    design: Design
+    V: Floats
+    parts: list[marginal.Batch]
+    components: Components
+    method: str
+    test: str
+    level: float
+    groups: tuple[str, ...]
+    labels: tuple[Ints, ...]
+    group_levels: tuple[tuple[str, ...], ...]
+    levels: tuple[str, ...]
+    names: tuple[str, ...]
+    k: int
+    p: int
+    beta: Floats
+    vb: Floats
+    se: Floats
+    zval: Floats
+    pval: Floats
+    ci_lb: Floats
+    ci_ub: Floats
+    df: int | None
+    sigma2: Floats
+    tau2: Floats
+    rho: Floats
+    G: Floats
+    QE: float
+    QEp: float
+    QM: float
+    QMdf: tuple[int, int | None]
+    QMp: float
+    logLik: float
+    AIC: float
+    BIC: float
+    AICc: float
+
+
+def nested(*columns: ArrayLike) -> list[str]:
+    """Labels of levels within levels: ``nested(district, school)`` is metafor's district/school."""
+    parts = [pd.Series(np.asarray(c)).astype(str) for c in columns]
+    return ["/".join(row) for row in zip(*parts, strict=True)]
+
+
+def rma_mv(
+    yi: ArrayLike,
+    V: ArrayLike,
+    X: ArrayLike | pd.DataFrame | None = None,
+    groups: Mapping[str, ArrayLike] | None = None,
+    inner: ArrayLike | None = None,
+    outer: ArrayLike | None = None,
+    struct: Struct = "UN",
+    method: Literal["REML", "ML"] = "REML",
+    test: Literal["z", "t"] = "z",
+    level: float = 0.95,
+    intercept: bool = True,
+) -> RmaMv:
+    """Fit effects `yi` (k) with sampling covariance `V`, (k) variances or (k, k) matrix.
+
+    Parameters
+    ----------
+    X, intercept
+        Moderators, as in `rma`.
+    groups
+        One random intercept a name: labels (k). Three levels (metafor's ``~ 1 | district/school``):
+        ``{"district": district, "school": nested(district, school)}``.
+    inner, outer, struct
+        Correlated effects (metafor's ``~ inner | outer``): levels (k), independent groups (k), and
+        UN (any covariance), CS (equal variances and correlations), HCS (equal correlations),
+        DIAG (none), ID (none, equal variances).
+    test
+        z, or t with k - p degrees of freedom.
+
+    Raises
+    ------
+    ValueError
+        Bad input, every problem at once; V not symmetric or not positive definite; k not above p.
+    """
+    problems: list[str] = []
+    check_level(level, problems)
+    if method not in ("REML", "ML"):
+        problems.append(f"method = {method!r} is not known; allowed: REML, ML")
+    if test not in ("z", "t"):
+        problems.append(f"test = {test!r} is not known; allowed: z, t")
+    if struct not in STRUCTS:
+        problems.append(f"struct = {struct!r} is not known; allowed: {', '.join(STRUCTS)}")
+    if (inner is None) != (outer is None):
+        problems.append("inner and outer belong together; remedy: give both or neither")
+    k = len(np.atleast_1d(np.asarray(yi)))
+    cov = _sampling(V, k, problems)
+    diagonal = cov if cov.ndim == 1 else np.diag(cov)
+    coded = {n: _codes(x, f"groups[{n!r}]", k, problems) for n, x in (groups or {}).items()}
+    none = (np.full(k, -1), ())
+    ins = none if inner is None else _codes(inner, "inner", k, problems)
+    outs = none if outer is None else _codes(outer, "outer", k, problems)
+    d = design(yi, diagonal, X, intercept, problems, "V")
+    if d.k <= d.p:
+        text = f"the number of effects ({d.k}) must exceed that of coefficients ({d.p})"
+        refuse([f"{text}; remedy: more effects or fewer moderators"])
+    terms = [codes for codes, _ in coded.values()]
+    parts = marginal.batches(cov, terms, ins[0], outs[0])
+    c = Components(len(terms), len(ins[1]), struct)
+    restricted = method == "REML"
+    theta, _ = maximise(d, parts, c, restricted)
+    sigma2, G = matrices(c, theta)
+    # The optimum at 0 is approached, never met.
+    sigma2 = np.where(sigma2 < _NOTHING * d.vi.mean(), 0.0, sigma2)
+    s = marginal.solve(d, parts, sigma2, G, restricted)
+    df = None if test == "z" else d.k - d.p
+    beta, vb = d.coefficients(s.delta), d.covariance(s.A)
+    w = wald(beta, vb, level, df, tested_columns(d.names))
+    tau2, rho = reported(c, G)
+    aic, bic, aicc = information_criteria(s.logLik, d.k, d.p, c.n, restricted)
+    QE = marginal.solve(d, parts, 0 * sigma2, 0 * G, False).rss
+    from scipy.special import chdtrc
+
+    return RmaMv(
+        design=d, V=cov, parts=parts, components=c, method=method, test=test, level=level,
+        groups=tuple(coded), labels=tuple(terms), group_levels=tuple(v for _, v in coded.values()),
+        levels=ins[1], names=d.names, k=d.k, p=d.p, beta=beta, vb=vb, se=w.se, zval=w.zval,
+        pval=w.pval, ci_lb=w.ci_lb, ci_ub=w.ci_ub, df=df, sigma2=sigma2, tau2=tau2, rho=rho, G=G,
+        QE=QE, QEp=float(chdtrc(d.k - d.p, QE)), QM=w.QM, QMdf=w.QMdf, QMp=w.QMp,
+        logLik=s.logLik, AIC=float(aic), BIC=float(bic), AICc=float(aicc),
+    )  # fmt: skip
+
+
+def _sampling(V: ArrayLike, k: int, problems: list[str]) -> Floats:
+    try:
+        cov = np.asarray(V, dtype=float)
+    except (TypeError, ValueError):
+        problems.append("V must hold numbers; remedy: variances (k) or a matrix (k, k)")
+        return np.ones(k)
+    if cov.ndim == 1:
+        return cov
+    if cov.shape != (k, k):
+        problems.append(f"V has shape {cov.shape}; allowed: ({k},) or ({k}, {k}), as yi")
+        return np.ones(k)
+    if not np.isfinite(cov).all():
+        i, j = np.argwhere(~np.isfinite(cov))[0]
+        problems.append(f"V[{i}, {j}] = {cov[i, j]:g} is not finite; remedy: 0 for no covariance")
+        return np.ones(k)
+    gap = np.abs(cov - cov.T)
+    if gap.max(initial=0.0) > 1e-8 * np.abs(cov).max(initial=1e-300):
+        i, j = np.unravel_index(int(gap.argmax()), gap.shape)
+        text = f"V[{i}, {j}] = {cov[i, j]:g} but V[{j}, {i}] = {cov[j, i]:g}"
+        problems.append(f"{text}; remedy: a covariance matrix is symmetric")
+        return np.ones(k)
+    if (np.diag(cov) > 0).all():
+        try:
+            np.linalg.cholesky(cov)
+        except np.linalg.LinAlgError:
+            text = (
+                "V is not positive definite; remedy: check correlations, e.g. build it with vcalc"
+            )
+            problems.append(text)
+    return (cov + cov.T) / 2
+
+
+def _codes(
+    labels: ArrayLike, name: str, k: int, problems: list[str]
+) -> tuple[Ints, tuple[str, ...]]:
+    series = pd.Series(np.asarray(labels))
+    if len(series) != k:
+        problems.append(f"{name} has {len(series)} labels and yi {k} effects; remedy: one each")
+        return np.zeros(k, dtype=np.int64), ("",)
+    missing = np.flatnonzero(series.isna())
+    if len(missing):
+        problems.append(f"{name}[{missing[0]}] is missing; remedy: give every effect a label")
+        return np.zeros(k, dtype=np.int64), ("",)
+    codes, values = pd.factorize(series, sort=True)
+    return codes.astype(np.int64), tuple(map(str, values))
