@@ -8,12 +8,15 @@ import re
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from .fonts import quick_embedding
 
 FORMATS = ("pdf", "svg", "png")
 RC: Any = {  # names are literal types in some versions of matplotlib, not in others
@@ -66,8 +69,11 @@ def save(
 def render(fig: Figure, kind: str, *, title: str, alt_text: str, dpi: int = 300) -> bytes:
     """Return the bytes of one format."""
     buffer = io.BytesIO()
-    with mpl.rc_context(RC):
-        fig.savefig(buffer, format=kind, dpi=dpi, metadata=_metadata(kind, title, alt_text))
+    # level 3 packs flat areas with text as small as level 6 does, in half the time
+    more: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
+    with mpl.rc_context(RC), quick_embedding() if kind == "pdf" else nullcontext():
+        about = _metadata(kind, title, alt_text)
+        fig.savefig(buffer, format=kind, dpi=dpi, metadata=about, **more)
     data = buffer.getvalue()
     return _describe_svg(data, title, alt_text) if kind == "svg" else data
 
