@@ -25,6 +25,8 @@ RC: Any = {  # names are literal types in some versions of matplotlib, not in ot
     "svg.fonttype": "none",  # text stays text: searchable, read aloud
     "svg.hashsalt": "nssi-meta",  # ids that do not change between runs
     "path.simplify": False,
+    # hinting widens text by up to a tenth at screen resolutions: columns would touch
+    "text.hinting": "no_hinting",
 }
 
 
