@@ -202,6 +202,20 @@ def many_rows() -> Callable[[int], tuple[pd.DataFrame, pd.DataFrame]]:
     return many
 
 
+@pytest.fixture
+def odds() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Log odds ratios: estimates, a bound of each side, one between, one of unknown sign."""
+    scale: dict[str, Any] = {"scale": "log_or", "estimand": "odds", "n_case": 120, "n_control": 130}
+    rows = [
+        make_row(1, yi=0.7, ci_low=-0.1, ci_high=1.5, **scale),
+        make_row(2, yi=-2.6, ci_low=-3.9, ci_high=-1.3, **scale),
+        make_bound(3, 0.4, math.inf, **scale),
+        make_bound(4, -0.5, 0.5, "assumed", **scale),
+        make_row(5, kind="unsigned", yi=0.2, ci_low=-0.3, ci_high=0.7, **scale),
+    ]
+    return as_tables(rows)
+
+
 def many_pools(n_mechanisms: int) -> pd.DataFrame:
     """Pools of n mechanisms in nine systems and up to five conditions, some hollow or empty."""
     rng = np.random.default_rng(20)

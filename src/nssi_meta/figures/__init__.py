@@ -1,12 +1,12 @@
 """Figures: forest plot, overview, overlap; each from tables alone, each with its alt text."""
 
 from .alt import alt_forest, alt_overlap_mechanisms, alt_overlap_summary, alt_overview
-from .forest import forest
+from .forest import forest, forest_pages
 from .overlap import overlap_mechanisms
 from .overlap_summary import overlap_summary
 from .overview import overview
 from .printed import forest_table
-from .save import save
+from .save import save, save_pages
 from .style import DOUBLE, SINGLE, Style
 
 __all__ = [
@@ -18,9 +18,11 @@ __all__ = [
     "alt_overlap_summary",
     "alt_overview",
     "forest",
+    "forest_pages",
     "forest_table",
     "overlap_mechanisms",
     "overlap_summary",
     "overview",
     "save",
+    "save_pages",
 ]

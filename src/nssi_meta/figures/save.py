@@ -56,9 +56,7 @@ def save(
     UserWarning
         No installed font holds some characters of the figure; they are named.
     """
-    unknown = [f for f in formats if f not in FORMATS]
-    if unknown:
-        raise ValueError(f"unknown format {', '.join(unknown)}; known: {', '.join(FORMATS)}")
+    _check_formats(formats)
     stem = Path(stem)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -66,6 +64,56 @@ def save(
     _report(caught)
     stem.parent.mkdir(parents=True, exist_ok=True)
     return [_replace(stem.parent / f"{stem.name}.{kind}", data) for kind, data in content.items()]
+
+
+def save_pages(
+    figures: Sequence[Figure],
+    stem: str | Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    title: str = "",
+    alt_text: str = "",
+    dpi: int = 300,
+) -> list[Path]:
+    """Write the pages of a long figure: one pdf of all, and `stem-1.svg`, `stem-2.svg`, ....
+
+    A single page is written as `save` does. Warnings, errors and metadata are those of `save`.
+    """
+    if len(figures) == 1:
+        return save(figures[0], stem, formats, title=title, alt_text=alt_text, dpi=dpi)
+    _check_formats(formats)
+    stem = Path(stem)
+    content: dict[str, bytes] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for kind in formats:
+            if kind == "pdf":
+                content[f"{stem.name}.pdf"] = _render_pdf(figures, title, alt_text)
+                continue
+            for i, fig in enumerate(figures, 1):
+                part = f"{title} ({i} of {len(figures)})" if title else ""
+                data = render(fig, kind, title=part, alt_text=alt_text, dpi=dpi)
+                content[f"{stem.name}-{i}.{kind}"] = data
+    _report(caught)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    return [_replace(stem.parent / name, data) for name, data in content.items()]
+
+
+def _render_pdf(figures: Sequence[Figure], title: str, alt_text: str) -> bytes:
+    from matplotlib.backends.backend_pdf import PdfPages  # loads fontTools: only when needed
+
+    buffer = io.BytesIO()
+    about = _metadata("pdf", title, alt_text)
+    with mpl.rc_context(RC), quick_embedding(), PdfPages(buffer, metadata=about) as pdf:
+        for fig in figures:
+            pdf.savefig(fig)
+    return buffer.getvalue()
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    unknown = [f for f in formats if f not in FORMATS]
+    if unknown:
+        raise ValueError(f"unknown format {', '.join(unknown)}; known: {', '.join(FORMATS)}")
 
 
 def render(fig: Figure, kind: str, *, title: str, alt_text: str, dpi: int = 300) -> bytes:
@@ -82,7 +130,8 @@ def render(fig: Figure, kind: str, *, title: str, alt_text: str, dpi: int = 300)
 
 def _metadata(kind: str, title: str, alt_text: str) -> dict[str, str | None]:
     if kind == "pdf":
-        return {"Title": title or None, "Subject": alt_text or None, "CreationDate": None}
+        about = {"Title": title, "Subject": alt_text}
+        return {**{k: v for k, v in about.items() if v}, "CreationDate": None}
     if kind == "svg":
         return {"Date": None}
     # a png chunk must be Latin-1 unless it is iTXt, which matplotlib does not write
