@@ -15,8 +15,9 @@ from .columns import check_columns, plan_columns
 from .contrasts import read_contrasts
 from .forest_draw import Look, draw_panel
 from .forest_plan import AXIS_ROOM, Frame, plan_pages
-from .key import draw_key, forest_key, forest_notes, key_height
+from .key import forest_key, forest_notes
 from .layouts import find_layout
+from .legend import draw_key, key_height
 from .page import Page, new_page, write
 from .records import Sort, as_text
 from .style import DOUBLE, QUIET, Style

@@ -109,7 +109,8 @@ def plan_pages(
             if y + need > frame.bottom:
                 raise ValueError(
                     f"a page of this height has {frame.bottom - frame.top:.0f} mm for the plot, "
-                    f"too little for one block's summary ({need:.0f} mm); use taller pages"
+                    f"too little for what must stay together ({y - frame.top + need:.0f} mm); "
+                    "use taller pages"
                 )
             for line in unit:
                 lines.append(replace(line, y=y + line.height / 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,23 +14,11 @@ from matplotlib.patches import Rectangle
 from . import marks
 from .forest_draw import Look
 from .forest_plan import group_by_scale, panel_limits
-from .page import Page, unname_marks, write
+from .legend import Draw, Entry
 from .printed import ASSUMED_MARK
 from .records import Block, Study, as_text
-from .style import BAND, QUIET, Palette, Style
-from .text import percent, text_width
-
-Draw = Callable[[Axes, float, float], None]
-SYMBOL = 8.5  # mm for the symbol of a key entry
-BETWEEN = 4.0  # mm between entries
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the key: words, and the mark drawn on the page from x to x + SYMBOL - 1.5."""
-
-    words: str
-    draw: Draw
+from .style import BAND, Palette
+from .text import percent
 
 
 def forest_key(blocks: list[Block], look: Look, *, has_contrasts: bool) -> list[Entry]:
@@ -157,35 +145,6 @@ def _band_words(blocks: list[Block], look: Look) -> str:
 
 def _band(ax: Axes, x: float, y: float) -> None:
     ax.add_patch(Rectangle((x + 0.5, y - 1.3), 6.0, 2.6, color=BAND, linewidth=0))
-
-
-def _flow(entries: list[Entry], style: Style) -> list[list[tuple[float, Entry]]]:
-    """Break the entries into lines: (x in mm, entry)."""
-    lines: list[list[tuple[float, Entry]]] = [[]]
-    x = style.margin
-    for entry in entries:
-        width = SYMBOL + text_width(entry.words, style, size=style.small)
-        if lines[-1] and x + width > style.width - style.margin:
-            lines.append([])
-            x = style.margin
-        lines[-1].append((x, entry))
-        x += width + BETWEEN
-    return lines if lines[0] else []
-
-
-def key_height(entries: list[Entry], style: Style) -> float:
-    """Height of the key in mm."""
-    return style.row * len(_flow(entries, style)) + 0.4 * style.row
-
-
-def draw_key(page: Page, entries: list[Entry], top: float) -> None:
-    """Draw the key from `top` mm down."""
-    for i, line in enumerate(_flow(entries, page.style)):
-        y = top + page.style.row * (i + 0.5)
-        for x, entry in line:
-            entry.draw(page.ax, x, y)
-            write(page, x + SYMBOL, y, entry.words, size=page.style.small, color=QUIET)
-    unname_marks(page)
 
 
 def forest_notes(

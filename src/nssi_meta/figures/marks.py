@@ -25,7 +25,7 @@ CERTAINTY = {  # fill of the disc and colour of the letter in it
 ARROW = 8.0  # length in mm of an arrow that stands for "anywhere beyond"
 
 
-def _segment(
+def span(
     ax: Axes,
     low: float,
     high: float,
@@ -36,6 +36,7 @@ def _segment(
     width: float,
     dash: bool = False,
 ) -> None:
+    """Draw a level line from `low` to `high`."""
     line = Line2D([low, high], [y, y], color=color, linewidth=width, gid=gid)
     line.set_linestyle(DASH if dash else "-")
     line.set_solid_capstyle("butt")
@@ -90,7 +91,7 @@ def observed(
 ) -> None:
     """Draw an observed estimate: square on its confidence interval."""
     if math.isfinite(low) and math.isfinite(high):
-        _segment(ax, low, high, y, gid=f"ci:{key}", color=look.observed, width=width)
+        span(ax, low, high, y, gid=f"ci:{key}", color=look.observed, width=width)
     else:
         low = high = value
     point(ax, value, y, gid=f"obs:{key}", marker="s", size=3.4, color=look.observed)
@@ -111,7 +112,7 @@ def unsigned(
     for sign, name in ((1.0, key), (-1.0, f"{key}:mirror")):
         a, b = sorted((sign * low, sign * high))
         if math.isfinite(a) and math.isfinite(b):
-            _segment(ax, a, b, y, gid=f"ci:{name}", color=look.observed, width=0.5, dash=True)
+            span(ax, a, b, y, gid=f"ci:{name}", color=look.observed, width=0.5, dash=True)
             off_axis(ax, a, b, y, gid=name, color=look.observed)
         point(
             ax,
@@ -136,7 +137,7 @@ def shrunken(
     look: Palette = PALETTE,
 ) -> None:
     """Draw a shrunken estimate: small light dot on a thin light line."""
-    _segment(ax, low, high, y, gid=f"shrunk:{key}", color=look.shrunken, width=0.7)
+    span(ax, low, high, y, gid=f"shrunk:{key}", color=look.shrunken, width=0.7)
     point(ax, value, y, gid=f"shrunk-at:{key}", marker="o", size=1.9, color=look.shrunken)
     off_axis(ax, low, high, y, gid=f"shrunk:{key}", color=look.shrunken)
 
@@ -162,7 +163,7 @@ def bound(
     color = look.bound
     low = lower if math.isfinite(lower) else max(upper - ARROW * unit, min(left, upper))
     high = upper if math.isfinite(upper) else min(lower + ARROW * unit, max(right, lower))
-    _segment(ax, low, high, y, gid=f"bound:{key}", color=color, width=0.9, dash=assumed)
+    span(ax, low, high, y, gid=f"bound:{key}", color=color, width=0.9, dash=assumed)
     for x, inward, side in ((lower, 1.0, "low"), (upper, -1.0, "high")):
         if math.isfinite(x):
             _bracket(ax, x, y, inward * 0.7 * unit, gid=f"bracket-{side}:{key}", color=color)
@@ -234,7 +235,7 @@ def contrast(
     ax: Axes, key: str, value: float, low: float, high: float, y: float, *, look: Palette = PALETTE
 ) -> None:
     """Draw a difference between two pools: ring on its credible interval."""
-    _segment(ax, low, high, y, gid=f"contrast:{key}", color=look.pooled, width=0.9)
+    span(ax, low, high, y, gid=f"contrast:{key}", color=look.pooled, width=0.9)
     name = f"contrast-at:{key}"
     point(ax, value, y, gid=name, marker="o", size=3.4, color=look.pooled, hollow=True)
     off_axis(ax, low, high, y, gid=f"contrast:{key}", color=look.pooled)

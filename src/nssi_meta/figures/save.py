@@ -14,6 +14,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.figure import Figure
 
 from .fonts import quick_embedding
@@ -38,12 +39,14 @@ def save(
     title: str = "",
     alt_text: str = "",
     dpi: int = 300,
+    table: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write `stem.pdf`, `stem.svg`, ... and return their paths.
 
     All formats are rendered before any is written, and each file is replaced in one step, so that
     a failure leaves the last good files untouched. Files carry no time stamp: the same figure
-    gives the same bytes. `title` and `alt_text` become <title> and <desc> of the svg and the
+    gives the same bytes. `table`, the numbers drawn, is put beside it as `stem.csv`. `title` and
+    `alt_text` become <title> and <desc> of the svg and the
     metadata of pdf and png.
 
     Raises
@@ -62,6 +65,8 @@ def save(
         warnings.simplefilter("always")
         content = {k: render(fig, k, title=title, alt_text=alt_text, dpi=dpi) for k in formats}
     _report(caught)
+    if table is not None:
+        content["csv"] = _csv(table)
     stem.parent.mkdir(parents=True, exist_ok=True)
     return [_replace(stem.parent / f"{stem.name}.{kind}", data) for kind, data in content.items()]
 
@@ -74,13 +79,14 @@ def save_pages(
     title: str = "",
     alt_text: str = "",
     dpi: int = 300,
+    table: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write the pages of a long figure: one pdf of all, and `stem-1.svg`, `stem-2.svg`, ....
 
     A single page is written as `save` does. Warnings, errors and metadata are those of `save`.
     """
     if len(figures) == 1:
-        return save(figures[0], stem, formats, title=title, alt_text=alt_text, dpi=dpi)
+        return save(figures[0], stem, formats, title=title, alt_text=alt_text, dpi=dpi, table=table)
     _check_formats(formats)
     stem = Path(stem)
     content: dict[str, bytes] = {}
@@ -95,8 +101,14 @@ def save_pages(
                 data = render(fig, kind, title=part, alt_text=alt_text, dpi=dpi)
                 content[f"{stem.name}-{i}.{kind}"] = data
     _report(caught)
+    if table is not None:
+        content[f"{stem.name}.csv"] = _csv(table)
     stem.parent.mkdir(parents=True, exist_ok=True)
     return [_replace(stem.parent / name, data) for name, data in content.items()]
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
 def _render_pdf(figures: Sequence[Figure], title: str, alt_text: str) -> bytes:
