@@ -39,7 +39,7 @@ def funnel(
     """Draw a contour-enhanced funnel (Peters et al. 2008) that shows bounds as bands.
 
     Inside the shaded areas an estimate has p > .10, > .05, > .01 against no effect: gaps in the
-    white area alone are no sign that results were withheld for their p value.
+    area of p > .10 alone are no sign that results were withheld for their p value.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def funnel(
         notes=f"{count(len(found) - n_bounds, 'estimate')}, {count(n_bounds, 'bound')}.",
     )
     ax = sheet.ax
-    for p, z, grey in reversed(CONTOURS):
+    for p, z, grey in CONTOURS:  # the widest first
         area = Polygon([(0, 0), (-z * deepest, deepest), (z * deepest, deepest)], closed=True)
         area.set(facecolor=grey, edgecolor="none", zorder=0, gid=f"contour:{p:g}")
         ax.add_patch(area)

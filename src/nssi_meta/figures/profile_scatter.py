@@ -151,6 +151,8 @@ def _name_points(sheet: Sheet, found: list[Record]) -> None:
             others = [b for j, b in enumerate(taken) if j != i]
             if fits and not box.count_overlaps(others):
                 write(page, box.x0, y + dy, name, size=style.small, color=INK)
+                ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.2}
+                page.ax.texts[-1].set_bbox(ground)
                 taken.append(box)
                 break
 
