@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+
+from nssi_meta.figures.save import RC
 
 CONDITIONS = {
     "nssi": "People with non-suicidal self-injury",
@@ -199,6 +202,20 @@ def many_rows() -> Callable[[int], tuple[pd.DataFrame, pd.DataFrame]]:
     return many
 
 
+@pytest.fixture
+def odds() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Log odds ratios: estimates, a bound of each side, one between, one of unknown sign."""
+    scale: dict[str, Any] = {"scale": "log_or", "estimand": "odds", "n_case": 120, "n_control": 130}
+    rows = [
+        make_row(1, yi=0.7, ci_low=-0.1, ci_high=1.5, **scale),
+        make_row(2, yi=-2.6, ci_low=-3.9, ci_high=-1.3, **scale),
+        make_bound(3, 0.4, math.inf, **scale),
+        make_bound(4, -0.5, 0.5, "assumed", **scale),
+        make_row(5, kind="unsigned", yi=0.2, ci_low=-0.3, ci_high=0.7, **scale),
+    ]
+    return as_tables(rows)
+
+
 def many_pools(n_mechanisms: int) -> pd.DataFrame:
     """Pools of n mechanisms in nine systems and up to five conditions, some hollow or empty."""
     rng = np.random.default_rng(20)
@@ -341,6 +358,11 @@ def xs() -> Callable[[Artist], list[float]]:
 
 def visible_texts(fig: Figure) -> list[tuple[str, Bbox]]:
     """(text, box in pixels) of all texts of a figure, drawn first so that ticks exist."""
+    with mpl.rc_context(RC):  # as `save` draws it
+        return _visible_texts(fig)
+
+
+def _visible_texts(fig: Figure) -> list[tuple[str, Bbox]]:
     fig.draw_without_rendering()
     renderer = fig.canvas.get_renderer()
     texts = [t for t in fig.findobj(Text) if t.get_visible() and t.get_text().strip()]
@@ -356,8 +378,9 @@ def touching(boxes: np.ndarray, box: np.ndarray) -> list[int]:
     return [int(i) for i in np.flatnonzero(beside & level)]
 
 
-def find_collisions(fig: Figure) -> list[str]:
-    """Texts that touch each other or leave the figure."""
+def find_collisions(fig: Figure, dpi: float = 300) -> list[str]:
+    """Texts that touch each other or leave the figure, drawn at `dpi`."""
+    fig.set_dpi(dpi)
     texts = visible_texts(fig)
     width, height = fig.bbox.width, fig.bbox.height
     boxes = np.array([[b.x0, b.y0, b.x1, b.y1] for _, b in texts])

@@ -185,6 +185,16 @@ def test_hard_labels_do_not_collide(mixed, collisions, struck, style):
     assert fig.get_figwidth() * 25.4 == pytest.approx(style.width)
 
 
+@pytest.mark.parametrize("dpi", [72, 100, 150, 600])
+def test_columns_do_not_touch_at_any_resolution(many_rows, collisions, dpi):
+    # at 150 dots an inch hinting made "impulsivity: BIS - Barr…siveness Scale" 5% wider than
+    # measured, and it ran into a long n
+    rows, pools = many_rows(20)
+    rows["measure"] = "impulsivity: BIS - Barratt Impulsiveness Scale, eleventh revision"
+    rows["n_case"], rows["n_control"] = 419, 2622
+    assert collisions(forest(rows, pools), dpi) == []
+
+
 def test_long_labels_are_cut_in_the_middle_and_whole_in_the_table(mixed):
     rows, pools = mixed
     full = rows["label"].iloc[1]

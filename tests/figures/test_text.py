@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import matplotlib as mpl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nssi_meta.figures import DOUBLE, Style, alt_forest
 from nssi_meta.figures.axis import axis_ticks, robust_range, tick_labels
+from nssi_meta.figures.page import new_page, write
+from nssi_meta.figures.save import RC
 from nssi_meta.figures.style import condition_marks
 from nssi_meta.figures.text import number, probability, shorten, text_width, wrap
 
@@ -59,6 +62,19 @@ def test_wrapped_lines_fit_and_lose_nothing(words, room):
     lines = wrap(" ".join(words), room, DOUBLE)
     assert "".join(lines).replace(" ", "") == "".join(words)
     assert all(text_width(line, DOUBLE) <= room for line in lines)
+
+
+@pytest.mark.parametrize("dpi", [72, 100, 150, 300])
+@pytest.mark.parametrize("text", ["419/2622", "impulsivity: BIS - Barr…siveness Scale", "[−0.28,"])
+def test_text_is_drawn_as_wide_as_it_was_measured(text, dpi):
+    page = new_page(20.0, DOUBLE)
+    write(page, 5.0, 10.0, text, size=6.0)
+    page.fig.set_dpi(dpi)
+    with mpl.rc_context(RC):
+        box = page.ax.texts[0].get_window_extent(page.fig.canvas.get_renderer())
+    # a whole pixel is the finest that a raster can say
+    drawn = box.width / dpi * 25.4
+    assert drawn == pytest.approx(text_width(text, DOUBLE, size=6.0), rel=0.01, abs=25.4 / dpi)
 
 
 def test_no_break_spaces_hold():

@@ -1,26 +1,58 @@
-"""Figures: forest plot, overview, overlap; each from tables alone, each with its alt text."""
+"""Figures for journals, each from tables alone, each with its alternative text."""
 
 from .alt import alt_forest, alt_overlap_mechanisms, alt_overlap_summary, alt_overview
-from .forest import forest
+from .bubble import alt_bubble, bubble
+from .calibration import alt_calibration, calibration
+from .evidence_map import alt_evidence_map, evidence_map
+from .forest import forest, forest_pages
+from .funnel import alt_funnel, funnel
+from .layouts import LAYOUTS
+from .orchard import alt_orchard, orchard
 from .overlap import overlap_mechanisms
 from .overlap_summary import overlap_summary
 from .overview import overview
 from .printed import forest_table
-from .save import save
+from .prior_posterior import alt_prior_posterior, prior_posterior
+from .profile_scatter import alt_profile_scatter, profile_scatter
+from .save import save, save_pages
+from .specification import alt_specification, specification_curve
+from .steps import alt_steps, cumulative, leave_one_out
 from .style import DOUBLE, SINGLE, Style
 
 __all__ = [
     "DOUBLE",
+    "LAYOUTS",
     "SINGLE",
     "Style",
+    "alt_bubble",
+    "alt_calibration",
+    "alt_evidence_map",
     "alt_forest",
+    "alt_funnel",
+    "alt_orchard",
     "alt_overlap_mechanisms",
     "alt_overlap_summary",
     "alt_overview",
+    "alt_prior_posterior",
+    "alt_profile_scatter",
+    "alt_specification",
+    "alt_steps",
+    "bubble",
+    "calibration",
+    "cumulative",
+    "evidence_map",
     "forest",
+    "forest_pages",
     "forest_table",
+    "funnel",
+    "leave_one_out",
+    "orchard",
     "overlap_mechanisms",
     "overlap_summary",
     "overview",
+    "prior_posterior",
+    "profile_scatter",
     "save",
+    "save_pages",
+    "specification_curve",
 ]

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from .blocks import read_blocks
 from .overlap import MECHANISM_COLUMNS
 from .overlap_summary import FIGURES, SUMMARY_COLUMNS, coverage
 from .overview import choose_cells
@@ -16,7 +17,6 @@ from .records import (
     as_float,
     as_text,
     interval,
-    read_blocks,
     read_cells,
     require_columns,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -11,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from .style import Style
 from .text import text_width
 
+OVERHANG = 1.8  # mm by which a tick label may stand out beyond its panel
 SMALLEST = 1e-6  # an axis shorter than this says nothing
 
 
@@ -61,12 +63,49 @@ def axis_ticks(low: float, high: float, room: float, style: Style) -> tuple[list
         places = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         ticks = [float(t) for t in places if low <= t <= high]
         labels = tick_labels(ticks)
+        ticks = _inside(ticks, labels, low, high, room, style)
+        labels = tick_labels(ticks)
         widths = [text_width(label, style, size=style.small) for label in labels]
         pitch = room * (ticks[1] - ticks[0]) / (high - low) if len(ticks) > 1 else room
         if max(widths, default=0.0) + 1.5 <= pitch:
             return ticks, labels
     ticks = [min(ticks, key=abs)] if ticks else [0.5 * (low + high)]
     return ticks, tick_labels(ticks)
+
+
+def _inside(
+    ticks: list[float], labels: list[str], low: float, high: float, room: float, style: Style
+) -> list[float]:
+    """Ticks whose labels do not reach further beyond the panel than `OVERHANG`."""
+    kept = []
+    for tick, label in zip(ticks, labels, strict=True):
+        at = room * (tick - low) / (high - low)
+        half = text_width(label, style, size=style.small) / 2
+        if half - OVERHANG <= at <= room - half + OVERHANG:
+            kept.append(tick)
+    return kept
+
+
+def ratio_ticks(
+    low: float, high: float, room: float, style: Style
+) -> tuple[list[float], list[str]]:
+    """Return ticks at round ratios, placed at their logarithms, labelled as ratios."""
+    least, most = math.floor(low / math.log(10)), math.ceil(high / math.log(10))
+    if most - least > 12:  # wider than any ratio that is read as one
+        return axis_ticks(low, high, room, style)
+    for steps in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ratios = [s * 10.0**e for e in range(least, most + 1) for s in steps]
+        ticks = [math.log(r) for r in ratios if low <= math.log(r) <= high]
+        ticks = _inside(ticks, [f"{math.exp(t):.4g}" for t in ticks], low, high, room, style)
+        labels = [f"{math.exp(t):.4g}" for t in ticks]
+        edges = [
+            (room * (t - low) / (high - low), text_width(label, style, size=style.small) / 2)
+            for t, label in zip(ticks, labels, strict=True)
+        ]
+        pairs = pairwise(edges)
+        if len(ticks) > 1 and all(b - a > wa + wb + 1.5 for (a, wa), (b, wb) in pairs):
+            return ticks, labels
+    return [0.0], ["1"]
 
 
 def tick_labels(ticks: list[float]) -> list[str]:

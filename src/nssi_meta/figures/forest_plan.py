@@ -1,62 +1,60 @@
-"""Where everything in a forest plot goes, decided before anything is drawn."""
+"""Which line of a forest plot stands where, on how many pages, decided before anything is drawn."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .axis import robust_range
-from .printed import Printed, print_interval, print_range, print_study, state_cell
-from .records import SCALES, Block, Study
+from .columns import INDENT, Columns, column_text, prediction_label, size_of
+from .contrasts import Contrast
+from .layouts import Layout
+from .printed import Form, Printed, form_for, print_interval, print_range, print_study, state_cell
+from .records import Block, Study
 from .style import Style
-from .text import percent, shorten, text_width, widest, wrap
+from .text import probability, shorten, wrap
 
-GAP = 2.0  # mm between columns
-INDENT = 1.8  # mm by which study labels stand under their condition
 AXIS_ROOM = 9.0  # mm for ticks and the name of the axis
+HEAD = 1.4  # lines for the titles of the columns
 
-LineKind = Literal["header", "study", "pooled", "prediction", "state", "gap"]
+LineKind = Literal["header", "study", "pooled", "prediction", "state", "contrast", "gap"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a panel; `y` is its middle in page mm."""
+    """One line of a panel; `y` is its middle in page mm, `cells` its texts by column."""
 
     kind: LineKind
     block: Block
-    y: float
+    height: float
+    y: float = 0.0
     left: str = ""
-    measure: str = ""
-    size: str = ""
+    cells: tuple[str, ...] = ()
     printed: Printed = field(default_factory=Printed)
     study: Study | None = None
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Horizontal places in mm: left edges of the first, right edges of the numeric columns."""
-
-    label: float
-    measure: float
-    size: float
-    plot: tuple[float, float]
-    value: float
-    low: float
-    high: float
-    measure_room: float
-    label_room: float
+    contrast: Contrast | None = None
 
 
 @dataclass(frozen=True)
 class PanelPlan:
-    """One axis: the blocks that share a scale."""
+    """One axis on one page: blocks, or parts of blocks, that share a scale."""
 
     scale: str
     limits: tuple[float, float]
     top: float
     bottom: float
     lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The space for panels on every page, in mm; `bottom` is infinite for one long page."""
+
+    top: float
+    bottom: float
+    axis_room: float
 
 
 def group_by_scale(blocks: list[Block]) -> dict[str, list[Block]]:
@@ -67,126 +65,172 @@ def group_by_scale(blocks: list[Block]) -> dict[str, list[Block]]:
     return groups
 
 
-def plan_columns(blocks: list[Block], style: Style, level: float) -> Columns:
-    """Set column widths from the measured text; the plot gets what is left, or its minimum."""
-    printed = [line for block in blocks for line in _all_printed(block)]
-    value, low, high = (
-        widest([getattr(p, part) for p in printed], style) for part in ("value", "low", "high")
-    )
-    header = max(text_width(column_title(b.scale, level), style, bold=True) for b in blocks)
-    if any(p.mark for p in printed):
-        low = max(low, text_width("†", style))
-    value = max(value, header - low - high - 2.0)
-    numbers = value + low + high + 2.0
+def plan_pages(
+    blocks: list[Block],
+    contrasts: list[Contrast],
+    columns: Columns,
+    layout: Layout,
+    style: Style,
+    frame: Frame,
+    *,
+    has_shrunken: bool,
+) -> list[list[PanelPlan]]:
+    """Stack the lines of all blocks, scale by scale, and break them into pages.
 
-    studies = [study for block in blocks for study in block.studies]
-    size = 0.0 if style.narrow else widest([s.size for s in studies] + ["n"], style)
-    label = widest([s.label for s in studies] + [prediction_label(style)], style) + INDENT
-    measure = 0.0 if style.narrow else widest([s.measure for s in studies], style, size=style.small)
+    A header keeps two lines with it, and the summary of a block stays together with its last
+    study. A block that is broken has its header repeated.
 
-    plot_min = 26.0 if style.narrow else 58.0
-    gaps = GAP * (3 if style.narrow else 5)
-    room = style.width - 2 * style.margin - numbers - size - gaps - plot_min
-    label, measure = _share(room, label, measure)
-    x = style.margin
-    measure_at = x + label + (GAP if measure else 0.0)
-    size_at = measure_at + measure + (GAP + size if size else 0.0)
-    right = style.width - style.margin
-    return Columns(
-        label=x,
-        measure=measure_at,
-        size=size_at,
-        plot=(size_at + GAP, right - numbers - 1.5 * GAP),
-        value=right - low - high - 2.0,
-        low=right - high - 1.0,
-        high=right,
-        measure_room=measure,
-        label_room=label - INDENT,
-    )
-
-
-def prediction_label(style: Style) -> str:
-    """Name of the line of the prediction interval."""
-    return "Prediction" if style.narrow else "Prediction, new study"
-
-
-def _share(room: float, first: float, second: float) -> tuple[float, float]:
-    """Divide `room` between two columns: both in full if they fit, else at least 45% each."""
-    if first + second <= room:
-        return first, second
-    if second == 0.0:
-        return min(first, room), 0.0
-    first = min(first, max(0.5 * room, room - second))
-    return first, min(second, room - first)
-
-
-def _all_printed(block: Block) -> list[Printed]:
-    lines = [print_study(study, block.scale) for study in block.studies]
-    if block.cell is not None:
-        lines += [print_interval(block.cell.mu), print_range(block.cell.pred)]
-    return lines
+    Raises
+    ------
+    ValueError
+        A page is too short for one block's summary.
+    """
+    pages: list[list[PanelPlan]] = [[]]
+    y = frame.top
+    for scale, members in group_by_scale(blocks).items():
+        differences = [c for c in contrasts if c.scale == scale]
+        form = form_for(layout.form, scale, ratios=layout.ratios)
+        units = list(_units(members, differences, columns, layout, form, style, has_shrunken))
+        limits = panel_limits(members, differences, has_shrunken)
+        start, lines = y + HEAD * style.row, list[Line]()
+        y = start
+        for unit in units:
+            need = sum(line.height for line in unit) + frame.axis_room
+            if y + need > frame.bottom and (lines or pages[-1]):
+                if lines:
+                    pages[-1].append(_panel(scale, limits, start, y, lines, style))
+                pages.append([])
+                start = y = frame.top + HEAD * style.row
+                again = _again(unit[0].block, columns, style) if lines else []
+                lines = []
+                unit = unit if unit[0].kind in ("header", "gap") else again + unit
+                unit = unit[1:] if unit[0].kind == "gap" else unit
+                need = sum(line.height for line in unit) + frame.axis_room
+            if y + need > frame.bottom:
+                raise ValueError(
+                    f"a page of this height has {frame.bottom - frame.top:.0f} mm for the plot, "
+                    f"too little for what must stay together ({y - frame.top + need:.0f} mm); "
+                    "use taller pages"
+                )
+            for line in unit:
+                lines.append(replace(line, y=y + line.height / 2))
+                y += line.height
+        pages[-1].append(_panel(scale, limits, start, y, lines, style))
+        y = pages[-1][-1].bottom + frame.axis_room
+    return pages
 
 
-def column_title(scale: str, level: float) -> str:
-    """Head of the numeric columns, e.g. `g [95% interval]`."""
-    return f"{SCALES.get(scale, (scale, scale))[0]} [{percent(level)} interval]"
-
-
-def plan_panel(
-    blocks: list[Block], columns: Columns, style: Style, top: float, *, has_shrunken: bool
+def _panel(
+    scale: str,
+    limits: tuple[float, float],
+    top: float,
+    y: float,
+    lines: list[Line],
+    style: Style,
 ) -> PanelPlan:
-    """Stack the lines of all blocks of one scale, starting at `top` mm."""
-    lines: list[Line] = []
-    y = top
+    shown = tuple(line for line in lines if line.kind != "gap")
+    return PanelPlan(scale, limits, top, y + 0.3 * style.row, shown)
+
+
+def _units(
+    blocks: list[Block],
+    contrasts: list[Contrast],
+    columns: Columns,
+    layout: Layout,
+    form: Form,
+    style: Style,
+    has_shrunken: bool,
+) -> Iterator[list[Line]]:
+    """Lines that a page break may not part."""
     for i, block in enumerate(blocks):
-        if i:
-            y += 0.6 * style.row
-        for line, height in _block_lines(block, columns, style, has_shrunken):
-            lines.append(replace(line, y=y + height / 2))
-            y += height
-    return PanelPlan(
-        scale=blocks[0].scale,
-        limits=_limits(blocks, has_shrunken),
-        top=top,
-        bottom=y + 0.3 * style.row,
-        lines=tuple(lines),
+        gap = [Line("gap", block, 0.6 * style.row)] if i else []
+        head = [*gap, *_header(block, block.title, columns, style)]
+        body = [_study_line(s, block, columns, form, style, has_shrunken) for s in block.studies]
+        tail = _summary(block, columns, layout, form, style)
+        if len(body) < 3:
+            yield head + body + tail
+            continue
+        yield head + body[:2]
+        yield from ([line] for line in body[2:-1])
+        yield body[-1:] + tail
+    if contrasts:
+        last = replace(blocks[-1], key=f"contrasts/{blocks[-1].scale}", studies=(), cell=None)
+        words = "Differences between blocks"
+        lines = [Line("gap", last, 0.6 * style.row), *_header(last, words, columns, style)]
+        yield lines + [_contrast_line(c, last, columns, form, style) for c in contrasts]
+
+
+def _header(block: Block, words: str, columns: Columns, style: Style) -> list[Line]:
+    parts = wrap(words, columns.right - columns.left, style, bold=True)
+    return [Line("header", block, style.row, left=part) for part in parts]
+
+
+def _again(block: Block, columns: Columns, style: Style) -> list[Line]:
+    """Header of a block that goes on on the next page."""
+    return _header(block, f"{block.title} (continued)", columns, style)
+
+
+def _study_line(
+    study: Study, block: Block, columns: Columns, form: Form, style: Style, has_shrunken: bool
+) -> Line:
+    cells = []
+    for column in columns.texts:
+        text = column_text(study, column.name)
+        size = size_of(column.name, style)
+        # numbers are never cut: their columns are as wide as they need
+        fits = column.align != "left"
+        cells.append(text if fits else shorten(text, column.room, style, size=size))
+    return Line(
+        "study",
+        block,
+        style.row + (0.5 if has_shrunken else 0.0),
+        cells=tuple(cells),
+        printed=print_study(study, block.scale, form),
+        study=study,
     )
 
 
-def _block_lines(
-    block: Block, columns: Columns, style: Style, has_shrunken: bool
-) -> list[tuple[Line, float]]:
-    row = style.row + (0.5 if has_shrunken else 0.0)
-    room = columns.high - columns.label - INDENT
-    title = wrap(block.title, columns.high - columns.label, style, bold=True)
-    lines = [(Line("header", block, 0.0, left=part), style.row) for part in title]
-    for study in block.studies:
-        line = Line(
-            "study",
-            block,
-            0.0,
-            left=shorten(study.label, columns.label_room, style),
-            measure=shorten(study.measure, columns.measure_room, style, size=style.small)
-            if columns.measure_room
-            else "",
-            size="" if style.narrow else study.size,
-            printed=print_study(study, block.scale),
-            study=study,
-        )
-        lines.append((line, row))
+def _summary(
+    block: Block, columns: Columns, layout: Layout, form: Form, style: Style
+) -> list[Line]:
+    lines = []
+    room = columns.label.room
     if block.cell is not None and block.cell.mu.known:
-        pooled = print_interval(block.cell.mu)
-        lines.append((Line("pooled", block, 0.0, left="Pooled", printed=pooled), style.row))
+        pooled = print_interval(block.cell.mu, form)
+        left = shorten(layout.pooled, room, style, bold=True)
+        lines.append(Line("pooled", block, style.row, left=left, printed=pooled))
     if block.cell is not None and block.cell.pred.known:
-        new = print_range(block.cell.pred)
-        name = prediction_label(style)
-        lines.append((Line("prediction", block, 0.0, left=name, printed=new), 0.9 * style.row))
-    for part in wrap(state_cell(block), room, style, size=style.small):
-        lines.append((Line("state", block, 0.0, left=part), 0.8 * style.row))
+        new = print_range(block.cell.pred, form)
+        left = shorten(prediction_label(style), room, style)
+        lines.append(Line("prediction", block, 0.9 * style.row, left=left, printed=new))
+    wide = columns.right - columns.left - INDENT
+    for part in wrap(state_cell(block), wide, style, size=style.small):
+        lines.append(Line("state", block, 0.8 * style.row, left=part))
     return lines
 
 
-def _limits(blocks: list[Block], has_shrunken: bool) -> tuple[float, float]:
+def _contrast_line(
+    contrast: Contrast, block: Block, columns: Columns, form: Form, style: Style
+) -> Line:
+    words = f"{contrast.label}; P(> 0) {probability(contrast.p_positive)}"
+    # the words may use every text column up to the plot or to the printed numbers
+    stop = min(columns.plot[0], columns.value) - columns.left - INDENT - 4.0
+    if columns.value < columns.plot[0]:
+        stop = columns.value - columns.left - INDENT - 16.0
+    return Line(
+        "contrast",
+        block,
+        style.row,
+        left=shorten(words, max(stop, columns.label.room), style),
+        printed=print_interval(contrast.difference, form),
+        contrast=contrast,
+    )
+
+
+def panel_limits(
+    blocks: list[Block], contrasts: list[Contrast], has_shrunken: bool
+) -> tuple[float, float]:
+    """Limits of the axis of one scale, the same on every page."""
     points: list[float] = []
     ends: list[tuple[float, float]] = []
     for block in blocks:
@@ -203,4 +247,7 @@ def _limits(blocks: list[Block], has_shrunken: bool) -> tuple[float, float]:
         if block.cell is not None:
             points += [block.cell.mu.value, block.cell.mu.low, block.cell.mu.high]
             ends.append((block.cell.pred.low, block.cell.pred.high))
+    for contrast in contrasts:
+        points.append(contrast.difference.value)
+        ends.append((contrast.difference.low, contrast.difference.high))
     return robust_range(points, ends)

@@ -3,62 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from . import marks
-from .forest_plan import PanelPlan
-from .page import Page, unname_marks, write
+from .forest_draw import Look
+from .forest_plan import group_by_scale, panel_limits
+from .legend import Draw, Entry
 from .printed import ASSUMED_MARK
 from .records import Block, Study, as_text
-from .style import INK, POOLED, QUIET, Style
-from .text import percent, text_width
-
-SYMBOL = 8.5  # mm for the symbol of a key entry
-BETWEEN = 4.0  # mm between entries
+from .style import BAND, Palette
+from .text import percent
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the key: words, and the mark drawn on the page from x to x + SYMBOL - 1.5."""
-
-    words: str
-    draw: Callable[[Axes, float, float], None]
-
-
-def forest_key(
-    blocks: list[Block], plans: list[PanelPlan], has_shrunken: bool, level: float
-) -> list[Entry]:
-    """List the entries that a forest plot needs."""
+def forest_key(blocks: list[Block], look: Look, *, has_contrasts: bool) -> list[Entry]:
+    """List the entries that a forest plot needs, the same on each of its pages."""
     studies = [study for block in blocks for study in block.studies]
     bounds = [s for s in studies if s.kind == "interval"]
     opened = [s for s in bounds if math.isinf(s.lower) != math.isinf(s.upper)]
     closed = [s for s in bounds if math.isfinite(s.lower) and math.isfinite(s.upper)]
     cells = [block.cell for block in blocks if block.cell is not None and block.cell.mu.known]
     hollow = [c for c in cells if c.only_bounds or c.k == 0]
-    p = percent(level)
+    p, shrunken = percent(look.level), look.has_shrunken
+    paint = look.layout.palette if len({b.scale for b in blocks}) > 1 else None
+    draw = _Marks(paint or look.layout.colours(blocks[0].scale))
     wanted = [
-        (any(s.kind == "exact" for s in studies), f"estimate, {p} CI", _exact),
-        (any(s.kind == "unsigned" for s in studies), "size known, sign not", _unsigned),
-        (has_shrunken, f"shrunken estimate, {p} CrI", _shrunken),
-        (any(not s.assumed for s in opened), "“p < α”: beyond the bracket", _open(False)),
-        (any(s.assumed for s in opened), "“p < α”, α assumed", _open(True)),
-        (any(not s.assumed for s in closed), "“not significant”: between", _closed(False)),
-        (any(s.assumed for s in closed), "“not significant”, α assumed", _closed(True)),
-        (len(cells) > len(hollow), f"pooled effect, {p} CrI", _diamond(False)),
-        (bool(hollow), "pooled effect without any reported estimate", _diamond(True)),
-        (any(c.pred.known for c in cells), f"{p} prediction interval", _prediction),
-        (bool(cells and studies), "pooled median", _reference),
-        (_leaves(blocks, plans, has_shrunken), "continues beyond the axis", _beyond),
+        (any(s.kind == "exact" for s in studies), f"estimate, {p} CI", draw.exact),
+        (any(s.kind == "unsigned" for s in studies), "size known, sign not", draw.unsigned),
+        (shrunken, f"shrunken estimate, {p} CrI", draw.shrunken),
+        (any(not s.assumed for s in opened), "“p < α”: beyond the bracket", draw.open(False)),
+        (any(s.assumed for s in opened), "“p < α”, α assumed", draw.open(True)),
+        (any(not s.assumed for s in closed), "“not significant”: between", draw.closed(False)),
+        (any(s.assumed for s in closed), "“not significant”, α assumed", draw.closed(True)),
+        (len(cells) > len(hollow), f"pooled effect, {p} CrI", draw.diamond(False)),
+        (bool(hollow), "pooled effect without any reported estimate", draw.diamond(True)),
+        (any(c.pred.known for c in cells), f"{p} prediction interval", draw.prediction),
+        (has_contrasts, f"difference between pools, {p} CrI", draw.contrast),
+        (bool(cells and studies), "pooled median", draw.reference),
+        (look.densities, "posterior density", draw.density),
+        (look.delta > 0.0, _band_words(blocks, look), _band),
+        (_leaves(blocks, shrunken), "continues beyond the axis", draw.beyond),
     ]
-    return [Entry(words, draw) for needed, words, draw in wanted if needed]
+    return [Entry(words, mark) for needed, words, mark in wanted if needed]
 
 
-def _leaves(blocks: list[Block], plans: list[PanelPlan], has_shrunken: bool) -> bool:
-    limits = {plan.scale: plan.limits for plan in plans}
+def _leaves(blocks: list[Block], has_shrunken: bool) -> bool:
+    limits = {
+        scale: panel_limits(members, [], has_shrunken)
+        for scale, members in group_by_scale(blocks).items()
+    }
     return any(
         value < limits[block.scale][0] or value > limits[block.scale][1]
         for block in blocks
@@ -84,100 +82,107 @@ def _reach(study: Study) -> tuple[float, ...]:
     return (low, high, -low, -high) if study.kind == "unsigned" else (low, high)
 
 
-def _exact(ax: Axes, x: float, y: float) -> None:
-    marks.observed(ax, "key", x + 3.5, x, x + 7, y)
+@dataclass(frozen=True)
+class _Marks:
+    """The marks of a key, in the colours of the figure."""
+
+    look: Palette
+
+    def exact(self, ax: Axes, x: float, y: float) -> None:
+        marks.observed(ax, "key", x + 3.5, x, x + 7, y, look=self.look)
+
+    def unsigned(self, ax: Axes, x: float, y: float) -> None:
+        for at in (x + 1.5, x + 5.5):
+            color = self.look.observed
+            marks.point(ax, at, y, gid="key", marker="s", size=3.4, color=color, hollow=True)
+
+    def shrunken(self, ax: Axes, x: float, y: float) -> None:
+        marks.shrunken(ax, "key", x + 3.5, x + 0.5, x + 6.5, y, look=self.look)
+
+    def open(self, assumed: bool) -> Draw:
+        def draw(ax: Axes, x: float, y: float) -> None:
+            unit = 6.5 / marks.ARROW
+            marks.bound(ax, "key", x, math.inf, y, assumed=assumed, unit=unit, look=self.look)
+
+        return draw
+
+    def closed(self, assumed: bool) -> Draw:
+        def draw(ax: Axes, x: float, y: float) -> None:
+            marks.bound(ax, "key", x, x + 6.5, y, assumed=assumed, unit=1.0, look=self.look)
+
+        return draw
+
+    def diamond(self, hollow: bool) -> Draw:
+        def draw(ax: Axes, x: float, y: float) -> None:
+            marks.diamond(ax, "key", x + 3.5, x + 0.5, x + 6.5, y, hollow=hollow, look=self.look)
+
+        return draw
+
+    def prediction(self, ax: Axes, x: float, y: float) -> None:
+        marks.prediction(ax, "key", x, x + 7, y, look=self.look)
+
+    def contrast(self, ax: Axes, x: float, y: float) -> None:
+        marks.contrast(ax, "key", x + 3.5, x, x + 7, y, look=self.look)
+
+    def density(self, ax: Axes, x: float, y: float) -> None:
+        xs = np.linspace(x, x + 7, 30)
+        height = 2.0 * np.exp(-(((xs - x - 3.5) / 1.7) ** 2))
+        marks.density(ax, "key", xs, height, y + 1.0, color=self.look.pooled)
+
+    def reference(self, ax: Axes, x: float, y: float) -> None:
+        color = self.look.pooled
+        marks.upright(ax, x + 3.5, y - 1.5, y + 1.5, gid="key", color=color, dash=True)
+
+    def beyond(self, ax: Axes, x: float, y: float) -> None:
+        marks.point(ax, x + 3.5, y, gid="key", marker=">", size=3.0, color=self.look.observed)
 
 
-def _unsigned(ax: Axes, x: float, y: float) -> None:
-    for at in (x + 1.5, x + 5.5):
-        marks.point(ax, at, y, gid="key", marker="s", size=3.4, color=INK, hollow=True)
+def _band_words(blocks: list[Block], look: Look) -> str:
+    if look.layout.ratios and all(b.scale == "log_or" for b in blocks):
+        return f"odds ratios from {math.exp(-look.delta):.2f} to {math.exp(look.delta):.2f}"
+    return f"effects within ±{look.delta:g}"
 
 
-def _shrunken(ax: Axes, x: float, y: float) -> None:
-    marks.shrunken(ax, "key", x + 3.5, x + 0.5, x + 6.5, y)
-
-
-def _open(assumed: bool) -> Callable[[Axes, float, float], None]:
-    def draw(ax: Axes, x: float, y: float) -> None:
-        upper = math.inf
-        marks.bound(ax, "key", x, upper, y, assumed=assumed, unit=6.5 / marks.ARROW)
-
-    return draw
-
-
-def _closed(assumed: bool) -> Callable[[Axes, float, float], None]:
-    def draw(ax: Axes, x: float, y: float) -> None:
-        marks.bound(ax, "key", x, x + 6.5, y, assumed=assumed, unit=1.0)
-
-    return draw
-
-
-def _diamond(hollow: bool) -> Callable[[Axes, float, float], None]:
-    def draw(ax: Axes, x: float, y: float) -> None:
-        marks.diamond(ax, "key", x + 3.5, x + 0.5, x + 6.5, y, hollow=hollow)
-
-    return draw
-
-
-def _prediction(ax: Axes, x: float, y: float) -> None:
-    marks.prediction(ax, "key", x, x + 7, y)
-
-
-def _reference(ax: Axes, x: float, y: float) -> None:
-    marks.upright(ax, x + 3.5, y - 1.5, y + 1.5, gid="key", color=POOLED, dash=True)
-
-
-def _beyond(ax: Axes, x: float, y: float) -> None:
-    marks.point(ax, x + 3.5, y, gid="key", marker=">", size=3.0, color=INK)
-
-
-def _flow(entries: list[Entry], style: Style) -> list[list[tuple[float, Entry]]]:
-    """Break the entries into lines: (x in mm, entry)."""
-    lines: list[list[tuple[float, Entry]]] = [[]]
-    x = style.margin
-    for entry in entries:
-        width = SYMBOL + text_width(entry.words, style, size=style.small)
-        if lines[-1] and x + width > style.width - style.margin:
-            lines.append([])
-            x = style.margin
-        lines[-1].append((x, entry))
-        x += width + BETWEEN
-    return lines if lines[0] else []
-
-
-def key_height(entries: list[Entry], style: Style) -> float:
-    """Height of the key in mm."""
-    return style.row * len(_flow(entries, style)) + 0.4 * style.row
-
-
-def draw_key(page: Page, entries: list[Entry], top: float) -> None:
-    """Draw the key from `top` mm down."""
-    for i, line in enumerate(_flow(entries, page.style)):
-        y = top + page.style.row * (i + 0.5)
-        for x, entry in line:
-            entry.draw(page.ax, x, y)
-            write(page, x + SYMBOL, y, entry.words, size=page.style.small, color=QUIET)
-    unname_marks(page)
+def _band(ax: Axes, x: float, y: float) -> None:
+    ax.add_patch(Rectangle((x + 0.5, y - 1.3), 6.0, 2.6, color=BAND, linewidth=0))
 
 
 def forest_notes(
-    blocks: list[Block], pools: pd.DataFrame, level: float, positive_means: str
+    blocks: list[Block],
+    pools: pd.DataFrame,
+    look: Look,
+    columns: Sequence[str],
+    positive_means: str,
 ) -> list[str]:
-    """Say in words what the marks cannot: sign, intervals, bounds, priors."""
+    """Say in words what the marks cannot: sign, intervals, bounds, weights, priors."""
     notes = [f"Positive: {positive_means.rstrip('.')}."] if positive_means else []
     kinds = sorted({as_text(x) for x in pools["interval"]} - {""}) if "interval" in pools else []
     shape = f" ({', '.join(kinds)})" if kinds else ""
+    p = percent(look.level)
+    subject = "pooled and shrunken values are" if look.has_shrunken else "pooled values are"
     notes.append(
-        f"CI: {percent(level)} confidence interval of the estimate as reported; CrI: "
-        f"{percent(level)} credible interval{shape}; pooled and shrunken values are posterior "
-        "medians. n: cases/comparison group, or all participants. All squares have one size: "
-        "they do not show weight."
+        f"CI: {p} confidence interval of the estimate as reported; CrI: {p} credible "
+        f"interval{shape}; {subject} posterior medians."
+    )
+    if "n" in columns:
+        notes.append("n: cases/comparison group, or all participants.")
+    if "certainty" in columns:
+        notes.append("Cert.: certainty of the row; H high, M medium, L low, ? not stated.")
+    notes.append(
+        "Weight: share of the row in the pooled mean."
+        if "weight" in columns
+        else "All squares have one size: with τ unknown and bounds beside estimates, no row has a "
+        "fixed weight."
     )
     studies = [study for block in blocks for study in block.studies]
     if any(s.kind == "interval" and s.assumed for s in studies):
         notes.append(f"{ASSUMED_MARK} the source prints no α; the bound assumes one.")
     if any(s.kind == "unsigned" for s in studies):
         notes.append("| |: the interval is printed for the positive sign; the plot shows both.")
+    if look.layout.ratios and any(b.scale == "log_or" for b in blocks):
+        notes.append(
+            "Odds ratios are back-transformed from logarithms; τ is that of the logarithm."
+        )
     for column, symbol in (("mu_prior", "μ"), ("tau_prior", "τ")):
         values = sorted({as_text(x) for x in pools[column]} - {""}) if column in pools else []
         if len(values) == 1:

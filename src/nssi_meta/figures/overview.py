@@ -196,7 +196,7 @@ def draw_labels(
     unname_marks(page)
     for entry in entries:
         if not entry.cells:
-            write(page, style.margin, entry.y, _heading(entry.text), bold=True)
+            write(page, style.margin, entry.y, heading(entry.text), bold=True)
             rule(page, entry.y + 2.0, style.margin, style.width - style.margin)
             continue
         room = plot[0] - style.margin - 4.0
@@ -215,7 +215,7 @@ def draw_labels(
             )
 
 
-def _heading(system: str) -> str:
+def heading(system: str) -> str:
     """A system's id as a heading: underscores become spaces, short ids are abbreviations."""
     words = system.replace("_", " ")
     return (

@@ -45,6 +45,7 @@ def new_page(height: float, style: Style) -> Page:
     fig.patch.set_facecolor("white")
     ax = fig.add_axes((0.0, 0.0, 1.0, 1.0), label="page")
     ax.set_axis_off()
+    ax.set_zorder(1)  # words lie over the panels
     ax.set_xlim(0.0, style.width)
     ax.set_ylim(height, 0.0)
     return Page(fig, ax, height, style)

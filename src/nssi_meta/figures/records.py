@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
 
-Sort = Literal["year", "effect", "study"]
+Sort = Literal["year", "effect", "study", "precision", "system"]
 Record = dict[Hashable, Any]
 
 # fmt: off
@@ -71,6 +71,8 @@ class Study:
     lower: float
     upper: float
     shrunk: Interval
+    sei: float = math.nan
+    source: Record = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def place(self) -> float:
@@ -80,6 +82,13 @@ class Study:
         if math.isfinite(self.lower) and math.isfinite(self.upper):
             return (self.lower + self.upper) / 2
         return self.lower if math.isfinite(self.lower) else self.upper
+
+    @property
+    def spread(self) -> float:
+        """Standard error to sort by: as given, else from the width of the interval."""
+        if math.isfinite(self.sei):
+            return self.sei
+        return (self.observed.high - self.observed.low) / 4
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ class Cell:
     pred: Interval
     p_positive: float
     flags: str
+    source: Record = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -133,8 +143,8 @@ def require_columns(table: pd.DataFrame, wanted: Iterable[str], name: str) -> No
         raise ValueError(f"the table `{name}` lacks the columns: {', '.join(missing)}")
 
 
-def read_cells(pools: pd.DataFrame) -> list[Cell]:
-    """Turn the table `pools` into cells, in its order.
+def read_cells(pools: pd.DataFrame, by: str = "condition") -> list[Cell]:
+    """Turn the table `pools` into cells, in its order; `by` may tell cells apart as well.
 
     Raises
     ------
@@ -143,8 +153,8 @@ def read_cells(pools: pd.DataFrame) -> list[Cell]:
     """
     require_columns(pools, POOL_COLUMNS, "pools")
     cells = [_cell(record) for record in pools.to_dict("records")]
-    keys = [cell.key for cell in cells]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
+    keys = [(cell.key, as_text(cell.source.get(by))) for cell in cells]
+    twice = sorted({key[0] for key in keys if keys.count(key) > 1})
     if twice:
         raise ValueError(f"the table `pools` holds a cell twice: {', '.join(twice)}")
     return cells
@@ -169,16 +179,18 @@ def _cell(r: Record) -> Cell:
         pred=Interval((pred[0] + pred[1]) / 2, *pred),
         p_positive=as_float(r["p_positive"]),
         flags=as_text(r.get("flags")),
+        source=r,
     )
 
 
-def read_studies(rows: pd.DataFrame) -> list[tuple[str, str, str, Study]]:
-    """Turn the table `rows` into (condition, estimand, scale, study).
+def read_studies(rows: pd.DataFrame) -> list[tuple[str, str, Study]]:
+    """Turn the table `rows` into (estimand, scale, study).
 
     Raises
     ------
     ValueError
-        Columns are missing, an effect_id occurs twice, or a kind is unknown.
+        Columns are missing, an effect_id occurs twice, a kind is unknown, or an interval ends
+        before it starts.
     """
     require_columns(rows, ROW_COLUMNS, "rows")
     twice = rows["effect_id"][rows["effect_id"].duplicated()].astype(str).unique()
@@ -187,10 +199,18 @@ def read_studies(rows: pd.DataFrame) -> list[tuple[str, str, str, Study]]:
     unknown = sorted(set(rows["kind"]) - {"exact", "interval", "unsigned"})
     if unknown:
         raise ValueError(f"unknown kind in `rows`: {', '.join(map(str, unknown))}")
-    return [
-        (as_text(r["condition"]), as_text(r["estimand"]), as_text(r["scale"]), _study(r))
-        for r in rows.to_dict("records")
-    ]
+    for low, high in (("ci_low", "ci_high"), ("lower", "upper"), ("shrunk_low", "shrunk_high")):
+        bad = rows.loc[rows[low] > rows[high], "effect_id"].astype(str).tolist()
+        if bad:
+            raise ValueError(
+                f"{low} is above {high} in `rows`: {', '.join(bad[:5])}; exchange the two columns"
+            )
+    return [(as_text(r["estimand"]), as_text(r["scale"]), _study(r)) for r in records(rows)]
+
+
+def records(table: pd.DataFrame) -> list[Record]:
+    """Rows of a table as dictionaries."""
+    return table.to_dict("records")
 
 
 def _study(r: Record) -> Study:
@@ -212,62 +232,9 @@ def _study(r: Record) -> Study:
         lower=as_float(r["lower"]),
         upper=as_float(r["upper"]),
         shrunk=interval(r, "shrunk_median", "shrunk_low", "shrunk_high"),
+        sei=as_float(r.get("sei")),
+        source=r,
     )
-
-
-def read_blocks(rows: pd.DataFrame, pools: pd.DataFrame, sort: Sort) -> list[Block]:
-    """Join rows and pools into the blocks of one forest plot, in the order of `pools`.
-
-    Raises
-    ------
-    ValueError
-        Nothing to draw, several mechanisms, an unknown `sort`, or bad tables.
-    """
-    if sort not in ("year", "effect", "study"):
-        raise ValueError(f"sort is 'year', 'effect' or 'study'; got {sort!r}")
-    if rows.empty and pools.empty:
-        raise ValueError("nothing to draw: the selection holds no row and no pooled cell")
-    cells, studies = read_cells(pools), read_studies(rows)
-    mechanisms = sorted({c.mechanism for c in cells} | {as_text(m) for m in rows["mechanism"]})
-    if len(mechanisms) > 1:
-        raise ValueError(
-            f"a forest plot shows one mechanism; the tables hold {', '.join(mechanisms)}: "
-            "select one, or draw one figure for each"
-        )
-    labels = _condition_labels(rows, cells)
-    found: dict[tuple[str, str], list[Study]] = {(c.condition, c.estimand): [] for c in cells}
-    scales = {(c.condition, c.estimand): c.scale for c in cells}
-    for condition, estimand, scale, study in studies:
-        found.setdefault((condition, estimand), []).append(study)
-        if scales.setdefault((condition, estimand), scale) != scale:
-            raise ValueError(f"row {study.key} is on another scale ({scale}) than its pool")
-    by_key = {(c.condition, c.estimand): c for c in cells}
-    return [
-        Block(
-            key=f"{mechanisms[0]}/{key[0]}/{key[1]}",
-            title=labels.get(key[0], key[0]),
-            estimand=key[1],
-            scale=scales[key],
-            studies=tuple(sorted(members, key=lambda s: _order(s, sort))),
-            cell=by_key.get(key),
-        )
-        for key, members in found.items()
-    ]
-
-
-def _condition_labels(rows: pd.DataFrame, cells: list[Cell]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    if "condition_label" in rows.columns:
-        pairs = zip(rows["condition"], rows["condition_label"], strict=True)
-        labels = {as_text(c): as_text(name) or as_text(c) for c, name in pairs}
-    return labels | {c.condition: c.condition_label for c in cells}
-
-
-def _order(study: Study, sort: Sort) -> tuple[float, str, str]:
-    if sort == "study":
-        return 0.0, study.label.casefold(), study.key
-    value = study.year if sort == "year" else study.place
-    return (value if math.isfinite(value) else math.inf), study.label.casefold(), study.key
 
 
 def interval(r: Record, value: str, low: str, high: str) -> Interval:

@@ -21,6 +21,21 @@ POOLED = "#1f4e79"
 PREDICTION = "#d5e2ee"
 BOUND = "#a04000"
 
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of the marks of a forest plot."""
+
+    observed: str = INK
+    bound: str = BOUND
+    shrunken: str = SHRUNKEN
+    pooled: str = POOLED
+    diamond: str = POOLED
+    prediction: str = PREDICTION
+
+
+PALETTE = Palette()
+
 # One row a condition, in the order in which conditions appear: colour and marker.
 CONDITION_MARKS: tuple[tuple[str, str], ...] = (
     ("#1c1c1c", "o"),

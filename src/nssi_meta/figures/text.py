@@ -6,18 +6,14 @@ import math
 import warnings
 from functools import lru_cache
 
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from .style import MM_PER_INCH, Style
 
 DPI = 300
+POINTS_PER_INCH = 72.0
 ELLIPSIS = "…"
-
-
-@lru_cache(maxsize=1)
-def _renderer() -> RendererAgg:
-    return RendererAgg(1, 1, DPI)
 
 
 @lru_cache(maxsize=64)
@@ -31,14 +27,15 @@ def _width(text: str, families: tuple[str, ...], size: float, bold: bool) -> flo
     with warnings.catch_warnings():
         # A missing glyph is reported once, by `save`, not at every measurement.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        pixels, _, _ = _renderer().get_text_width_height_descent(
+        # outlines without hinting, as every format is written: the same at any resolution
+        points, _, _ = text_to_path.get_text_width_height_descent(
             text, _font(families, size, bold), False
         )
-    return float(pixels) / DPI * MM_PER_INCH
+    return float(points) / POINTS_PER_INCH * MM_PER_INCH
 
 
 def text_width(text: str, style: Style, *, size: float | None = None, bold: bool = False) -> float:
-    """Return the width of one line of text in mm, measured with the renderer."""
+    """Return the width of one line of text in mm, from the font's outlines."""
     return _width(text, style.families, size or style.size, bold) if text else 0.0
 
 
