@@ -81,13 +81,17 @@ class NormalMixture:
 
 @dataclass(frozen=True)
 class Axis:
-    """A coordinate u on a finite interval standing for a parameter x(u), with x'(u) > 0."""
+    """A coordinate u on a finite interval standing for a parameter x(u), with x'(u) > 0.
+
+    `open_low`: x(low) is a stand-in for 0, where the density is taken as 0.
+    """
 
     low: float
     high: float
     to_x: Callable[[Floats], Floats]
     to_u: Callable[[Floats], Floats]
     slope: Callable[[Floats], Floats]
+    open_low: bool = False
 
 
 def half_line(scale: float) -> Axis:
@@ -98,6 +102,28 @@ def half_line(scale: float) -> Axis:
         lambda u: scale * u / (1 - u),
         lambda x: x / (x + scale),
         lambda u: scale / (1 - u) ** 2,
+    )
+
+
+def log_line(scale: float) -> Axis:
+    """(0, inf) as log(x / scale) = 4 v / (1 - v^2): for densities that are smooth in log x.
+
+    u runs over the part of (-1, 1) where x and its square are numbers.
+    """
+    line = real_line(float(np.log(scale)), 4.0)
+    low, high = (float(line.to_u(np.asarray(z))) for z in (-690.0, 345.0))
+
+    def to_u(x: Floats) -> Floats:
+        with np.errstate(divide="ignore"):
+            return np.clip(line.to_u(np.clip(np.log(x), -1e3, 1e3)), low, high)
+
+    return Axis(
+        low,
+        high,
+        lambda u: np.exp(line.to_x(u)),
+        to_u,
+        lambda u: np.exp(line.to_x(u)) * line.slope(u),
+        open_low=True,
     )
 
 
@@ -116,6 +142,30 @@ def real_line(centre: float, scale: float) -> Axis:
         to_u,
         lambda u: scale * (1 + u**2) / (1 - u**2) ** 2,
     )
+
+
+@dataclass(frozen=True)
+class PointMass:
+    """A quantity that is known: all probability at `at`."""
+
+    at: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.at
+
+    @property
+    def sd(self) -> float:
+        return 0.0
+
+    def pdf(self, x: Floats | float) -> Floats:
+        return np.where(np.asarray(x) == self.at, np.inf, 0.0)
+
+    def cdf(self, x: Floats | float) -> Floats:
+        return np.where(np.asarray(x) >= self.at, 1.0, 0.0)
+
+    def quantile(self, p: float) -> float:
+        return self.at
 
 
 @dataclass(frozen=True)
@@ -175,6 +225,8 @@ class PanelDensity:
         panel, t = self._locate(u)
         with np.errstate(divide="ignore"):
             value = legendre.legval(t, self._coef[panel].T, tensor=False) / self.axis.slope(u)
+        if self.axis.open_low:
+            value = np.where(u <= self.axis.low, 0.0, value)
         return np.maximum(value, 0.0)
 
     def cdf(self, x: Floats | float) -> Floats:
