@@ -13,15 +13,16 @@ Floats = NDArray[np.float64]
 
 _SD_START = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
 _MU_START = np.array([-1.0, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.0])
-#: First panels of log(tau / scale): dense where the typical standard error is.
-_LOG_START = np.array([-200.0, -40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 30.0])
+#: First panels of log(tau / scale): dense where the typical standard error is, and far enough up
+#: for the moments of a tail that holds next to no probability.
+_LOG_START = np.array([-40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 12.0, 30.0, 90.0])
 
 
 def sd_axis(prior: Prior, scale: float) -> tuple[Axis, Floats]:
     """Axis of a standard deviation and its first panels; edges of the prior's support are edges."""
     if prior.family.log_axis:
         axis = log_line(scale)
-        inner = axis.to_u(scale * np.exp(_LOG_START[1:-1]))
+        inner = axis.to_u(scale * np.exp(_LOG_START))
         return axis, np.array([axis.low, *inner, axis.high])
     axis = half_line(scale)
     start = _SD_START

@@ -21,6 +21,7 @@ from scipy.special import ndtr, ndtri
 
 Floats = NDArray[np.float64]
 IntervalKind = Literal["central", "shortest"]
+_NEGLIGIBLE = 1e-13
 
 
 class Density(Protocol):
@@ -45,10 +46,11 @@ class NormalMixture:
 
     @classmethod
     def build(cls, means: Floats, sds: Floats, weights: Floats) -> NormalMixture:
-        """Flatten, drop components of weight below 1e-13 of the largest, normalise."""
+        """Flatten, drop components that add below 1e-13 to mass and variance, normalise."""
         m, s, w = np.broadcast_arrays(means, sds, weights)
         m, s, w = m.ravel(), s.ravel(), w.ravel()
-        keep = w > 1e-13 * w.max()
+        spread = w * s**2
+        keep = (w > _NEGLIGIBLE * w.max()) | (spread > _NEGLIGIBLE * spread.max())
         return cls(m[keep], s[keep], w[keep] / w[keep].sum())
 
     @cached_property
@@ -70,7 +72,8 @@ class NormalMixture:
 
     def quantile(self, p: float) -> float:
         """The p-quantile, by root finding between the components' own quantiles."""
-        edge = self.means + self.sds * ndtri(p)
+        heavy = self.weights > _NEGLIGIBLE * self.weights.max()
+        edge = self.means[heavy] + self.sds[heavy] * ndtri(p)
         low, high = float(edge.min()), float(edge.max())
         if high - low <= 1e-14 * max(abs(low), abs(high)):
             return high
@@ -290,7 +293,15 @@ def interval(
     if np.isfinite(low) and float(density.pdf(low)) >= float(density.pdf(density.quantile(level))):
         return low, density.quantile(level)
     if balance(first) >= 0:
-        return ends(first)
+        # The density falls from its lower end, for good or (a log-t) with a mode further up.
+        grid = tail * np.concatenate([np.geomspace(1e-9, 0.1, 30), np.linspace(0.1, 1, 20)[1:-1]])
+        width = [b - a for a, b in map(ends, grid)]
+        i = int(np.argmin(width))
+        if i == 0:
+            return (low if np.isfinite(low) else ends(first)[0]), ends(first)[1]
+        first, last = float(grid[i - 1]), float(grid[min(i + 1, len(grid) - 1)])
+        if balance(first) >= 0 or balance(last) <= 0:
+            return ends(float(grid[i]))
     if balance(last) <= 0:
         return ends(last)
     return ends(float(brentq(balance, first, last, xtol=1e-14)))

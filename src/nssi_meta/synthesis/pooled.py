@@ -112,6 +112,17 @@ class Pools:
         """One row per study row: what was reported and its shrunken effect."""
         return rows_table(self)
 
+    def bayes_factors(self, mu: float = 0.0) -> pd.DataFrame:
+        """Bayes factors of every cell, against a mean of `mu` and against tau = 0.
+
+        Columns beside the cell's: log_evidence (natural log), bf10_mu and bf10_tau (above 1 speaks
+        against the null; infinite above 1e308), log10_bf10_mu, log10_bf10_tau, and `note`, which
+        says why a factor is missing.
+        """
+        from nssi_meta.synthesis.evidence_ratios import cell_ratios
+
+        return pd.DataFrame([cell_ratios(cell, self.options, mu) for cell in self.cells])
+
     @property
     def posterior_data(self) -> xr.DataTree:
         """Joint posterior draws of a single pool as an ArviZ DataTree (imports ArviZ)."""
