@@ -8,24 +8,23 @@ import numpy as np
 
 from nssi_meta.inference.bayes_factors import bayes_factors
 from nssi_meta.inference.exact import has_omega
-from nssi_meta.models.priors import PriorError, parse_prior
+from nssi_meta.models.priors import PriorError
 
 if TYPE_CHECKING:
-    from nssi_meta.synthesis.pooled import Cell, Options
+    from nssi_meta.synthesis.pooled import Cell
 
 
-def cell_ratios(cell: Cell, options: Options, mu: float) -> dict[str, Any]:
+def cell_ratios(cell: Cell, mu: float) -> dict[str, Any]:
     """One row of `Pools.bayes_factors`; NaN and a note where a factor does not exist."""
-    tau = parse_prior(options.tau_prior, "tau")
-    omega = parse_prior(options.omega_prior, "tau")
+    mu_prior, tau_prior, omega_prior = cell.priors
     log10: dict[str, float] = {"mu": np.nan, "tau": np.nan}
     total, note = np.nan, ""
     try:
         found = bayes_factors(
             cell.layout,
-            mu_prior=parse_prior(options.mu_prior, "mu"),
-            tau_prior=tau,
-            omega_prior=omega if has_omega(cell.rows["study_id"].to_numpy()) else None,
+            mu_prior=mu_prior,
+            tau_prior=tau_prior,
+            omega_prior=omega_prior if has_omega(cell.rows["study_id"].to_numpy()) else None,
             mu=mu,
         )
     except PriorError as error:

@@ -7,8 +7,8 @@ given and returns a `Pools` with the tables that figures and reports read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ import pandas as pd
 
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.read import Evidence
+from nssi_meta.evidence.units import Unit, outcome_unit
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.densities import Density, IntervalKind, interval
 from nssi_meta.inference.exact import ExactPosterior, fit_exact, has_omega
@@ -49,7 +50,12 @@ _ROW_COLUMNS = [
 
 @dataclass(frozen=True)
 class Options:
-    """How a pool is computed; texts of priors as `parse_prior` reads them."""
+    """How a pool is computed; texts of priors as `parse_prior` reads them.
+
+    `measure` is the effects' (metafor's names): for one in the outcome's unit, such as MD, priors
+    are in units of the outcome's SD. `delta` is in the unit of the effects; without one it is
+    `DELTA`, times the outcome's SD where priors are.
+    """
 
     mu_prior: str = MU_DEFAULT
     tau_prior: str = TAU_DEFAULT
@@ -57,9 +63,10 @@ class Options:
     rho: float = RHO
     level: float = 0.95
     interval: IntervalKind = "central"
-    delta: float = DELTA
+    delta: float | None = None
     engine: Engine = "exact"
     seed: int = 20220701
+    measure: str | None = None
 
     def __post_init__(self) -> None:
         wrong = []
@@ -67,7 +74,7 @@ class Options:
             wrong.append(f"level must lie between 0 and 1, got {self.level:g} (0.95 is usual)")
         if not 0 <= self.rho < 1:
             wrong.append(f"rho must be at least 0 and below 1, got {self.rho:g}")
-        if not self.delta >= 0:
+        if self.delta is not None and not self.delta >= 0:
             wrong.append(f"delta must not be negative, got {self.delta:g}")
         if self.interval not in ("central", "shortest"):
             wrong.append(f"interval must be central or shortest, got {self.interval!r}")
@@ -87,6 +94,8 @@ class Cell:
     posterior: Any
     converged: bool = True
     problems: tuple[str, ...] = ()
+    priors: tuple[Prior, ...] = ()
+    unit: Unit = field(default_factory=Unit)
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ class Pools:
         """
         from nssi_meta.synthesis.evidence_ratios import cell_ratios
 
-        return pd.DataFrame([cell_ratios(cell, self.options, mu) for cell in self.cells])
+        return pd.DataFrame([cell_ratios(cell, mu) for cell in self.cells])
 
     @property
     def posterior_data(self) -> xr.DataTree:
@@ -160,7 +169,8 @@ def pool(
     progress
         Called with the name of each cell before it is fitted.
     **options
-        Fields of `Options`: mu_prior, tau_prior, omega_prior, rho, level, interval, delta, engine.
+        Fields of `Options`: mu_prior, tau_prior, omega_prior, rho, level, interval, delta, engine,
+        measure.
 
     Returns
     -------
@@ -192,7 +202,7 @@ def pool(
         if progress is not None:
             progress(" / ".join(p for p in map(str, key) if p))
         cells.append(_fit(key, rows, priors, chosen))
-    table = pd.DataFrame([summarise(cell, chosen, priors) for cell in cells])
+    table = pd.DataFrame([summarise(cell, chosen) for cell in cells])
     return Pools(tuple(cells), _labelled(table, mechanisms, conditions), chosen)
 
 
@@ -231,19 +241,21 @@ def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
 def _fit(
     key: Any, rows: pd.DataFrame, priors: tuple[Prior, Prior, Prior], options: Options
 ) -> Cell:
-    mu, tau, omega = priors
     rows = rows.reset_index(drop=True)
+    unit = outcome_unit(options.measure, rows)
+    mu, tau, omega = (p.scaled(unit.scale) for p in priors) if unit.source else priors
     data = layout(rows, partial(vcalc, rho=options.rho), options.rho)
     within = omega if has_omega(rows["study_id"].to_numpy()) else None
     try:
         if options.engine == "nuts":
-            return _fit_nuts(key, rows, data, (mu, tau, within), options)
+            fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)
+            return replace(fitted, priors=(mu, tau, omega), unit=unit)
         n = rows["study_id"].nunique()
         posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
         name = " / ".join(str(part) for part in key if part) or "the pool"
         raise type(error)(f"{name}: {error}") from error
-    return Cell(key, rows, data, posterior)
+    return Cell(key, rows, data, posterior, priors=(mu, tau, omega), unit=unit)
 
 
 def _fit_nuts(
@@ -259,7 +271,7 @@ def _fit_nuts(
     return Cell(key, rows, data, posterior, fit.converged, fit.problems)
 
 
-def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str, Any]:
+def summarise(cell: Cell, options: Options) -> dict[str, Any]:
     """The `pools` table's row of one cell.
 
     `p_beyond` is P(|mu| > delta); `share_beyond` is the probability that the effect in a new
@@ -272,8 +284,9 @@ def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str
     tau_low, tau_high = interval(tau, options.level, options.interval, low=0.0)
     pred_low, pred_high = interval(new, options.level, options.interval)
     median = mu.quantile(0.5)
-    above, below = 1 - float(new.cdf(options.delta)), float(new.cdf(-options.delta))
-    mu_prior, tau_prior, _ = priors
+    delta = DELTA * cell.unit.scale if options.delta is None else options.delta
+    above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
+    mu_prior, tau_prior, _ = cell.priors
     is_bound = rows["kind"] == "interval"
     return {
         **dict(zip(CELL, cell.key, strict=True)),
@@ -298,7 +311,7 @@ def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str
         "pred_low": pred_low,
         "pred_high": pred_high,
         "p_positive": float(1 - mu.cdf(0.0)),
-        "p_beyond": float(1 - mu.cdf(options.delta) + mu.cdf(-options.delta)),
+        "p_beyond": float(1 - mu.cdf(delta) + mu.cdf(-delta)),
         "share_beyond": above if median >= 0 else below,
         "level": options.level,
         "interval": options.interval,
@@ -313,7 +326,10 @@ def _people(rows: pd.DataFrame) -> float:
     sizes = ["n_case", "n_control", "n_total"]
     if not set(sizes) <= set(rows.columns) or rows[sizes].isna().all(axis=None):
         return np.nan
-    return float(participants(rows.assign(all_rows=0), ["all_rows"]).sum())
+    # Rows without a sample id are people of their study, not all the same people.
+    sample = rows["sample_id"].where(rows["sample_id"] != "", "study " + rows["study_id"])
+    people = participants(rows.assign(all_rows=0, sample_id=sample), ["all_rows"])
+    return float(people.sum())
 
 
 def _flags(cell: Cell) -> str:
