@@ -28,6 +28,11 @@ class Unit:
     scale: float = 1.0
     source: str = ""
 
+    @property
+    def text(self) -> str:
+        """A sentence for the person who started the pool."""
+        return f"Note: priors are in units of {self.scale:.4g}, the {self.source}."
+
 
 def check_measure(measure: str) -> str:
     """The measure in capitals; ValueError naming the nearest one for an unknown name."""

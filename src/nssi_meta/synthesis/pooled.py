@@ -191,6 +191,8 @@ def pool(
         parse_prior(chosen.tau_prior, "tau"),
         parse_prior(chosen.omega_prior, "tau"),
     )
+    if chosen.measure is not None and not isinstance(data, pd.DataFrame):
+        raise ValueError("measure is for ready-made effects; this evidence knows its own scales")
     frame, mechanisms, conditions = _rows(data)
     if frame.empty:
         raise ValueError(
