@@ -98,7 +98,8 @@ class Prior:
         """
         if not (math.isfinite(unit) and unit > 0):
             raise PriorError(f"the scale of a prior must be above 0 and finite, got {unit:g}")
-        return replace(self, params=tuple(self.family.unit(unit, *self.params)))
+        params = self.family.unit(float(unit), *self.params)
+        return replace(self, params=tuple(float(p) for p in params))
 
     def __str__(self) -> str:
         if not self.params:

@@ -214,11 +214,16 @@ def _rows(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd
         empty = pd.DataFrame(columns=["mechanism", "label", "system"])
         frame = data.reindex(columns=[*dict.fromkeys([*data.columns, *_ROW_COLUMNS, "n_control"])])
         return frame, empty, pd.DataFrame(columns=["id", "label", "role"])
+    return comparable_rows(data), data.mechanisms, data.conditions
+
+
+def comparable_rows(data: Evidence) -> pd.DataFrame:
+    """Used rows that measure the distance to the reference group, with the studies' labels."""
     used = data.used
     reference = data.conditions.loc[data.conditions["role"] == "reference", "id"].tolist()
     plain = used["comparator"].isin([*reference, "none", "within"])
     frame = used if data.comparators else used[plain]
-    return frame.assign(label=study_labels(frame)), data.mechanisms, data.conditions
+    return frame.assign(label=study_labels(frame))
 
 
 def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
