@@ -225,6 +225,87 @@ def test_rows_that_are_no_evidence_are_refused(fit, bad):
         fit([{"yi": 0.1}, {"yi": 0.2, **bad}, {"yi": 0.3}])
 
 
+@pytest.mark.parametrize("bad", [0.0, -0.1, np.nan, INF])
+def test_a_variance_that_is_not_positive_is_refused_by_row(fit, layout_of, bad):
+    rows = [{"yi": 0.1}, {"yi": 0.2, "vi": bad}, {"yi": 0.3}]
+    with pytest.raises(ValueError, match="row 2 of the pool has a sampling variance of"):
+        fit(rows)
+    with pytest.raises(ValueError, match="row 2 of the pool"):
+        log_evidence(layout_of(rows), mu_prior=parse_prior("normal(0,1)", "mu"), tau_prior=None)
+
+
+PROPER_TAU = ["dumouchel", "shrinkage", "conventional", "overalljeffreys", "rhodes2015",
+              "turner2015", "invgamma(1,0.15)", "zero"]  # fmt: skip
+
+
+@pytest.mark.parametrize("tau", [*PROPER_TAU, "i2", "jeffreys", "bergerdeely"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"yi": 0.4}],
+        [{"yi": 0.4}, {"yi": 0.9}],
+        [{"yi": 0.25}] * 5,
+        [{"yi": 1e6 + i} for i in range(4)],
+        [{"yi": 0.1 * i, "vi": 1e-12} for i in range(4)],
+        [{"yi": 0.1, "vi": 1e-12}, {"yi": 0.4, "vi": 1e12}, {"yi": 0.3}],
+        [bound(0.4, INF), bound(-0.3, 0.3), {"yi": 0.2}],
+    ],
+    ids=["k1", "k2", "equal", "1e6", "1e-12", "ratio", "bounds"],
+)
+def test_every_prior_on_hard_data_gives_numbers_or_a_refusal(fit, rows, tau):
+    if len(rows) == 1 and tau == "i2":
+        with pytest.raises(PriorError, match="needs two studies"):
+            fit(rows, tau=tau)
+        return
+    try:
+        posterior = fit(rows, tau=tau)
+    except FloatingPointError as refusal:
+        assert "could not be resolved" in str(refusal)
+        return
+    found = numbers(posterior)
+    # one study and a tail of tau^-2 or tau^-3 leave tau without an SD or a mean
+    infinite = np.isinf(found)
+    assert not np.isnan(found).any()
+    assert not infinite[[i for i in range(len(found)) if i not in (3, 4)]].any()
+    assert (found[[1, 6]] > 0).all()
+    assert (posterior.log_evidence is None) == (tau in ("jeffreys", "bergerdeely"))
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("tau", ["rhodes2015", "turner2015", "invgamma(1,0.15)", "logt2(5,-30,2)"])
+def test_priors_of_log_tau_against_the_trapezoid_rule(fit, k, tau):
+    """Log evidence and mean by 40,001 steps in log tau, where the integrand is analytic."""
+    y, v = np.array([0.4, 0.9, -0.3, 0.2, 0.1][:k]), np.array([0.04, 0.09, 0.02, 0.1, 0.05][:k])
+    posterior = fit([{"yi": a, "vi": b} for a, b in zip(y, v, strict=True)], tau=tau)
+    z = np.linspace(-600, 300, 40_001)
+    total = np.exp(2 * z)[:, None] + v
+    precision = (1 / total).sum(axis=1) + 1.0
+    mean = (y / total).sum(axis=1) / precision
+    log_p = parse_prior(tau, "tau").logpdf(np.exp(z)) + z - 0.5 * np.log(total).sum(axis=1)
+    log_p -= 0.5 * (((y - mean[:, None]) ** 2 / total).sum(axis=1) + mean**2 + np.log(precision))
+    log_p -= k / 2 * np.log(2 * np.pi)
+    p = np.exp(log_p) * (z[1] - z[0])
+    assert posterior.log_evidence == pytest.approx(np.log(p.sum()), abs=1e-10)
+    assert posterior.mu.mean == pytest.approx((p * mean).sum() / p.sum(), abs=1e-10)
+
+
+def test_the_shortest_interval_of_a_log_t_starts_where_it_is_shortest(fit):
+    """Its density has a pole at 0 of next to no mass; width is checked against a scan."""
+    for rows in ([{"yi": 0.4}], [{"yi": 1.0}, {"yi": -1.0}, {"yi": 3.0}]):
+        density = fit(rows, tau="rhodes2015").tau_density
+        low, high = interval(density, 0.95, "shortest", 0.0)
+        assert float(density.cdf(high) - density.cdf(low)) == pytest.approx(0.95, abs=1e-9)
+        p = np.linspace(0, 0.05, 201)[1:-1]
+        widths = [density.quantile(q + 0.95) - density.quantile(q) for q in p]
+        assert high - low <= min(widths) * (1 + 1e-9)
+
+
+def test_an_improper_prior_on_omega_is_refused(fit):
+    rows = [{"yi": y, "study_id": "S"} for y in (0.1, 0.3)]
+    with pytest.raises(PriorError, match="improper prior on omega"):
+        fit(rows, omega="flat")
+
+
 def test_no_rows_are_refused(layout_of):
     with pytest.raises((ValueError, KeyError, IndexError)):
         fit_exact(

@@ -28,7 +28,7 @@ from nssi_meta.synthesis.pooled import comparable_rows
 
 #: For a difference between two levels, or one SD of a number, on a standardised scale.
 BETA_DEFAULT = "normal(0,1)"
-_TEXTS = ("sample_id", "control_id", "mechanism", "condition", "comparator")
+_TEXTS = ("sample_id", "control_id", "mechanism", "condition", "comparator", "measure", "scale")
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ def regress(
     if rows.empty:
         raise ValueError("no exact effect with all moderators known is left")
     design = build_design(rows, moderators)
-    # Moderators of a study hold across mechanisms: one pool, in which studies are the blocks.
-    one = rows.assign(mechanism="")
+    # One pool, whose blocks are studies; what was measured still tells outcomes apart.
+    outcome = rows["mechanism"].astype(str) + "/" + rows["measure"].astype(str)
+    one = rows.assign(mechanism="", measure=outcome)
     laid = layout(one, partial(vcalc, rho=rho), rho)
     X = design.matrix(rows)
     unit = outcome_unit(measure, rows).scale
