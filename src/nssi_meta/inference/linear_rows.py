@@ -25,12 +25,16 @@ class LinearRows:
     def __init__(self, layout: Layout, X: Floats, mean: Floats, sd: Floats) -> None:
         self.k, self.p = X.shape
         proper = np.isfinite(sd)
-        # Rows of the prior: (b_j - m_j) / s_j; the likelihood is that of y - X m.
-        self.prior = np.diag(1.0 / sd)[proper]
-        self.mean = mean
+        # Effects less a first fit: what is left is small, so that no digits are lost later.
+        length = np.sqrt((X**2).sum(axis=0))
+        length = np.where(length > 0, length, 1.0)
+        self.start = np.linalg.lstsq(X / length, layout.y)[0] / length
+        self.residual = layout.y - X @ self.start
+        # Rows of the prior: (b_j - m_j) / s_j.
+        self.prior = np.column_stack([np.diag(1.0 / sd), (mean - self.start) / sd])[proper]
         self.const = 0.5 * ((~proper).sum() - self.k) * math.log(2 * math.pi)
         self.const -= float(np.log(sd[proper]).sum())
-        both = np.column_stack([X, layout.y - X @ mean])
+        both = np.column_stack([X, self.residual])
         self.single, self.v = both[layout.single_exact], layout.v[layout.single_exact]
         self.blocks = []
         if (exact := layout.exact_blocks) is not None:
@@ -64,8 +68,7 @@ class LinearRows:
             chol = np.linalg.cholesky(sigma)
             white.append(np.linalg.solve(chol, np.broadcast_to(rows, (n, *rows.shape))))
             log_det += 2 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=-1)
-        prior = np.column_stack([self.prior, np.zeros(len(self.prior))])
-        white.append(np.broadcast_to(prior, (n, *prior.shape)))
+        white.append(np.broadcast_to(self.prior, (n, *self.prior.shape)))
         z = np.concatenate(white, axis=1)
         Z, obs = z[..., :-1], z[..., -1:]
         # Columns at unit length: a moderator in years and an intercept are equally well known.
@@ -75,7 +78,7 @@ class LinearRows:
         c = np.linalg.solve(r, np.swapaxes(q, 1, 2) @ obs)
         rss = ((obs - (Z / length) @ c) ** 2).sum(axis=(1, 2))
         inverse = np.linalg.inv(r) / np.swapaxes(length, 1, 2)
-        b = self.mean + (c / np.swapaxes(length, 1, 2))[..., 0]
+        b = self.start + (c / np.swapaxes(length, 1, 2))[..., 0]
         log_r = np.log(np.abs(np.diagonal(r, axis1=1, axis2=2))).sum(axis=1)
         log_r += np.log(length[:, 0]).sum(axis=1)
         log_p = self.const - 0.5 * log_det - log_r - 0.5 * rss

@@ -131,7 +131,7 @@ def fit_regression(
     if priors[1] is not None and not priors[1].proper:
         raise PriorError(f"omega needs a proper prior such as {TAU_DEFAULT}, not {omega_prior}")
     rows = LinearRows(layout, X, mean, sd)
-    scale = tau_scale(layout)
+    scale = tau_scale(replace(layout, y=rows.residual))
     hyper = [sd_axis(p, scale) for p in priors if p is not None]
 
     def sds(x: Sequence[Floats]) -> tuple[Floats, Floats]:
