@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from nssi_meta.inference.bayes_factors import bayes_factors
-from nssi_meta.inference.densities import PointMass, interval
+from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import fit_exact, log_evidence
+from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.models.priors import PriorError, parse_prior
 
 MU, TAU = parse_prior("normal(0,1)", "mu"), parse_prior("halfnormal(0.5)", "tau")

@@ -148,30 +148,6 @@ def real_line(centre: float, scale: float) -> Axis:
 
 
 @dataclass(frozen=True)
-class PointMass:
-    """A quantity that is known: all probability at `at`."""
-
-    at: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        return self.at
-
-    @property
-    def sd(self) -> float:
-        return 0.0
-
-    def pdf(self, x: Floats | float) -> Floats:
-        return np.where(np.asarray(x) == self.at, np.inf, 0.0)
-
-    def cdf(self, x: Floats | float) -> Floats:
-        return np.where(np.asarray(x) >= self.at, 1.0, 0.0)
-
-    def quantile(self, p: float) -> float:
-        return self.at
-
-
-@dataclass(frozen=True)
 class PanelDensity:
     """A density given by its values in u at n Gauss-Legendre nodes of each of P panels.
 

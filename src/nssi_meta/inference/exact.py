@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity, PointMass
+from nssi_meta.inference.conditions import bound_priors, check_rows, finite_moments
+from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms
 from nssi_meta.inference.on_grid import log_density
+from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import predictive_mixture
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, PriorError, bind_prior, check_propriety
+from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
 Floats = NDArray[np.float64]
 
@@ -85,8 +87,8 @@ def fit_exact(
     """Posterior of one pool by quadrature.
 
     `omega_prior` None leaves the within-study component out; the tau prior `zero` is the
-    fixed-effect model. `n_studies` is the number of studies, if it is not that of the layout's
-    independent blocks. Raises `PriorError` for an improper posterior, ValueError for rows that
+    fixed-effect model. `n_studies` is the number of studies with an effect size, if it is not that
+    of the layout's independent blocks. Raises `PriorError` for an improper posterior, ValueError for rows that
     are no evidence, and FloatingPointError when quadrature does not resolve the posterior.
     """
     check_rows(layout)
@@ -94,11 +96,11 @@ def fit_exact(
     if n_studies is None:
         n_studies = len(set(layout.block_of_row[exact].tolist()))
     check_propriety(mu_prior, tau_prior, int(exact.sum()), n_studies)
-    of_tau, of_omega = _bound(layout, tau_prior, omega_prior)
+    of_tau, of_omega = bound_priors(layout, tau_prior, omega_prior)
     free = (of_tau is not None, of_omega is not None)
     priors = [p for p in (of_tau, of_omega) if p is not None]
     proper = all(p.proper for p in (mu_prior, *priors))
-    moments = _finite_moments(layout, mu_prior, of_tau)
+    moments = finite_moments(layout, mu_prior, of_tau)
     scale = tau_scale(layout)
     hyper = [sd_axis(p, scale) for p in priors]
 
@@ -141,30 +143,6 @@ def fit_exact(
     return _assemble(grid, mu, np.zeros(1), tau, omega, free, proper, moments, grid.marginal(0))
 
 
-def check_rows(layout: Layout) -> None:
-    """Refuse variances that are not positive: a study known without error fixes mu + u alone."""
-    bad = np.flatnonzero(~(np.isfinite(layout.v) & (layout.v > 0)))
-    if bad.size:
-        raise ValueError(
-            f"row {bad[0] + 1} of the pool has a sampling variance of {layout.v[bad[0]]:g}; it "
-            "must be above 0 and finite: give the study's standard error, or leave the row out"
-        )
-    if not layout.k:
-        raise ValueError("a pool needs at least one row")
-
-
-def _bound(layout: Layout, tau: Prior, omega: Prior | None) -> tuple[Prior | None, Prior | None]:
-    """Priors bound to the data; None where the component is 0."""
-    if omega is not None and not omega.proper:
-        raise PriorError(
-            f"an improper prior on omega ({omega}) may leave no posterior; use a proper one "
-            f"such as {OMEGA_DEFAULT}"
-        )
-    return tuple(
-        None if p is None or p.name == "zero" else bind_prior(p, layout) for p in (tau, omega)
-    )  # type: ignore[return-value]
-
-
 def _fixed_effect(m: Floats, sd: Floats, log_evidence: float | None) -> ExactPosterior:
     """tau = omega = 0: mu is normal, and so is the effect in a new setting."""
     one, zero = np.ones(1), np.zeros(1)
@@ -190,7 +168,7 @@ def log_evidence(
         if prior is not None and not prior.proper:
             raise PriorError(f"no marginal likelihood exists under the improper prior {prior}")
     if tau_prior is not None:
-        tau_prior, omega_prior = _bound(layout, tau_prior, omega_prior)
+        tau_prior, omega_prior = bound_priors(layout, tau_prior, omega_prior)
     if mu_prior is not None and tau_prior is not None:
         value = fit_exact(
             layout, mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior
@@ -221,20 +199,6 @@ def log_evidence(
     if not axes:
         return float(density().ravel()[0])
     return integrate(density, [a for a, _ in axes], [e for _, e in axes]).log_integral
-
-
-def _finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior | None) -> int:
-    """How many of mean and SD of tau exist, from the tail of its posterior density.
-
-    For tau -> inf the likelihood falls as 1/tau for each study with a size or a closed interval
-    (one study less under a flat mu), the prior by its own power.
-    """
-    if tau_prior is None:
-        return 2
-    closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
-    studies = len(set(layout.block_of_row[closed].tolist()))
-    tail = tau_prior.tail + studies - (not mu_prior.proper)
-    return int(tail > 2) + int(tail > 3)
 
 
 def _conjugate_mu(layout: Layout, prior: Prior) -> bool:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import integrate
 from nssi_meta.inference.axes import sd_axis, tau_scale
-from nssi_meta.inference.densities import NormalMixture, PanelDensity, PointMass
-from nssi_meta.inference.exact import check_rows
+from nssi_meta.inference.conditions import bound_priors, check_rows
+from nssi_meta.inference.densities import NormalMixture, PanelDensity
 from nssi_meta.inference.linear_rows import LinearRows
+from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.priors import TAU_DEFAULT, Prior, PriorError, bind_prior
+from nssi_meta.models.priors import TAU_DEFAULT, Prior, PriorError
 
 Floats = NDArray[np.float64]
 
@@ -124,12 +125,7 @@ def fit_regression(
         n_studies = len(set(layout.block_of_row.tolist()))
     _check_design(X, sd, labels)
     _check_propriety(tau_prior, flat, n_studies)
-    priors = [
-        None if p is None or p.name == "zero" else bind_prior(p, layout)
-        for p in (tau_prior, omega_prior)
-    ]
-    if priors[1] is not None and not priors[1].proper:
-        raise PriorError(f"omega needs a proper prior such as {TAU_DEFAULT}, not {omega_prior}")
+    priors = bound_priors(layout, tau_prior, omega_prior)
     rows = LinearRows(layout, X, mean, sd)
     scale = tau_scale(replace(layout, y=rows.residual))
     hyper = [sd_axis(p, scale) for p in priors if p is not None]

@@ -257,7 +257,7 @@ def _fit(
         if options.engine == "nuts":
             fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)
             return replace(fitted, priors=(mu, tau, omega), unit=unit)
-        n = rows["study_id"].nunique()
+        n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
         posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
         name = " / ".join(str(part) for part in key if part) or "the pool"
