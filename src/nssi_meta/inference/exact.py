@@ -88,8 +88,8 @@ def fit_exact(
 
     `omega_prior` None leaves the within-study component out; the tau prior `zero` is the
     fixed-effect model. `n_studies` is the number of studies with an effect size, if it is not that
-    of the layout's independent blocks. Raises `PriorError` for an improper posterior, ValueError for rows that
-    are no evidence, and FloatingPointError when quadrature does not resolve the posterior.
+    of the layout's independent blocks. Raises `PriorError` for an improper posterior, ValueError
+    for rows that are no evidence, and FloatingPointError when quadrature does not resolve it.
     """
     check_rows(layout)
     exact = np.isfinite(layout.y)
