@@ -8,7 +8,7 @@ from scipy import stats
 
 from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import fit_exact, has_omega, log_evidence
-from nssi_meta.models.priors import PriorError, parse_prior
+from nssi_meta.models.priors import PriorError, bind_prior, parse_prior
 
 INF = np.inf
 
@@ -302,6 +302,74 @@ def test_the_shortest_interval_of_a_log_t_starts_where_it_is_shortest(fit):
         p = np.linspace(0, 0.05, 201)[1:-1]
         widths = [density.quantile(q + 0.95) - density.quantile(q) for q in p]
         assert high - low <= min(widths) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("tau", ["rhodes2015", "turner2015", "invgamma(1,0.15)"])
+@pytest.mark.parametrize("omega", [None, "halfnormal(0.5)"])
+def test_priors_of_log_tau_with_bounds_of_one_study(fit, layout_of, tau, omega):
+    """Against the nodes of another prior, weighted by the ratio of the two densities.
+
+    1e-3: what lies below the other prior's first nodes. Nodes dropped by mistake change the SD of
+    mu by a quarter.
+    """
+    rows = [
+        {"yi": 0.3},
+        {"yi": 0.6, "study_id": "A"},
+        {"yi": 0.2, "study_id": "A"},
+        bound(0.4, INF),
+    ]
+    rows += [bound(0.4, INF, study_id="C"), bound(-0.4, 0.4, study_id="C")]
+    base = fit(rows, tau="dumouchel", omega=omega)
+    known = bind_prior(parse_prior("dumouchel", "tau"), layout_of(rows))
+    ratio = np.exp(parse_prior(tau, "tau").logpdf(base.tau) - known.logpdf(base.tau))
+    weight = base.weight * ratio
+    posterior = fit(rows, tau=tau, omega=omega)
+    assert posterior.log_evidence == pytest.approx(
+        base.log_evidence + np.log(weight.sum() / base.weight.sum()), abs=1e-3
+    )
+    weight /= weight.sum()
+    mean = weight @ base.mu_mean
+    assert posterior.mu.mean == pytest.approx(mean, abs=1e-3 * base.mu.sd)
+    sd = np.sqrt(weight @ (base.mu_mean - mean) ** 2)
+    assert posterior.mu.sd == pytest.approx(sd, rel=1e-3)
+    pinned = log_evidence(
+        layout_of(rows),
+        mu_prior=None,
+        tau_prior=parse_prior(tau, "tau"),
+        omega_prior=None if omega is None else parse_prior(omega, "tau"),
+    )
+    ratio = np.log(float(posterior.mu.pdf(0.0))) - stats.norm.logpdf(0.0)
+    # Savage-Dickey: 1e-6 with two axes, 0.02 with three, the tolerances of the densities
+    assert pinned - posterior.log_evidence == pytest.approx(
+        ratio, abs=1e-5 if omega is None else 2e-2
+    )
+
+
+def test_rows_of_one_study_under_a_prior_without_an_upper_end(layout_of):
+    """tau runs to e^345 on its axis; the covariance of dependent rows must not become singular."""
+    rows = [{"yi": 0.6, "study_id": "A", "vi": 0.04}, {"yi": 0.2, "study_id": "A", "vi": 0.03}]
+    rows += [{"yi": 0.1}, {"yi": 0.5}]
+
+    def correlated(frame):
+        s = np.sqrt(frame["vi"].to_numpy())
+        return np.outer(s, s) * (0.4 + 0.6 * np.eye(len(s)))
+
+    found = [
+        fit_exact(
+            layout_of(rows, 0.6, correlated),
+            mu_prior=parse_prior("normal(0,1)", "mu"),
+            tau_prior=parse_prior(tau, "tau"),
+            omega_prior=parse_prior("halfnormal(0.5)", "tau"),
+        )
+        for tau in ("rhodes2015", "halfnormal(1)")
+    ]
+    ratio = np.exp(
+        parse_prior("rhodes2015", "tau").logpdf(found[1].tau)
+        - parse_prior("halfnormal(1)", "tau").logpdf(found[1].tau)
+    )
+    expected = found[1].log_evidence + np.log(found[1].weight @ ratio)
+    # the half-normal's nodes reach down to tau = 1e-4 only, where rhodes2015 has mass of 1e-3
+    assert found[0].log_evidence == pytest.approx(expected, abs=5e-3)
 
 
 def test_an_improper_prior_on_omega_is_refused(fit):

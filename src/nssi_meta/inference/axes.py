@@ -18,12 +18,17 @@ _MU_START = np.array([-1.0, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.0])
 _LOG_START = np.array([-40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 12.0, 30.0, 90.0])
 
 
-def sd_axis(prior: Prior, scale: float) -> tuple[Axis, Floats]:
-    """Axis of a standard deviation and its first panels; edges of the prior's support are edges."""
+def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
+    """Axis of a standard deviation and its first panels; edges of the prior's support are edges.
+
+    Covariances of bounds are factorised as they are, so tau stays below 1e6 standard errors there:
+    beyond it lies less than 1e-10 of the posterior.
+    """
     if prior.family.log_axis:
-        axis = log_line(scale)
-        inner = axis.to_u(scale * np.exp(_LOG_START))
-        return axis, np.array([axis.low, *inner, axis.high])
+        top = 345.0 if layout.gaussian else 0.5 * np.log(1e12 * layout.v.min())
+        axis = log_line(scale, max(top, np.log(scale) + 7.0))
+        inner = np.unique(axis.to_u(scale * np.exp(_LOG_START)))
+        return axis, np.unique([axis.low, *inner, axis.high])
     axis = half_line(scale)
     start = _SD_START
     if prior.name == "uniform":

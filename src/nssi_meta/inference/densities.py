@@ -108,13 +108,13 @@ def half_line(scale: float) -> Axis:
     )
 
 
-def log_line(scale: float) -> Axis:
+def log_line(scale: float, top: float = 345.0) -> Axis:
     """(0, inf) as log(x / scale) = 4 v / (1 - v^2): for densities that are smooth in log x.
 
-    u runs over the part of (-1, 1) where x and its square are numbers.
+    u runs over the part of (-1, 1) where x and its square are numbers, up to log x = `top`.
     """
     line = real_line(float(np.log(scale)), 4.0)
-    low, high = (float(line.to_u(np.asarray(z))) for z in (-690.0, 345.0))
+    low, high = (float(line.to_u(np.asarray(z))) for z in (-690.0, top))
 
     def to_u(x: Floats) -> Floats:
         with np.errstate(divide="ignore"):

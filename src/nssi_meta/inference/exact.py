@@ -102,7 +102,7 @@ def fit_exact(
     proper = all(p.proper for p in (mu_prior, *priors))
     moments = finite_moments(layout, mu_prior, of_tau)
     scale = tau_scale(layout)
-    hyper = [sd_axis(p, scale) for p in priors]
+    hyper = [sd_axis(p, layout, scale) for p in priors]
 
     if _conjugate_mu(layout, mu_prior):
         known = _conjugate(mu_prior)
@@ -132,6 +132,7 @@ def fit_exact(
             tau,
             omega,
             (prior if sds else 0.0) + mu_prior.logpdf(mu).reshape(lead),
+            _log_step(of_tau, tau) + _log_step(of_omega, omega),
         )
 
     # The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
@@ -178,7 +179,7 @@ def log_evidence(
     conjugate = mu_prior is None or _conjugate_mu(layout, mu_prior)
     on_axis = mu_prior if mu_prior is not None and not (layout.gaussian and conjugate) else None
     axes = [mu_axis(layout, on_axis, scale)] if on_axis is not None else []
-    axes += [sd_axis(p, scale) for p in (tau_prior, omega_prior) if p is not None]
+    axes += [sd_axis(p, layout, scale) for p in (tau_prior, omega_prior) if p is not None]
 
     def density(*x: Floats) -> Floats:
         parts = [v.reshape([-1 if i == d else 1 for i in range(len(x))]) for d, v in enumerate(x)]
@@ -191,7 +192,7 @@ def log_evidence(
             value = _marginal(gauss_terms(layout, tau, omega), *known)[0]
         else:
             shape = np.broadcast_shapes(at.shape, tau.shape, omega.shape)
-            value = log_density(layout, at, tau, omega, np.zeros(shape))
+            value = log_density(layout, at, tau, omega, np.zeros(shape), 0.0)
         for prior, sd in ((tau_prior, tau), (omega_prior, omega)):
             value = value + (prior.logpdf(sd) if prior is not None else 0.0)
         return value + (on_axis.logpdf(at) if on_axis is not None else 0.0)
@@ -211,6 +212,11 @@ def _tensor(sds: tuple[Floats, ...], free: tuple[bool, bool]) -> tuple[Floats, F
     if all(free):
         return sds[0][:, None], sds[1][None, :]
     return (sds[0] if free[0] else zero), (sds[0] if free[1] else zero)
+
+
+def _log_step(prior: Prior | None, sd: Floats) -> Floats:
+    """Log of what a step of the axis is in the parameter, up to a constant."""
+    return np.log(sd) if prior is not None and prior.family.log_axis else np.zeros(1)
 
 
 def _log_prior(

@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from nssi_meta.inference.gaussian import whiten
 from nssi_meta.models.blocks import Layout
 
 Floats = NDArray[np.float64]
@@ -64,10 +65,9 @@ class LinearRows:
         log_det = np.log(total).sum(axis=1)
         white = [self.single / np.sqrt(total)[..., None]]
         for rows, V, G in self.blocks:
-            sigma = t2[:, None, None] * G + w2[:, None, None] * np.eye(len(V)) + V
-            chol = np.linalg.cholesky(sigma)
-            white.append(np.linalg.solve(chol, np.broadcast_to(rows, (n, *rows.shape))))
-            log_det += 2 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=-1)
+            z, det = whiten(rows, V, G, t2, w2)
+            white.append(z)
+            log_det += det
         white.append(np.broadcast_to(self.prior, (n, *self.prior.shape)))
         z = np.concatenate(white, axis=1)
         Z, obs = z[..., :-1], z[..., -1:]

@@ -128,7 +128,7 @@ def fit_regression(
     priors = bound_priors(layout, tau_prior, omega_prior)
     rows = LinearRows(layout, X, mean, sd)
     scale = tau_scale(replace(layout, y=rows.residual))
-    hyper = [sd_axis(p, scale) for p in priors if p is not None]
+    hyper = [sd_axis(p, layout, scale) for p in priors if p is not None]
 
     def sds(x: Sequence[Floats]) -> tuple[Floats, Floats]:
         parts = [v.reshape([-1 if i == d else 1 for i in range(len(x))]) for d, v in enumerate(x)]
