@@ -309,8 +309,8 @@ def test_the_shortest_interval_of_a_log_t_starts_where_it_is_shortest(fit):
 def test_priors_of_log_tau_with_bounds_of_one_study(fit, layout_of, tau, omega):
     """Against the nodes of another prior, weighted by the ratio of the two densities.
 
-    1e-3: what lies below the other prior's first nodes. Nodes dropped by mistake change the SD of
-    mu by a quarter.
+    5e-3 and 1e-3: what lies below the other prior's first nodes, which is not weighted. Nodes
+    dropped by mistake change the SD of mu by a quarter.
     """
     rows = [
         {"yi": 0.3},
@@ -325,7 +325,7 @@ def test_priors_of_log_tau_with_bounds_of_one_study(fit, layout_of, tau, omega):
     weight = base.weight * ratio
     posterior = fit(rows, tau=tau, omega=omega)
     assert posterior.log_evidence == pytest.approx(
-        base.log_evidence + np.log(weight.sum() / base.weight.sum()), abs=1e-3
+        base.log_evidence + np.log(weight.sum() / base.weight.sum()), abs=5e-3
     )
     weight /= weight.sum()
     mean = weight @ base.mu_mean
@@ -361,14 +361,14 @@ def test_rows_of_one_study_under_a_prior_without_an_upper_end(layout_of):
             tau_prior=parse_prior(tau, "tau"),
             omega_prior=parse_prior("halfnormal(0.5)", "tau"),
         )
-        for tau in ("rhodes2015", "halfnormal(1)")
+        for tau in ("rhodes2015", "halfcauchy(1)")
     ]
     ratio = np.exp(
         parse_prior("rhodes2015", "tau").logpdf(found[1].tau)
-        - parse_prior("halfnormal(1)", "tau").logpdf(found[1].tau)
+        - parse_prior("halfcauchy(1)", "tau").logpdf(found[1].tau)
     )
     expected = found[1].log_evidence + np.log(found[1].weight @ ratio)
-    # the half-normal's nodes reach down to tau = 1e-4 only, where rhodes2015 has mass of 1e-3
+    # the half-Cauchy's nodes reach down to tau = 1e-4 only, below which rhodes2015 has 1e-3
     assert found[0].log_evidence == pytest.approx(expected, abs=5e-3)
 
 
