@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.nuts import Fit, Progress, Settings, compile_model, sample_compiled
-from nssi_meta.models.structure import Structure
+from nssi_meta.models.structure import Structure, pack
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,7 +37,7 @@ def compiled_for(structure: Structure, progress: Progress | None = None) -> Any:
         compiled = _COMPILED[structure.key]
     # Data that no compiled function reads (a flat prior's parameters) are unknown to it.
     known = {node.name for node in compiled.shared_var_keys}
-    return compiled.with_data(**{n: v for n, v in structure.values.items() if n in known})
+    return compiled.with_data(**{n: v for n, v in pack(structure.values).items() if n in known})
 
 
 def refit(
@@ -112,7 +112,9 @@ def _tree(structure: Structure, tree: xr.DataTree, seed: int) -> xr.DataTree:
             variables[name] = (dims, value)
         return xr.Dataset(variables, coords)
 
-    draws = _flat(posterior)
+    reported = _quantities(structure, posterior, seed)
+    # What is drawn after sampling (the horseshoe's coefficients) is needed beside the parameters.
+    draws = {**_flat(posterior), **{n: v.reshape(-1, *v.shape[2:]) for n, v in reported.items()}}
     studies = np.array(structure.studies, dtype=object)
     pointwise = structure.log_likelihood(draws).reshape(*shape, len(studies))
     likelihood = xr.Dataset(
@@ -121,11 +123,9 @@ def _tree(structure: Structure, tree: xr.DataTree, seed: int) -> xr.DataTree:
     prior = {name: v.reshape(shape) for name, v in structure.log_prior(draws).items()}
     return xr.DataTree.from_dict(
         {
-            "/posterior": dataset(_quantities(structure, posterior, seed), structure.labels),
+            "/posterior": dataset(reported, structure.labels),
             "/sample_stats": tree["sample_stats"].dataset,
             "/log_likelihood": likelihood,
             "/log_prior": dataset(prior, {}),
         }
     )
-
-

@@ -19,16 +19,16 @@ from nssi_meta.models.structure import CoefPrior
 from nssi_meta.models.study_rows import Floats, StudyRows
 
 
-def row_values(rows: StudyRows, prior: CoefPrior) -> dict[str, NDArray[Any]]:
-    """Data nodes of the rows and of their coefficients (read by `coefficients` and `residual`)."""
+def row_values(rows: StudyRows) -> dict[str, dict[str, NDArray[Any]]]:
+    """Data nodes of the rows: `X` is (p, k)."""
+    columns = {"y": rows.y, "z": rows.z, "d": rows.d, "study": rows.study, "X": rows.X.T}
+    return {"rows": columns, "studies": {"size": rows.size}}
+
+
+def coef_values(rows: StudyRows, prior: CoefPrior) -> dict[str, NDArray[Any]]:
+    """Data nodes of fixed shape that `coefficients` reads."""
     centre, chol = first_estimate(rows, prior)
     return {
-        "y": rows.y,
-        "X": rows.X,
-        "z": rows.z,
-        "d": rows.d,
-        "study": rows.study,
-        "size": rows.size,
         "coef_mean": prior.mean,
         "coef_precision": prior.precision,
         "coef_centre": centre,
@@ -50,7 +50,7 @@ def coefficients(data: dict[str, Any], p: int) -> Any:
 
 def residual(data: dict[str, Any], coef: Any) -> Any:
     """Rows' distance from their expected value (k,)."""
-    return data["y"] - data["X"] @ coef
+    return data["y"] - coef @ data["X"]
 
 
 def flat_rank(rows: StudyRows, prior: CoefPrior) -> int:
@@ -65,9 +65,7 @@ def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
     The residual variance beyond the sampling errors, by moments, is shared by tau and omega.
     """
     p = rows.X.shape[1]
-    whole = _normal_equations(rows, prior, 0.0, 0.0)
-    fitted = rows.X @ np.linalg.lstsq(whole[0], whole[1], rcond=None)[0]
-    extra = max(float(np.mean((rows.y - fitted) ** 2 - rows.d)), 0.0)
+    extra = guessed_variance(rows)
     share = 0.5 if rows.nested else 1.0
     left, right = _normal_equations(rows, prior, share * extra, (1 - share) * extra)
     try:
@@ -81,6 +79,13 @@ def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
     if not (np.isfinite(centre).all() and np.isfinite(chol).all() and chol.shape == (p, p)):
         raise PriorError("the coefficients' first estimate is not finite: check the moderators")
     return centre, chol
+
+
+def guessed_variance(rows: StudyRows) -> float:
+    """Mean squared residual of a weighted fit beyond the sampling variance, at least 0."""
+    root = np.sqrt(1.0 / rows.d)
+    fit = np.linalg.lstsq(rows.X * root[:, None], rows.y * root, rcond=None)[0]
+    return max(float(np.mean((rows.y - rows.X @ fit) ** 2 - rows.d)), 0.0)
 
 
 def _normal_equations(

@@ -83,7 +83,7 @@ def pytensor_sums(data: dict[str, Any], residual: Any, omega2: Any) -> StudySums
 
     from nssi_meta.models.ops import pytensor_ops
 
-    study, size = data["study"], data["size"]
+    study, size = pt.cast(data["study"], "int64"), data["size"]
 
     def total(x: Any) -> Any:
         return pt.inc_subtensor(pt.zeros_like(size)[study], x)

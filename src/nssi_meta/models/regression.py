@@ -7,12 +7,13 @@ this is the three-level model (`three_level`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nssi_meta.models.coefficients import (
+    coef_values,
     coefficients,
     flat_rank,
     residual,
@@ -24,10 +25,12 @@ from nssi_meta.models.marginal import in_chunks, pytensor_sums
 from nssi_meta.models.pool import prior_variable
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
 from nssi_meta.models.structure import (
+    FIXED,
     CoefPrior,
     Draws,
     Floats,
     Structure,
+    Values,
     check_sd_priors,
     coef_prior,
     data_nodes,
@@ -67,7 +70,7 @@ def regression(
     """
     prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
 
-    def build(values: Mapping[str, Any]) -> Any:
+    def build(values: Values) -> Any:
         import pymc as pm
         import pytensor.tensor as pt
 
@@ -96,7 +99,10 @@ def regression(
 
     return Structure(
         key=("regression", len(prior.mean), prior_key(tau), prior_key(omega)),
-        values={**row_values(rows, prior), **sd_values(tau, omega)},
+        values={
+            **row_values(rows),
+            FIXED: {**coef_values(rows, prior), **sd_values(tau, omega)},
+        },
         build=build,
         quantities=quantities,
         log_likelihood=log_likelihood,
@@ -154,7 +160,9 @@ def sd_log_prior(
 
 def within(draws: Draws) -> Floats:
     """omega (S,), 0 where it is not in the model."""
-    return draws.get("omega", np.zeros(len(draws["coef"])))
+    if "omega" in draws:
+        return draws["omega"]
+    return np.zeros(len(next(iter(draws.values()))))
 
 
 def sampled(draws: Draws, omega: Prior | None) -> dict[str, Floats]:

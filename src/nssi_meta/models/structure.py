@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 #: Draws by name, each (S, ...): S draws of all chains, one after the other.
 Draws = Mapping[str, Floats]
+#: Data by group and name. The arrays of a group share their last axis (rows, studies), which may
+#: have any length; those of the group `FIXED` have shapes that the compiled code knows.
+Values = Mapping[str, Mapping[str, NDArray[Any]]]
+FIXED = "fixed"
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Structure:
     """
 
     key: tuple[Hashable, ...]
-    values: Mapping[str, NDArray[Any]]
-    build: Callable[[Mapping[str, NDArray[Any]]], pm.Model]
+    values: Values
+    build: Callable[[Values], pm.Model]
     quantities: Callable[[Draws, np.random.Generator], dict[str, Floats]]
     log_likelihood: Callable[[Draws], Floats]
     log_prior: Callable[[Draws], dict[str, Floats]]
@@ -47,11 +51,39 @@ class Structure:
         return self.build(self.values)
 
 
-def data_nodes(values: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Mutable data of the model in context, by name."""
+def pack(values: Values) -> dict[str, Floats]:
+    """The data as a model holds them: one array a group.
+
+    `fixed` becomes a vector, any other group a matrix with its arrays' common last axis. Compile
+    time grows steeply with the number of mutable arrays (11 of them take three times as long to
+    compile as their constants do), hence few of them, and indices held as floats.
+    """
+    out = {}
+    for group, arrays in values.items():
+        if group == FIXED:
+            out[group] = np.concatenate([np.ravel(a).astype(float) for a in arrays.values()])
+        else:
+            out[group] = np.concatenate([np.atleast_2d(a).astype(float) for a in arrays.values()])
+    return out
+
+
+def data_nodes(values: Values) -> dict[str, Any]:
+    """Mutable data of the model in context by name, shaped as in `values`."""
     import pymc as pm
 
-    return {name: pm.Data(name, value) for name, value in values.items()}
+    out = {}
+    for group, packed in pack(values).items():
+        node, start = pm.Data(group, packed), 0
+        for name, array in values[group].items():
+            if group == FIXED:
+                part = node[start : start + array.size]
+                out[name] = part.reshape(array.shape) if array.ndim else part[0]
+                start += array.size
+            elif array.ndim == 1:
+                out[name], start = node[start], start + 1
+            else:
+                out[name], start = node[start : start + len(array)], start + len(array)
+    return out
 
 
 @dataclass(frozen=True)

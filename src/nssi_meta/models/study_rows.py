@@ -126,8 +126,8 @@ def _covariance(V: ArrayLike, k: int) -> Floats:
     bad = np.flatnonzero(~(np.isfinite(variances) & (variances > 0)))
     if len(bad):
         raise ValueError(
-            f"the sampling variance in row {bad[0] + 1} is {variances[bad[0]]:g}; it must be finite "
-            "and above 0"
+            f"the sampling variance in row {bad[0] + 1} is {variances[bad[0]]:g}; it must be "
+            "finite and above 0"
         )
     if v.ndim == 2:
         s = np.sqrt(variances)
