@@ -33,7 +33,9 @@ def compiled_for(structure: Structure, progress: Progress | None = None) -> Any:
         if structure.key not in _COMPILED:
             if progress is not None:
                 progress("compiling the model")
-            _COMPILED[structure.key] = compile_model(structure.model())
+            model = structure.model()
+            names = [rv.name for rv in model.free_RVs]
+            _COMPILED[structure.key] = compile_model(model, var_names=names)
         compiled = _COMPILED[structure.key]
     # Data that no compiled function reads (a flat prior's parameters) are unknown to it.
     known = {node.name for node in compiled.shared_var_keys}
@@ -70,16 +72,17 @@ def refit(
     return replace(fit, posterior_data=_tree(structure, fit.posterior_data, seed))
 
 
-def _flat(posterior: xr.Dataset) -> dict[str, Floats]:
-    """Draws of all chains, one after the other: (S, ...)."""
+def _draws(structure: Structure, posterior: xr.Dataset) -> dict[str, Floats]:
+    """Draws of all chains, one after the other: (S, ...), with what follows from them."""
     arrays = {str(name): np.asarray(array) for name, array in posterior.data_vars.items()}
-    return {name: a.reshape(-1, *a.shape[2:]) for name, a in arrays.items()}
+    flat = {name: a.reshape(-1, *a.shape[2:]) for name, a in arrays.items()}
+    return {**flat, **structure.extra(flat)}
 
 
 def _quantities(structure: Structure, posterior: xr.Dataset, seed: int) -> dict[str, Floats]:
     """Reported quantities (chain, draw, ...); the seed makes a second call give the same."""
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
-    values = structure.quantities(_flat(posterior), np.random.default_rng(seed))
+    values = structure.quantities(_draws(structure, posterior), np.random.default_rng(seed))
     return {name: v.reshape(*shape, *v.shape[1:]) for name, v in values.items()}
 
 
@@ -114,7 +117,8 @@ def _tree(structure: Structure, tree: xr.DataTree, seed: int) -> xr.DataTree:
 
     reported = _quantities(structure, posterior, seed)
     # What is drawn after sampling (the horseshoe's coefficients) is needed beside the parameters.
-    draws = {**_flat(posterior), **{n: v.reshape(-1, *v.shape[2:]) for n, v in reported.items()}}
+    drawn = {n: v.reshape(-1, *v.shape[2:]) for n, v in reported.items()}
+    draws = {**_draws(structure, posterior), **drawn}
     studies = np.array(structure.studies, dtype=object)
     pointwise = structure.log_likelihood(draws).reshape(*shape, len(studies))
     likelihood = xr.Dataset(

@@ -79,14 +79,17 @@ def sample(
     )
 
 
-def compile_model(model: pm.Model) -> Any:
-    """nutpie's compiled form of a model, ready for `sample_compiled`."""
+def compile_model(model: pm.Model, **options: Any) -> Any:
+    """nutpie's compiled form of a model, ready for `sample_compiled`.
+
+    `options` are those of `nutpie.compile_pymc_model`.
+    """
     import nutpie
 
     with warnings.catch_warnings():
         # Advice about the C compiler's BLAS; nutpie compiles with numba and needs none.
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
-        return nutpie.compile_pymc_model(model)
+        return nutpie.compile_pymc_model(model, **options)
 
 
 def sample_compiled(

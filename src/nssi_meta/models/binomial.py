@@ -81,6 +81,7 @@ def binomial_normal(
         key=("binomial", prior_key(mu), prior_key(tau)),
         values=values,
         build=build,
+        extra=lambda draws: {},
         quantities=quantities,
         log_likelihood=lambda draws: study_log_likelihood(counts, draws["mu"], draws["tau"]),
         log_prior=lambda draws: {"mu": mu.logpdf(draws["mu"]), "tau": tau.logpdf(draws["tau"])},

@@ -7,6 +7,7 @@ scale of the outcome and for any collinearity; the prior is put on coef itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from nssi_meta.models.marginal import numpy_sums
 from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.priors import PriorError
-from nssi_meta.models.structure import CoefPrior
+from nssi_meta.models.structure import CoefPrior, Draws
 from nssi_meta.models.study_rows import Floats, StudyRows
 
 
@@ -46,6 +47,11 @@ def coefficients(data: dict[str, Any], p: int) -> Any:
     gap = coef - data["coef_mean"]
     pm.Potential("coef_prior", -0.5 * pt.sum(data["coef_precision"] * gap**2))
     return coef
+
+
+def coef_draws(fixed: Mapping[str, Floats], draws: Draws) -> Floats:
+    """`coef` (S, p) from the sampled `coef_raw`, with the values of `coef_values`."""
+    return np.asarray(fixed["coef_centre"] + draws["coef_raw"] @ fixed["coef_chol"].T)
 
 
 def residual(data: dict[str, Any], coef: Any) -> Any:

@@ -113,8 +113,7 @@ def horseshoe(
             local = pm.HalfCauchy("local", 1.0, shape=m)
             overall = pm.HalfCauchy("global", data["global_scale"])
             slab2 = pm.InverseGamma("slab2", SLAB_SHAPE, SLAB_SHAPE * data["slab"] ** 2)
-            loose = (overall * local) ** 2
-            slopes = pt.sqrt(loose / (1.0 + loose / slab2))
+            slopes = _slope_scales(overall, local, slab2)
             s = pm.Deterministic("scales", pt.concatenate([data["intercept_sd"], slopes]))
             sums = pytensor_sums(data, data["y"], omega2)
             w = 1.0 / (data["d"] + omega2)
@@ -167,12 +166,26 @@ def horseshoe(
         key=("horseshoe", m, prior_key(tau), prior_key(omega)),
         values=values,
         build=build,
+        extra=lambda draws: {"scales": _scales(draws, prior.precision[0] ** -0.5)},
         quantities=quantities,
         log_likelihood=log_likelihood,
         log_prior=log_prior,
         studies=rows.names,
         labels=labels(names, combinations),
     )
+
+
+def _slope_scales(overall: Any, local: Any, slab2: Any) -> Any:
+    """Prior SD of each slope."""
+    loose = (overall * local) ** 2
+    return (loose / (1.0 + loose / slab2)) ** 0.5
+
+
+def _scales(draws: Draws, intercept_sd: float) -> Floats:
+    """Prior SD of every coefficient (S, p), the intercept's first."""
+    slopes = _slope_scales(draws["global"][:, None], draws["local"], draws["slab2"][:, None])
+    first = np.full((len(slopes), 1), intercept_sd)
+    return np.concatenate([first, slopes], axis=1)
 
 
 def _units(rows: StudyRows, names: Sequence[str]) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nssi_meta.models.coefficients import (
+    coef_draws,
     coef_values,
     coefficients,
     residual,
@@ -95,16 +96,13 @@ def location_scale(
         )
     scale_sd = scale.precision**-0.5
     base = row_values(rows)
-    values = {
-        "rows": base["rows"],
-        "studies": {**base["studies"], "Z": by_study.T},
-        FIXED: {
-            **coef_values(rows, prior),
-            "scale_mean": scale.mean,
-            "scale_sd": scale_sd,
-            **({} if omega is None else prior_values("omega", omega)),
-        },
+    fixed = {
+        **coef_values(rows, prior),
+        "scale_mean": scale.mean,
+        "scale_sd": scale_sd,
+        **({} if omega is None else prior_values("omega", omega)),
     }
+    studies = {**base["studies"], "Z": by_study.T}
 
     def build(values: Values) -> Any:
         import pymc as pm
@@ -150,8 +148,12 @@ def location_scale(
 
     return Structure(
         key=("location-scale", len(prior.mean), q, prior_key(omega)),
-        values=values,
+        values={"rows": base["rows"], "studies": studies, FIXED: fixed},
         build=build,
+        extra=lambda draws: {
+            "coef": coef_draws(fixed, draws),
+            "scale": scale.mean + scale_sd * draws["scale_raw"],
+        },
         quantities=quantities,
         log_likelihood=log_likelihood,
         log_prior=log_prior,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nssi_meta.models.coefficients import (
+    coef_draws,
     coef_values,
     coefficients,
     flat_rank,
@@ -70,6 +71,8 @@ def regression(
     """
     prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
 
+    fixed = {**coef_values(rows, prior), **sd_values(tau, omega)}
+
     def build(values: Values) -> Any:
         import pymc as pm
         import pytensor.tensor as pt
@@ -99,11 +102,9 @@ def regression(
 
     return Structure(
         key=("regression", len(prior.mean), prior_key(tau), prior_key(omega)),
-        values={
-            **row_values(rows),
-            FIXED: {**coef_values(rows, prior), **sd_values(tau, omega)},
-        },
+        values={**row_values(rows), FIXED: fixed},
         build=build,
+        extra=lambda draws: {"coef": coef_draws(fixed, draws)},
         quantities=quantities,
         log_likelihood=log_likelihood,
         log_prior=lambda draws: sd_log_prior(draws, prior, tau, omega),

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from nssi_meta.models.coefficients import coef_values, coefficients, residual, row_values
+from nssi_meta.models.coefficients import (
+    coef_draws,
+    coef_values,
+    coefficients,
+    residual,
+    row_values,
+)
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.marginal import in_chunks, numpy_sums, pytensor_sums
 from nssi_meta.models.ops import numpy_ops
@@ -73,6 +79,8 @@ def robust_regression(
     """
     prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
 
+    fixed = {**coef_values(rows, prior), **sd_values(tau, omega)}
+
     def build(values: Values) -> Any:
         import pymc as pm
         import pytensor.tensor as pt
@@ -113,11 +121,12 @@ def robust_regression(
 
     return Structure(
         key=("robust", len(prior.mean), prior_key(tau), prior_key(omega)),
-        values={
-            **row_values(rows),
-            FIXED: {**coef_values(rows, prior), **sd_values(tau, omega)},
-        },
+        values={**row_values(rows), FIXED: fixed},
         build=build,
+        extra=lambda draws: {
+            "coef": coef_draws(fixed, draws),
+            "nu": NU_LOW + draws["nu_excess"],
+        },
         quantities=quantities,
         log_likelihood=log_likelihood,
         log_prior=log_prior,

@@ -32,7 +32,9 @@ FIXED = "fixed"
 class Structure:
     """A model structure with its data.
 
-    `quantities` turns the sampled draws into everything that is reported, each (S,) or (S, m) with
+    `extra` computes from the sampled variables what the model holds as Deterministic and the
+    compiled code leaves out (it would need the data a second time, at the price of compiling);
+    its result joins the draws that the other functions get. `quantities` turns the sampled draws into everything that is reported, each (S,) or (S, m) with
     the m labels in `labels`; `log_likelihood` gives (S, J), one column a study of `studies`;
     `log_prior` the log prior density of each parameter (S,).
     """
@@ -40,6 +42,7 @@ class Structure:
     key: tuple[Hashable, ...]
     values: Values
     build: Callable[[Values], pm.Model]
+    extra: Callable[[Draws], dict[str, Floats]]
     quantities: Callable[[Draws, np.random.Generator], dict[str, Floats]]
     log_likelihood: Callable[[Draws], Floats]
     log_prior: Callable[[Draws], dict[str, Floats]]
