@@ -33,10 +33,11 @@ class Structure:
     """A model structure with its data.
 
     `extra` computes from the sampled variables what the model holds as Deterministic and the
-    compiled code leaves out (it would need the data a second time, at the price of compiling);
-    its result joins the draws that the other functions get. `quantities` turns the sampled draws into everything that is reported, each (S,) or (S, m) with
-    the m labels in `labels`; `log_likelihood` gives (S, J), one column a study of `studies`;
-    `log_prior` the log prior density of each parameter (S,).
+    compiled code leaves out (it would need the data a second time, at the price of compiling); its
+    result joins the draws that the other functions get. `quantities` turns the draws into
+    everything that is reported, each (S,) or (S, m) with the m labels in `labels`;
+    `log_likelihood` gives (S, J), one column a study of `studies`; `log_prior` the log prior
+    density of each parameter (S,).
     """
 
     key: tuple[Hashable, ...]
