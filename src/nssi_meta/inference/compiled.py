@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+#: Smaller steps than `nuts.Settings`: the variances' tails towards 0 need them, and cost little.
+CAREFUL = Settings(target_accept=0.95)
 _COMPILED: dict[tuple[Hashable, ...], Any] = {}
 _LOCK = threading.Lock()
 
@@ -65,7 +67,7 @@ def refit(
         compiled_for(structure, progress),
         reported,
         seed=seed,
-        settings=settings,
+        settings=settings or CAREFUL,
         cores=cores,
         progress=progress,
     )
