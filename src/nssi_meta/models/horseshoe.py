@@ -104,6 +104,7 @@ def horseshoe(
     def build(values: Values) -> Any:
         import pymc as pm
         import pytensor.tensor as pt
+        from pytensor.gradient import disconnected_grad
 
         from nssi_meta.models.ops import pytensor_ops
 
@@ -124,9 +125,11 @@ def horseshoe(
             shrink = tau_rv**2 / (1.0 + tau_rv**2 * sums.precision)
             M = (X.T * w) @ X - (zx.T * shrink) @ zx
             q = X.T @ (w * data["y"]) - zx.T @ (shrink * zr)
-            chol = pt.linalg.cholesky(pt.eye(m + 1) + s[:, None] * M * s)
-            half = pt.linalg.solve_triangular(chol, s * q, lower=True)
-            gain = 0.5 * pt.sum(half**2) - pt.sum(pt.log(pt.diagonal(chol)))
+            K, b = pt.eye(m + 1) + s[:, None] * M * s, s * q
+            # x = K^-1 b held fixed: b x - x K x / 2 has the value of b K^-1 b / 2 and, x being
+            # where it is largest, its gradient, without differentiating an inverse.
+            x = disconnected_grad(pt.linalg.inv(K) @ b)
+            gain = b @ x - 0.5 * (x @ (K @ x)) - 0.5 * pt.linalg.slogdet(K)[1]
             pm.Potential("evidence", pt.sum(sums.given(tau_rv**2, pytensor_ops())) + gain)
         return model
 
