@@ -1,6 +1,7 @@
 """Structures sampled by NUTS: reference posteriors within Monte Carlo error, one compile each."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from nssi_meta.inference import compiled
 from nssi_meta.inference.compiled import compiled_for, refit
 from nssi_meta.inference.exact import fit_exact
+from nssi_meta.inference.sampled import _structure, fit_pool_nuts
 from nssi_meta.models import binomial_tables
 from nssi_meta.models.binomial import binomial_normal
 from nssi_meta.models.design import Combinations
@@ -112,7 +114,7 @@ def test_other_data_other_scales_and_known_covariance_need_no_second_compile(thr
     agrees(fit, "omega", exact.omega_density.mean, exact.omega_density.sd)
 
 
-def exact_fit(y, V, study, priors):
+def layout_of(y, V, study):
     from nssi_meta.models.blocks import layout
 
     frame = pd.DataFrame(
@@ -122,9 +124,43 @@ def exact_fit(y, V, study, priors):
             "lower": np.nan, "upper": np.nan, "n_case": 50.0, "n_control": 50.0,
         }
     )  # fmt: skip
-    data = layout(frame, lambda part: V[np.ix_(part.index, part.index)])
+    return layout(frame, lambda part: V[np.ix_(part.index, part.index)])
+
+
+def exact_fit(y, V, study, priors):
+    data = layout_of(y, V, study)
     mu, tau, omega = (parse_prior(p, r) for p, r in zip(priors, ("mu", "tau", "tau"), strict=True))
     return fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=omega)
+
+
+@pytest.mark.slow
+def test_a_pool_of_exact_effects_uses_the_compiled_structure(three, monkeypatch):
+    monkeypatch.setattr(compiled, "compile_model", None)
+    y, v, district = schools()
+    data = layout_of(y, np.diag(v), district.astype(str))
+    mu, sd = parse_prior("normal(0,1)", "mu"), parse_prior("halfnormal(0.5)", "tau")
+    fit, posterior = fit_pool_nuts(data, np.array(["exact"] * len(y)), mu, sd, sd, seed=7)
+    assert fit.converged
+    exact = load("three_level_exact.json")["results"]["konstantopoulos_N01_HN0.5"]
+    agrees(fit, "mean[mu]", exact["mu"]["mean"], exact["mu"]["sd"])
+    assert posterior.mu_draws.tolist() == draws_of(fit, "mean[mu]").ravel().tolist()
+    assert posterior.omega.mean() == pytest.approx(exact["sd_inner"]["mean"], abs=0.01)
+
+
+def test_which_pools_have_a_structure():
+    y, v, district = schools()
+    mu, sd = parse_prior("normal(0,1)", "mu"), parse_prior("halfnormal(0.5)", "tau")
+    data = layout_of(y, np.diag(v), district.astype(str))
+    assert _structure(data, mu, sd, sd).key == three_level(y, v, district).key
+    assert _structure(data, parse_prior("student_t(3,0,1)", "mu"), sd, sd) is None
+    unknown = y.copy()
+    unknown[3] = np.nan
+    bounds = replace(data, single_beyond=np.array([3]), y=unknown)
+    assert _structure(bounds, mu, sd, sd) is None
+    two_contrasts = replace(
+        data, exact_blocks=replace(data.exact_blocks, G=data.exact_blocks.G / 2)
+    )
+    assert _structure(two_contrasts, mu, sd, sd) is None
 
 
 @pytest.mark.slow
