@@ -108,6 +108,24 @@ class Layout:
 Vcalc = Callable[[pd.DataFrame], Floats]
 
 
+def independent(y: Floats, v: Floats) -> Layout:
+    """The layout of exact effects (k,) that are studies of their own, without a frame."""
+    rows, none = np.arange(len(y)), np.zeros(0, dtype=np.int64)
+    return Layout(
+        k=len(y),
+        y=y,
+        v=v,
+        lower=np.full(len(y), np.nan),
+        upper=np.full(len(y), np.nan),
+        single_exact=rows,
+        single_unsigned=none,
+        single_beyond=none,
+        single_within=none,
+        block_of_row=rows,
+        block_rows=tuple(rows[:, None]),
+    )
+
+
 def _components(frame: pd.DataFrame, keys: Sequence[str]) -> Ints:
     """Connected components of rows that share a non-empty value in any of `keys`."""
     parent = np.arange(len(frame))
