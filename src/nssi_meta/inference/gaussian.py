@@ -9,6 +9,7 @@ of squares of residuals, so that effects of 1e6 with variances of 1e-12 lose no 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,21 +53,26 @@ def _independent(block: ExactBlocks) -> NDArray[np.bool_]:
     return same_study & (block.V[:, off] == 0.0).all(axis=1)
 
 
-def gauss_terms(layout: Layout, tau: Floats, omega: Floats) -> GaussTerms:
-    """Terms of a layout of exact rows at nodes `tau`, `omega` (broadcastable shapes)."""
+def gauss_terms(
+    layout: Layout, tau: Floats, omega: Floats, order: Order | None = None
+) -> GaussTerms:
+    """Terms of a layout of exact rows at nodes `tau`, `omega` (broadcastable shapes).
+
+    `order` is `order_of(layout)`, for callers that ask more than once.
+    """
     tau2, omega2 = np.broadcast_arrays(tau**2, omega**2)
     t2 = tau2[..., None]
-    rows, starts, correlated = _order(layout)
-    d = layout.v[rows] + omega2[..., None]
-    y = layout.y[rows]
-    if len(starts) == len(rows):
-        mean_j, weight_j = np.broadcast_to(y, d.shape), 1.0 / (t2 + d)
-        log_det, within = -np.log(weight_j).sum(axis=-1), np.zeros(tau2.shape)
-    elif len(rows):
+    y, v, starts, correlated = order_of(layout) if order is None else order
+    if len(starts) == len(y):
+        total = v + (t2 + omega2[..., None])
+        mean_j, weight_j = np.broadcast_to(y, total.shape), 1.0 / total
+        log_det, within = log_product(total), np.zeros(tau2.shape)
+    elif len(y):
+        d = v + omega2[..., None]
         inverse = 1.0 / d
         total = np.add.reduceat(inverse, starts, axis=-1)
         mean_j = np.add.reduceat(inverse * y, starts, axis=-1) / total
-        sizes = np.diff([*starts, len(rows)])
+        sizes = np.diff(starts, append=len(y))
         resid = y - np.repeat(mean_j, sizes, axis=-1)
         within = (inverse * resid**2).sum(axis=-1)
         weight_j = 1.0 / (t2 + 1.0 / total)
@@ -76,8 +82,8 @@ def gauss_terms(layout: Layout, tau: Floats, omega: Floats) -> GaussTerms:
         log_det, within = np.zeros(tau2.shape), np.zeros(tau2.shape)
 
     z_one, z_y = [np.zeros((*tau2.shape, 0))], [np.zeros((*tau2.shape, 0))]
-    for index, V, G in correlated:
-        one, obs, det = _whiten(layout.y[index], V, G, tau2, omega2)
+    for observed, V, G in correlated:
+        one, obs, det = _whiten(observed, V, G, tau2, omega2)
         z_one.append(one)
         z_y.append(obs)
         log_det = log_det + det
@@ -87,10 +93,20 @@ def gauss_terms(layout: Layout, tau: Floats, omega: Floats) -> GaussTerms:
     return GaussTerms(layout.k, precision, mean, log_det, mean_j, weight_j, within, one, obs)
 
 
-def _order(
-    layout: Layout,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[NDArray[np.int64], Floats, Floats]]]:
-    """Rows of independent-error studies one study after the other, their starts, and the rest."""
+class Order(NamedTuple):
+    """Effects and variances of independent-error studies one study after the other, their starts.
+
+    `correlated` lists the other blocks: effects (n,), V and G (n, n).
+    """
+
+    y: Floats
+    v: Floats
+    starts: NDArray[np.int64]
+    correlated: list[tuple[Floats, Floats, Floats]]
+
+
+def order_of(layout: Layout) -> Order:
+    """The rows of a layout of exact rows as `gauss_terms` goes through them."""
     order = [layout.single_exact]
     sizes = [np.ones(len(layout.single_exact), dtype=np.int64)]
     correlated = []
@@ -101,11 +117,24 @@ def _order(
         sizes.append(block.mask[plain].sum(axis=1).astype(np.int64))
         for b in np.flatnonzero(~plain):
             n = int(block.mask[b].sum())
-            correlated.append((block.rows[b, :n], block.V[b, :n, :n], block.G[b, :n, :n]))
-    counts = np.concatenate(sizes)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else None
-    rows = np.concatenate(order)
-    return rows, starts if starts is not None else np.zeros(0, dtype=np.int64), correlated
+            index = block.rows[b, :n]
+            correlated.append((layout.y[index], block.V[b, :n, :n], block.G[b, :n, :n]))
+    counts, rows = np.concatenate(sizes), np.concatenate(order)
+    return Order(layout.y[rows], layout.v[rows], np.cumsum(counts) - counts, correlated)
+
+
+def log_product(x: Floats) -> Floats:
+    """Sum of log(x) over the last axis; logarithms are dear, so four factors share one."""
+    q = x.shape[-1] // 4
+    out: Floats = np.log(x[..., 4 * q :]).sum(axis=-1)
+    if q:
+        four = x[..., :q] * x[..., q : 2 * q]
+        four *= x[..., 2 * q : 3 * q]
+        four *= x[..., 3 * q : 4 * q]
+        if four.min() < 1e-290 or four.max() > 1e290:
+            return np.asarray(np.log(x).sum(axis=-1))
+        out = out + np.log(four).sum(axis=-1)
+    return out
 
 
 def _whiten(

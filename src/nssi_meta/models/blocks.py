@@ -16,9 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nssi_meta.models.grouping import components, groups, shares
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Rows with one of these in common depend on each other.
+_SHARED = ("study_id", "sample_id", "control_id")
 #: Correlation assumed between the sampling errors of two effects measured in the same people.
 RHO = 0.6
 
@@ -126,28 +130,6 @@ def independent(y: Floats, v: Floats) -> Layout:
     )
 
 
-def _components(frame: pd.DataFrame, keys: Sequence[str]) -> Ints:
-    """Connected components of rows that share a non-empty value in any of `keys`."""
-    parent = np.arange(len(frame))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    for key in keys:
-        first: dict[object, int] = {}
-        for i, value in enumerate(frame[key].tolist()):
-            if value is None or value == "" or value != value:
-                continue
-            if value in first:
-                parent[root(i)] = root(first[value])
-            else:
-                first[value] = i
-    return np.array([root(i) for i in range(len(frame))], dtype=np.int64)
-
-
 def _shared_tau(frame: pd.DataFrame) -> Floats:
     """G (n, n): arms of one study carry independent effects of variance tau^2 / 2 each.
 
@@ -227,35 +209,32 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     contrast = frame.groupby(
         ["mechanism", "condition", "comparator", "study_id"], sort=False, dropna=False
     ).ngroup()
-    taken = np.zeros(len(frame), dtype=bool)
+    code = contrast.to_numpy(dtype=np.int64)
+    with_bounds = (np.bincount(code) > 1) & (np.bincount(code, is_bound) > 0)
+    taken = with_bounds[code]
     bound_list: list[tuple[Ints, Ints, float]] = []
     block_rows: list[Ints] = []
-    for _, rows in frame.groupby(contrast, sort=False).groups.items():
-        index = np.asarray(rows, dtype=np.int64)
-        if len(index) < 2 or not is_bound[index].any():
-            continue
-        taken[index] = True
+    for index in groups(np.flatnonzero(taken).astype(np.int64), code[taken]):
         exact, bounds = index[~is_bound[index]], index[is_bound[index]]
         bound_list.append((exact, bounds, _bound_rho(frame.iloc[index], rho)))
         block_rows.append(index)
 
     exact_list: list[tuple[Ints, Floats, Floats]] = []
-    single = np.flatnonzero(~taken & is_bound).tolist()
-    rest = np.flatnonzero(~taken & ~is_bound)
-    for _, part in frame.iloc[rest].groupby("mechanism", sort=False, dropna=False):
-        comp = _components(part, ["study_id", "sample_id", "control_id"])
-        for _, local in part.groupby(comp, sort=False):
-            index = local.index.to_numpy(dtype=np.int64)
-            if len(index) == 1:
-                single.append(int(index[0]))
-                continue
+    alone = taken | is_bound
+    for _, part in frame[~alone].groupby("mechanism", sort=False, dropna=False):
+        linked_rows = shares(part, _SHARED)
+        linked = part[linked_rows]
+        alone[part.index[~linked_rows]] = True
+        for index in groups(linked.index.to_numpy(dtype=np.int64), components(linked, _SHARED)):
+            local = frame.iloc[index]
             exact_list.append((index, vcalc(local), _shared_tau(local)))
             block_rows.append(index)
-    singles = np.array(sorted(single), dtype=np.int64)
-    block_rows = [singles[i : i + 1] for i in range(len(singles))] + block_rows
+    singles = np.flatnonzero(alone & ~taken)
     block_of_row = np.empty(len(frame), dtype=np.int64)
-    for b, index in enumerate(block_rows):
+    block_of_row[singles] = np.arange(len(singles))
+    for b, index in enumerate(block_rows, start=len(singles)):
         block_of_row[index] = b
+    block_rows = [*singles[:, None], *block_rows]
 
     return Layout(
         k=len(frame),

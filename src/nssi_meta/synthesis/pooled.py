@@ -266,7 +266,7 @@ def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str
     is_bound = rows["kind"] == "interval"
     return {
         **dict(zip(CELL, cell.key, strict=True)),
-        "comparator": "/".join(sorted({str(c) for c in rows["comparator"]})),
+        "comparator": "/".join(sorted(map(str, rows["comparator"].unique()))),
         "scale": rows["scale"].iloc[0],
         "k": len(rows),
         "n_studies": rows["study_id"].nunique(),
@@ -310,7 +310,7 @@ def _flags(cell: Cell) -> str:
     rows, flags = cell.rows, []
     if len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
-    elif len(set(rows["study_id"])) == 1:
+    elif rows["study_id"].nunique() == 1:
         flags.append("a single study: between-study variation comes from the prior")
     if (rows["kind"] == "interval").all():
         flags.append("only bounds: no study reports a size")
