@@ -319,16 +319,17 @@ def _conjugate(prior: Prior) -> tuple[float, float]:
 def _integrated(
     layout: Layout, tau: Floats, omega: Floats, known: tuple[float, float]
 ) -> tuple[Floats, Floats, Floats]:
-    """`_marginal` at nodes `tau`, `omega` (broadcastable), a few nodes at a time."""
+    """`_marginal` on the tensor of nodes of `tau` and `omega`, a few nodes at a time."""
     shape = np.broadcast_shapes(tau.shape, omega.shape)
-    t, w = (np.broadcast_to(a, shape).ravel() for a in (tau, omega))
-    order = order_of(layout)
-    step = max(1, _CACHE // layout.k)
-    parts = [
-        _marginal(gauss_terms(layout, t[i : i + step], w[i : i + step], order), *known)
-        for i in range(0, len(t), step)
-    ]
-    log_p, m, v = (np.concatenate(a).reshape(shape) for a in zip(*parts, strict=True))
+    t, w = tau.reshape(-1, 1), omega.reshape(1, -1)
+    order, out = order_of(layout), np.empty((3, t.size, w.size))
+    step = min(t.size, max(1, _CACHE // layout.k))
+    wide = max(1, _CACHE // (layout.k * step))
+    for i in range(0, t.size, step):
+        for j in range(0, w.size, wide):
+            terms = gauss_terms(layout, t[i : i + step], w[:, j : j + wide], order)
+            out[:, i : i + step, j : j + wide] = _marginal(terms, *known)
+    log_p, m, v = out.reshape(3, *shape)
     return log_p, m, v
 
 

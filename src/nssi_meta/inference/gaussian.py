@@ -61,25 +61,23 @@ def gauss_terms(
     `order` is `order_of(layout)`, for callers that ask more than once.
     """
     tau2, omega2 = np.broadcast_arrays(tau**2, omega**2)
-    t2 = tau2[..., None]
+    shape = tau2.shape
     y, v, starts, correlated = order_of(layout) if order is None else order
     if len(starts) == len(y):
-        total = v + (t2 + omega2[..., None])
+        total = v + (tau2 + omega2)[..., None]
         mean_j, weight_j = np.broadcast_to(y, total.shape), 1.0 / total
-        log_det, within = log_product(total), np.zeros(tau2.shape)
-    elif len(y):
-        d = v + omega2[..., None]
+        log_det, within = log_product(total), np.zeros(shape)
+    else:
+        # What stands inside a study knows nothing of tau: not repeated along that axis.
+        d = v + np.asarray(omega**2)[..., None]
         inverse = 1.0 / d
         total = np.add.reduceat(inverse, starts, axis=-1)
         mean_j = np.add.reduceat(inverse * y, starts, axis=-1) / total
-        sizes = np.diff(starts, append=len(y))
-        resid = y - np.repeat(mean_j, sizes, axis=-1)
-        within = (inverse * resid**2).sum(axis=-1)
+        resid = y - np.repeat(mean_j, np.diff(starts, append=len(y)), axis=-1)
+        within = np.broadcast_to((inverse * resid**2).sum(axis=-1), shape)
+        t2 = np.asarray(tau**2)[..., None]
         weight_j = 1.0 / (t2 + 1.0 / total)
-        log_det = np.log(d).sum(axis=-1) + np.log1p(t2 * total).sum(axis=-1)
-    else:
-        mean_j, weight_j = np.zeros((*tau2.shape, 0)), np.zeros((*tau2.shape, 0))
-        log_det, within = np.zeros(tau2.shape), np.zeros(tau2.shape)
+        log_det = log_product(d) + log_product(1.0 + t2 * total)
 
     z_one, z_y = [np.zeros((*tau2.shape, 0))], [np.zeros((*tau2.shape, 0))]
     for observed, V, G in correlated:
@@ -96,7 +94,7 @@ def gauss_terms(
 class Order(NamedTuple):
     """Effects and variances of independent-error studies one study after the other, their starts.
 
-    `correlated` lists the other blocks: effects (n,), V and G (n, n).
+    `correlated` lists the other blocks by size: effects (B, n), V and G (B, n, n).
     """
 
     y: Floats
@@ -115,10 +113,11 @@ def order_of(layout: Layout) -> Order:
         plain = _independent(block)
         order.append(block.rows[plain][block.mask[plain] > 0])
         sizes.append(block.mask[plain].sum(axis=1).astype(np.int64))
-        for b in np.flatnonzero(~plain):
-            n = int(block.mask[b].sum())
-            index = block.rows[b, :n]
-            correlated.append((layout.y[index], block.V[b, :n, :n], block.G[b, :n, :n]))
+        size = block.mask.sum(axis=1).astype(np.int64)
+        for n in np.unique(size[~plain]).tolist():
+            b = np.flatnonzero(~plain & (size == n))
+            V, G = block.V[b, :n, :n], block.G[b, :n, :n]
+            correlated.append((layout.y[block.rows[b, :n]], V, G))
     counts, rows = np.concatenate(sizes), np.concatenate(order)
     return Order(layout.y[rows], layout.v[rows], np.cumsum(counts) - counts, correlated)
 
@@ -140,11 +139,11 @@ def log_product(x: Floats) -> Floats:
 def _whiten(
     y: Floats, V: Floats, G: Floats, tau2: Floats, omega2: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """L^-1 1, L^-1 y (S, n) and log det (S) for Sigma = tau^2 G + omega^2 I + V."""
-    n = len(y)
-    sigma = tau2[..., None, None] * G + omega2[..., None, None] * np.eye(n) + V
-    chol = np.linalg.cholesky(sigma)
-    both = np.broadcast_to(np.stack([np.ones(n), y], axis=1), (*tau2.shape, n, 2))
-    z = np.linalg.solve(chol, both)
-    log_det = 2 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=-1)
+    """L^-1 1, L^-1 y (S, B n) and log det (S) for B blocks of Sigma = tau^2 G + omega^2 I + V."""
+    n = y.shape[-1]
+    t2, w2 = tau2[..., None, None, None], omega2[..., None, None, None]
+    chol = np.linalg.cholesky(t2 * G + w2 * np.eye(n) + V)
+    both = np.broadcast_to(np.stack([np.ones_like(y), y], axis=-1), (*tau2.shape, *y.shape, 2))
+    z = np.linalg.solve(chol, both).reshape(*tau2.shape, y.size, 2)
+    log_det = 2 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=(-2, -1))
     return z[..., 0], z[..., 1], log_det

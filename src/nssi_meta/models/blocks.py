@@ -209,12 +209,12 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     contrast = frame.groupby(
         ["mechanism", "condition", "comparator", "study_id"], sort=False, dropna=False
     ).ngroup()
-    code = contrast.to_numpy(dtype=np.int64)
+    code = np.asarray(contrast, dtype=np.int64)
     with_bounds = (np.bincount(code) > 1) & (np.bincount(code, is_bound) > 0)
     taken = with_bounds[code]
     bound_list: list[tuple[Ints, Ints, float]] = []
     block_rows: list[Ints] = []
-    for index in groups(np.flatnonzero(taken).astype(np.int64), code[taken]):
+    for index in groups(np.flatnonzero(taken), code[taken]):
         exact, bounds = index[~is_bound[index]], index[is_bound[index]]
         bound_list.append((exact, bounds, _bound_rho(frame.iloc[index], rho)))
         block_rows.append(index)
@@ -223,10 +223,13 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     alone = taken | is_bound
     for _, part in frame[~alone].groupby("mechanism", sort=False, dropna=False):
         linked_rows = shares(part, _SHARED)
-        linked = part[linked_rows]
         alone[part.index[~linked_rows]] = True
-        for index in groups(linked.index.to_numpy(dtype=np.int64), components(linked, _SHARED)):
-            local = frame.iloc[index]
+        # Plain objects: a frame of them is cut into studies ten times as fast.
+        linked = part[linked_rows].astype(dict.fromkeys(part.select_dtypes("str"), object))
+        at = np.arange(len(linked))
+        for local_rows in groups(at, components(linked, _SHARED)):
+            local = linked.iloc[local_rows]
+            index = local.index.to_numpy(dtype=np.int64)
             exact_list.append((index, vcalc(local), _shared_tau(local)))
             block_rows.append(index)
     singles = np.flatnonzero(alone & ~taken)

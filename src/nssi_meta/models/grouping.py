@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,10 +43,10 @@ def components(frame: pd.DataFrame, keys: Sequence[str]) -> Ints:
     return np.array([root(i) for i in range(len(frame))], dtype=np.int64)
 
 
-def groups(rows: Ints, code: Ints) -> list[Ints]:
+def groups(rows: NDArray[np.integer[Any]], code: Ints) -> list[Ints]:
     """`rows` (n,) by their `code` (n,), groups in the order in which they first appear."""
     if not len(rows):
         return []
     group, _ = pd.factorize(code)
     order = np.argsort(group, kind="stable")
-    return np.split(rows[order], np.cumsum(np.bincount(group))[:-1])
+    return np.split(rows[order].astype(np.int64), np.cumsum(np.bincount(group))[:-1])

@@ -310,7 +310,7 @@ def _flags(cell: Cell) -> str:
     rows, flags = cell.rows, []
     if len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
-    elif rows["study_id"].nunique() == 1:
+    elif len(rows["study_id"].unique()) == 1:
         flags.append("a single study: between-study variation comes from the prior")
     if (rows["kind"] == "interval").all():
         flags.append("only bounds: no study reports a size")
