@@ -64,8 +64,10 @@ def test_study_effects_are_integrated(tau):
             *(t[:, None] + log_l[e] for t, e in zip(log_tails, (-1, 0), strict=True)),
         ]
         total = total + logsumexp(np.concatenate(parts, axis=1), axis=1)
-    # Sums of smooth densities over equal steps converge fast, but for the cut at the wide end.
-    assert got == pytest.approx(total, abs=1e-8 if tau < 5 else 1e-3)
+    # Equal steps converge fast, but for the cut at the wide end; and where the joint density is
+    # e^-400 of its peak, six digits of the log are kept.
+    close = (1e-8 if tau < 5 else 1e-3) + 1e-6 * (total.max() - total)
+    assert (np.abs(got - total) < close).all()
 
 
 def test_only_tables_without_events_leave_tau_to_its_prior():

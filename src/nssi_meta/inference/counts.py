@@ -32,8 +32,8 @@ from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
 Floats = NDArray[np.float64]
 
-#: Nodes of a panel, panel width in curvature radii of log L, its cap (a logistic curve's width).
-_N, _WIDTH, _CAP = 16, 6.0, 3.0
+#: Nodes of a panel, panel width in curvature radii of log L, its cap, and that of the radius.
+_N, _WIDTH, _CAP, _SHOULDER = 16, 6.0, 3.0, 1.25
 #: Below this ratio of tau to the curvature radius, Gauss-Hermite quadrature takes over.
 _NARROW, _HERMITE, _MODE_STEPS = 0.8, 24, 4
 #: How far below its peak (in logs) a likelihood is followed on fine panels.
@@ -138,7 +138,8 @@ def _curves(data: Counts, y: Floats, s: Floats, mean: float, sd: float) -> list[
             level.append(bool(core[end] and near[next_to]))
             core &= ~near
         inside = theta[core] if core.any() else theta[[180]]
-        width = 1 / np.sqrt(max(bend, 1e-12))
+        # The shoulder of a flat likelihood is a logistic curve, whatever its curvature.
+        width = 1 / np.sqrt(max(bend, _SHOULDER**-2))
         scans.append((one, width, (inside.min(), inside.max()), level))
     low = min(s[2][0] for s in scans) - 1.0
     high = max(s[2][1] for s in scans) + 1.0
