@@ -51,7 +51,13 @@ def test_many_studies(k, tau):
 def test_chunks_change_nothing(monkeypatch, layout_of):
     """Memory is bounded by working on few nodes at a time; three levels and shared people too."""
     rows = [
-        {"study_id": f"s{i // 3}", "sample_id": "p" if i < 2 else "", "yi": 0.1 * i, "vi": 0.05}
+        {
+            "study_id": f"s{i // 3}",
+            "sample_id": "p" if i < 2 else "",
+            "yi": 0.1 * i,
+            "vi": 0.05,
+            "scale": "g",
+        }
         for i in range(9)
     ]
     data = layout_of(rows, vcalc=vcalc)
@@ -66,7 +72,13 @@ def test_chunks_change_nothing(monkeypatch, layout_of):
 def test_correlated_blocks_of_several_sizes(layout_of):
     """Blocks of one size are worked on together: the terms of each alone add up."""
     rows = [
-        {"study_id": f"s{s}", "sample_id": f"p{s}", "yi": 0.1 * i * s, "vi": 0.02 + 0.01 * s}
+        {
+            "study_id": f"s{s}",
+            "sample_id": f"p{s}",
+            "yi": 0.1 * i * s,
+            "vi": 0.02 + 0.01 * s,
+            "scale": "g",
+        }
         for s in range(1, 6)
         for i in range(2 + s % 2)
     ]

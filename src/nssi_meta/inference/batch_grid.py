@@ -212,8 +212,9 @@ def _log_product(x: Floats) -> Floats:
     k = len(x) // 4 * 4
     out: Floats = np.log(x[k:]).sum(axis=0)
     if k:
-        four = x[0:k:4] * x[1:k:4]
-        four *= x[2:k:4] * x[3:k:4]
+        with np.errstate(over="ignore", under="ignore"):
+            four = x[0:k:4] * x[1:k:4]
+            four *= x[2:k:4] * x[3:k:4]
         if four.min() > 1e-300 and four.max() < 1e300:
             return out + np.log(four).sum(axis=0)
     return np.asarray(np.log(x).sum(axis=0))

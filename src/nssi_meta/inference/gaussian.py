@@ -127,9 +127,10 @@ def log_product(x: Floats) -> Floats:
     q = x.shape[-1] // 4
     out: Floats = np.log(x[..., 4 * q :]).sum(axis=-1)
     if q:
-        four = x[..., :q] * x[..., q : 2 * q]
-        four *= x[..., 2 * q : 3 * q]
-        four *= x[..., 3 * q : 4 * q]
+        with np.errstate(over="ignore", under="ignore"):
+            four = x[..., :q] * x[..., q : 2 * q]
+            four *= x[..., 2 * q : 3 * q]
+            four *= x[..., 3 * q : 4 * q]
         if four.min() < 1e-290 or four.max() > 1e290:
             return np.asarray(np.log(x).sum(axis=-1))
         out = out + np.log(four).sum(axis=-1)
