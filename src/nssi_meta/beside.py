@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
-from nssi_meta.synthesis.pooled import pool, poolable
+from nssi_meta.synthesis.pooled import comparable_rows, pool
 
 #: Pixels per inch of a run's png files, which are for screens; journals take the pdf.
 RUN_DPI = 150
@@ -36,7 +36,7 @@ def pool_all(evidence: Evidence, folder: Path, options: Mapping[str, Any]) -> It
     Returns at once; iterate to wait. `options` are those of `pool`, which the caller has checked
     (`check_options`), so that a wrong one is not found after minutes of sampling.
     """
-    rows = poolable(evidence)
+    rows = comparable_rows(evidence)
     jobs = []
     for mechanism, part in rows.groupby("mechanism", sort=False):
         known = evidence.mechanisms["mechanism"] == mechanism

@@ -91,3 +91,28 @@ def test_what_does_not_integrate_is_refused(power):
     """(1 + x)^-power with power <= 1 has no integral on the half line."""
     with pytest.raises(FloatingPointError, match="could not be resolved"):
         integrate(lambda x: -power * np.log1p(x), [half_line(1.0)], [HALF])
+
+
+def test_one_axis_is_evaluated_once_in_every_place():
+    """Panels that stay are not asked for again: a likelihood of 100,000 studies is dear."""
+    seen = []
+
+    def log_density(x):
+        seen.extend(x.tolist())
+        return -0.5 * ((x - 0.3) / 1e-4) ** 2
+
+    grid = integrate(log_density, [half_line(1.0)], [np.array([0.0, 0.5, 1.0])])
+    assert len(seen) == len(set(seen))
+    assert set(grid.x[0].tolist()) <= set(seen)
+    assert grid.log_integral == pytest.approx(0.5 * np.log(2 * np.pi) + np.log(1e-4), abs=1e-8)
+
+
+def test_a_log_density_of_a_million_is_resolved_to_its_rounding():
+    noise = np.random.default_rng(1)
+
+    def log_density(x):
+        value = -0.5 * ((x - 0.3) / 0.1) ** 2 + 1e7
+        return value + noise.normal(0, 1e-9, x.shape)
+
+    grid = integrate(log_density, [half_line(1.0)], [np.linspace(0, 1, 5)])
+    assert 1e-10 < grid.error < 1e-7

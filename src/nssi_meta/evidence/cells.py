@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -38,15 +39,15 @@ def numbers(
     """
     values = np.full(len(cells), np.nan)
     problems = []
-    for i, (line, cell) in enumerate(cells.items()):
+    for i, cell in enumerate(cells.tolist()):
         text = cell.strip()
         if not text:
             continue
-        if _NUMBER.fullmatch(text) and np.isfinite(value := float(text)):
+        if _NUMBER.fullmatch(text) and math.isfinite(value := float(text)):
             values[i] = value
         else:
-            what, remedy = _explain(text)
-            problems.append(Problem(file, int(str(line)), column, cell, what, "a number", remedy))
+            line, (what, remedy) = int(cells.index[i]), _explain(text)
+            problems.append(Problem(file, line, column, cell, what, "a number", remedy))
     return pd.Series(values, index=cells.index, name=column), problems
 
 

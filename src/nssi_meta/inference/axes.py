@@ -19,7 +19,7 @@ _LOG_START = np.array([-40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 12.0, 30.0, 90.0
 
 
 def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
-    """Axis of a standard deviation and its first panels; edges of the prior's support are edges.
+    """Axis of a standard deviation and its first panels.
 
     Covariances of bounds are factorised as they are, so tau stays below 1e6 standard errors there:
     beyond it lies less than 1e-10 of the posterior.
@@ -30,11 +30,15 @@ def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
         inner = np.unique(axis.to_u(scale * np.exp(_LOG_START)))
         return axis, np.unique([axis.low, *inner, axis.high])
     axis = half_line(scale)
-    start = _SD_START
-    if prior.name == "uniform":
-        ends = [axis.to_u(np.asarray(p)) for p in prior.params if np.isfinite(p)]
-        start = np.unique([*start, *(float(u) for u in ends)])
-    return axis, start
+    return axis, sd_start(prior, axis)
+
+
+def sd_start(prior: Prior, axis: Axis) -> Floats:
+    """First panels on a half line: edges of the prior's support are edges."""
+    if prior.name != "uniform":
+        return _SD_START
+    ends = [axis.to_u(np.asarray(p)) for p in prior.params if np.isfinite(p)]
+    return np.unique([*_SD_START, *(float(u) for u in ends)])
 
 
 def tau_scale(layout: Layout) -> float:

@@ -106,8 +106,8 @@ class Axis:
     open_low: bool = False
 
 
-def half_line(scale: float) -> Axis:
-    """[0, inf) as x = scale * u / (1 - u), u in [0, 1)."""
+def half_line(scale: Floats | float) -> Axis:
+    """[0, inf) as x = scale * u / (1 - u), u in [0, 1); `scale` may be an array of axes."""
     return Axis(
         0.0,
         1.0,

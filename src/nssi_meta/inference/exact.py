@@ -17,7 +17,7 @@ from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.conditions import bound_priors, check_rows, finite_moments
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
-from nssi_meta.inference.gaussian import GaussTerms, gauss_terms
+from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import log_density
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import predictive_mixture
@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 
 #: Coarser first panels for three axes, by number of edges.
 _COARSE = {9: [0, 2, 3, 5, 6, 8], 7: [0, 2, 3, 4, 6]}
+#: Values held at once where mu is integrated in closed form: about a processor's cache.
+_CACHE = 100_000
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def fit_exact(
 
         def closed_form(*sds: Floats) -> Floats:
             tau, omega = _tensor(sds, free)
-            log_p, _, _ = _marginal(gauss_terms(layout, tau, omega), *known)
+            log_p, _, _ = _integrated(layout, tau, omega, known)
             return log_p + _log_prior(tau, omega, of_tau, of_omega)
 
         if not hyper:
@@ -117,8 +119,8 @@ def fit_exact(
             return _fixed_effect(m, np.sqrt(v), float(log_p[0]) if proper else None)
         grid = integrate(closed_form, [a for a, _ in hyper], [e for _, e in hyper])
         tau, omega = _tensor(grid.x, free)
-        _, m, v = _marginal(gauss_terms(layout, tau, omega), *known)
-        return _assemble(grid, m, np.sqrt(v), tau, omega, free, proper, moments)
+        _, m, v = _integrated(layout, tau, omega, known)
+        return assemble(grid, m, np.sqrt(v), tau, omega, free, proper, moments)
 
     axes = [mu_axis(layout, mu_prior, scale), *hyper]
 
@@ -141,7 +143,7 @@ def fit_exact(
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
-    return _assemble(grid, mu, np.zeros(1), tau, omega, free, proper, moments, grid.marginal(0))
+    return assemble(grid, mu, np.zeros(1), tau, omega, free, proper, moments, grid.marginal(0))
 
 
 def _fixed_effect(m: Floats, sd: Floats, log_evidence: float | None) -> ExactPosterior:
@@ -189,7 +191,7 @@ def log_evidence(
         omega = parts.pop(0) if omega_prior is not None else 0.0 * one
         if layout.gaussian and conjugate:
             known = (mu, 0.0) if mu_prior is None else _conjugate(mu_prior)
-            value = _marginal(gauss_terms(layout, tau, omega), *known)[0]
+            value = _integrated(layout, tau, omega, known)[0]
         else:
             shape = np.broadcast_shapes(at.shape, tau.shape, omega.shape)
             value = log_density(layout, at, tau, omega, np.zeros(shape), 0.0)
@@ -231,6 +233,23 @@ def _conjugate(prior: Prior) -> tuple[float, float]:
     return (0.0, np.inf) if prior.name == "flat" else (prior.params[0], prior.params[1] ** 2)
 
 
+def _integrated(
+    layout: Layout, tau: Floats, omega: Floats, known: tuple[float, float]
+) -> tuple[Floats, Floats, Floats]:
+    """`_marginal` on the tensor of nodes of `tau` and `omega`, a few nodes at a time."""
+    shape = np.broadcast_shapes(tau.shape, omega.shape)
+    t, w = tau.reshape(-1, 1), omega.reshape(1, -1)
+    order, out = order_of(layout), np.empty((3, t.size, w.size))
+    step = min(t.size, max(1, _CACHE // layout.k))
+    wide = max(1, _CACHE // (layout.k * step))
+    for i in range(0, t.size, step):
+        for j in range(0, w.size, wide):
+            terms = gauss_terms(layout, t[i : i + step], w[:, j : j + wide], order)
+            out[:, i : i + step, j : j + wide] = _marginal(terms, *known)
+    log_p, m, v = out.reshape(3, *shape)
+    return log_p, m, v
+
+
 def _marginal(terms: GaussTerms, mean: float, var: float) -> tuple[Floats, Floats, Floats]:
     """log p(y | tau, omega) with mu integrated out, and mean and variance of mu given them."""
     const = -0.5 * (terms.k * np.log(2 * np.pi) + terms.log_det)
@@ -247,7 +266,7 @@ def _marginal(terms: GaussTerms, mean: float, var: float) -> tuple[Floats, Float
     return const - 0.5 * (quad + np.log(var * total)), m, 1 / total
 
 
-def _assemble(
+def assemble(
     grid: Grid,
     m: Floats,
     sd: Floats,
@@ -258,6 +277,10 @@ def _assemble(
     finite_moments: int,
     mu_density: PanelDensity | None = None,
 ) -> ExactPosterior:
+    """The posterior from a grid; `m` and `sd` are mean and SD of mu at its nodes.
+
+    `free` tells whether tau and omega are axes; where mu is one, `mu_density` is its marginal.
+    """
     shape = grid.weight.shape
     m, sd, tau, omega = (np.broadcast_to(a, shape) for a in (m, sd, tau, omega))
     first = 0 if mu_density is None else 1

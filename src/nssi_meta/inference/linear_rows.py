@@ -39,8 +39,9 @@ class LinearRows:
         self.single, self.v = both[layout.single_exact], layout.v[layout.single_exact]
         self.blocks = []
         if (exact := layout.exact_blocks) is not None:
-            for b in range(len(exact.rows)):
-                n = int(exact.mask[b].sum())
+            size = exact.mask.sum(axis=1).astype(np.int64)
+            for n in np.unique(size).tolist():
+                b = np.flatnonzero(size == n)
                 self.blocks.append(
                     (both[exact.rows[b, :n]], exact.V[b, :n, :n], exact.G[b, :n, :n])
                 )

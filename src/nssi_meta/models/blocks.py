@@ -16,9 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nssi_meta.models.grouping import components, groups, shares
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Rows with one of these in common depend on each other.
+_SHARED = ("study_id", "sample_id", "control_id")
 #: Correlation assumed between the sampling errors of two effects measured in the same people.
 RHO = 0.6
 
@@ -108,26 +112,22 @@ class Layout:
 Vcalc = Callable[[pd.DataFrame], Floats]
 
 
-def _components(frame: pd.DataFrame, keys: Sequence[str]) -> Ints:
-    """Connected components of rows that share a non-empty value in any of `keys`."""
-    parent = np.arange(len(frame))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    for key in keys:
-        first: dict[object, int] = {}
-        for i, value in enumerate(frame[key].tolist()):
-            if value is None or value == "" or value != value:
-                continue
-            if value in first:
-                parent[root(i)] = root(first[value])
-            else:
-                first[value] = i
-    return np.array([root(i) for i in range(len(frame))], dtype=np.int64)
+def independent(y: Floats, v: Floats) -> Layout:
+    """The layout of exact effects (k,) that are studies of their own, without a frame."""
+    rows, none = np.arange(len(y)), np.zeros(0, dtype=np.int64)
+    return Layout(
+        k=len(y),
+        y=y,
+        v=v,
+        lower=np.full(len(y), np.nan),
+        upper=np.full(len(y), np.nan),
+        single_exact=rows,
+        single_unsigned=none,
+        single_beyond=none,
+        single_within=none,
+        block_of_row=rows,
+        block_rows=tuple(rows[:, None]),
+    )
 
 
 def _shared_tau(frame: pd.DataFrame) -> Floats:
@@ -209,35 +209,35 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     contrast = frame.groupby(
         ["mechanism", "condition", "comparator", "study_id"], sort=False, dropna=False
     ).ngroup()
-    taken = np.zeros(len(frame), dtype=bool)
+    code = np.asarray(contrast, dtype=np.int64)
+    with_bounds = (np.bincount(code) > 1) & (np.bincount(code, is_bound) > 0)
+    taken = with_bounds[code]
     bound_list: list[tuple[Ints, Ints, float]] = []
     block_rows: list[Ints] = []
-    for _, rows in frame.groupby(contrast, sort=False).groups.items():
-        index = np.asarray(rows, dtype=np.int64)
-        if len(index) < 2 or not is_bound[index].any():
-            continue
-        taken[index] = True
+    for index in groups(np.flatnonzero(taken), code[taken]):
         exact, bounds = index[~is_bound[index]], index[is_bound[index]]
         bound_list.append((exact, bounds, _bound_rho(frame.iloc[index], rho)))
         block_rows.append(index)
 
     exact_list: list[tuple[Ints, Floats, Floats]] = []
-    single = np.flatnonzero(~taken & is_bound).tolist()
-    rest = np.flatnonzero(~taken & ~is_bound)
-    for _, part in frame.iloc[rest].groupby("mechanism", sort=False, dropna=False):
-        comp = _components(part, ["study_id", "sample_id", "control_id"])
-        for _, local in part.groupby(comp, sort=False):
+    alone = taken | is_bound
+    for _, part in frame[~alone].groupby("mechanism", sort=False, dropna=False):
+        linked_rows = shares(part, _SHARED)
+        alone[part.index[~linked_rows]] = True
+        # Plain objects: a frame of them is cut into studies ten times as fast.
+        linked = part[linked_rows].astype(dict.fromkeys(part.select_dtypes("str"), object))
+        at = np.arange(len(linked))
+        for local_rows in groups(at, components(linked, _SHARED)):
+            local = linked.iloc[local_rows]
             index = local.index.to_numpy(dtype=np.int64)
-            if len(index) == 1:
-                single.append(int(index[0]))
-                continue
             exact_list.append((index, vcalc(local), _shared_tau(local)))
             block_rows.append(index)
-    singles = np.array(sorted(single), dtype=np.int64)
-    block_rows = [singles[i : i + 1] for i in range(len(singles))] + block_rows
+    singles = np.flatnonzero(alone & ~taken)
     block_of_row = np.empty(len(frame), dtype=np.int64)
-    for b, index in enumerate(block_rows):
+    block_of_row[singles] = np.arange(len(singles))
+    for b, index in enumerate(block_rows, start=len(singles)):
         block_of_row[index] = b
+    block_rows = [*singles[:, None], *block_rows]
 
     return Layout(
         k=len(frame),

@@ -213,11 +213,6 @@ def pool(
     return Pools(tuple(cells), _labelled(table, mechanisms, conditions), chosen)
 
 
-def poolable(evidence: Evidence) -> pd.DataFrame:
-    """Used rows that `pool` takes: those that measure the distance to the reference group."""
-    return _rows(evidence)[0]
-
-
 def check_options(evidence: Evidence, **options: Any) -> Options:
     """The options of `pool`, checked against the evidence before anything is computed.
 
@@ -226,7 +221,7 @@ def check_options(evidence: Evidence, **options: Any) -> Options:
     """
     chosen = Options(**options)
     mu, tau, _ = chosen.priors()
-    for key, rows in poolable(evidence).groupby(CELL, sort=False, dropna=False):
+    for key, rows in comparable_rows(evidence).groupby(CELL, sort=False, dropna=False):
         try:
             sizes = rows.loc[rows["kind"] != "interval", "study_id"]
             check_propriety(mu, tau, len(sizes), sizes.nunique())
@@ -329,7 +324,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
     is_bound = rows["kind"] == "interval"
     return {
         **dict(zip(CELL, cell.key, strict=True)),
-        "comparator": "/".join(sorted({str(c) for c in rows["comparator"]})),
+        "comparator": "/".join(sorted(map(str, rows["comparator"].unique()))),
         "scale": rows["scale"].iloc[0],
         "k": len(rows),
         "n_studies": rows["study_id"].nunique(),
@@ -376,7 +371,7 @@ def _flags(cell: Cell) -> str:
     rows, flags = cell.rows, []
     if len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
-    elif len(set(rows["study_id"])) == 1:
+    elif len(rows["study_id"].unique()) == 1:
         flags.append("a single study: between-study variation comes from the prior")
     if (rows["kind"] == "interval").all():
         flags.append("only bounds: no study reports a size")

@@ -1,0 +1,142 @@
+"""Pooling two-by-two tables by their counts: empty cells need no correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from nssi_meta.evidence.simple import GIVEN
+from nssi_meta.inference.counts import fit_counts
+from nssi_meta.inference.densities import IntervalKind
+from nssi_meta.inference.exact import ExactPosterior
+from nssi_meta.models.blocks import independent
+from nssi_meta.models.priors import parse_prior
+from nssi_meta.models.two_by_two import Counts
+from nssi_meta.synthesis.pooled import Cell, Options, _labelled, draws_tree, summarise
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: Priors of log odds ratios: |mu| < 4 and tau < 2 with probability 0.95, next to nothing said of
+#: the baselines (Smith, Spiegelhalter & Thomas 1995).
+MU, TAU, BASELINE = "normal(0,2)", "halfnormal(1)", "normal(0,10)"
+
+
+@dataclass(frozen=True)
+class CountsPool:
+    """A pool of counts: `table`, one row with the columns of the `pools` table, and its cell."""
+
+    cell: Cell
+    table: pd.DataFrame
+    options: Options
+
+    def summary(self) -> pd.DataFrame:
+        """One row: estimate, intervals, heterogeneity, probabilities, counts (log odds ratios)."""
+        return self.table.copy()
+
+    @property
+    def posterior(self) -> ExactPosterior:
+        """Densities of mu, tau and a new setting's effect, log marginal likelihood, draws."""
+        post: ExactPosterior = self.cell.posterior
+        return post
+
+    @property
+    def posterior_data(self) -> xr.DataTree:
+        """Joint posterior draws as an ArviZ DataTree (imports ArviZ)."""
+        return draws_tree(self.cell, self.options.seed)
+
+
+def pool_counts(
+    ai: ArrayLike,
+    n1i: ArrayLike,
+    ci: ArrayLike,
+    n2i: ArrayLike,
+    *,
+    mu_prior: str = MU,
+    tau_prior: str = TAU,
+    baseline_prior: str = BASELINE,
+    level: float = 0.95,
+    interval: IntervalKind = "central",
+) -> CountsPool:
+    """Pool odds ratios by the exact binomial likelihood.
+
+    ci ~ Binomial(n2i, expit(alpha_i)), ai ~ Binomial(n1i, expit(alpha_i + theta_i)), alpha_i under
+    `baseline_prior`, theta_i ~ N(mu, tau^2). All alpha_i and theta_i are integrated by quadrature.
+    Tables with empty cells need no correction, and tables without any event take part.
+
+    Parameters
+    ----------
+    ai, ci
+        Events among the treated (or cases) and among the controls, (k,).
+    n1i, n2i
+        People in the two groups, (k,).
+    mu_prior, tau_prior, baseline_prior
+        Priors of the mean log odds ratio, of its SD between studies, and of a study's control log
+        odds (normal).
+    level, interval
+        Probability and kind (central or shortest) of the intervals.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, or a count is no whole number, negative or above its group's size.
+    PriorError
+        If a prior cannot be read or gives no proper posterior.
+    FloatingPointError
+        If quadrature does not resolve the posterior.
+    """
+    options = Options(mu_prior=mu_prior, tau_prior=tau_prior, level=level, interval=interval)
+    mu, tau = parse_prior(mu_prior, "mu"), parse_prior(tau_prior, "tau")
+    baseline = parse_prior(baseline_prior, "mu")
+    data = _counts(ai=ai, n1i=n1i, ci=ci, n2i=n2i)
+    posterior = fit_counts(data, mu_prior=mu, tau_prior=tau, baseline_prior=baseline)
+    y, v = data.log_odds_ratio()
+    rows = _rows(data)
+    cell = Cell(("", "", GIVEN), rows, independent(y, v), posterior, priors=(mu, tau, tau))
+    table = pd.DataFrame([summarise(cell, options)])
+    nothing = pd.DataFrame(columns=["mechanism", "label", "system", "id", "role"])
+    return CountsPool(cell, _labelled(table, nothing, nothing), options)
+
+
+def _counts(**given: ArrayLike) -> Counts:
+    arrays: dict[str, Any] = {n: np.asarray(x, dtype=float) for n, x in given.items()}
+    shapes = {name: x.shape for name, x in arrays.items()}
+    if len(set(shapes.values())) > 1 or len(shapes["ai"]) != 1 or not len(arrays["ai"]):
+        raise ValueError(f"counts must be rows of one length, one entry a study; got {shapes}")
+    for name, x in arrays.items():
+        bad = ~(np.isfinite(x) & (x >= 0) & (x == np.round(x)))
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise ValueError(f"{name}[{i}] is {x[i]:g}: counts are whole numbers of 0 or more")
+    for events, people in (("ai", "n1i"), ("ci", "n2i")):
+        bad = (arrays[events] > arrays[people]) | (arrays[people] < 1)
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise ValueError(
+                f"{events}[{i}] = {arrays[events][i]:g} of {people}[{i}] = {arrays[people][i]:g}: "
+                f"{people} counts all people of the group, with and without the event, at least 1"
+            )
+    return Counts(*arrays.values())
+
+
+def _rows(data: Counts) -> pd.DataFrame:
+    """The rows as `summarise` reads them; no effect stands in them, only people."""
+    study = [f"row {i + 1}" for i in range(len(data.a))]
+    return pd.DataFrame(
+        {
+            "study_id": study,
+            "sample_id": study,
+            "control_id": "",
+            "comparator": "",
+            "scale": "log_or",
+            "kind": "counts",
+            "bound": "",
+            "n_case": data.n1,
+            "n_control": data.n2,
+            "n_total": data.n1 + data.n2,
+        }
+    )
