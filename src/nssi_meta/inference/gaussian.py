@@ -144,8 +144,8 @@ def whiten(
     """Sigma^-1/2 rows (S, B n, q) and log det (S) of B blocks Sigma = tau^2 G + omega^2 I + V.
 
     `rows` (B, n, q), `V` and `G` (B, n, n). With omega^2 I + V = L L' and
-    L^-1 G L^-T = Q diag(g) Q', Sigma = L Q diag(1 + tau^2 g) Q' L': tau may be as large as it likes without Sigma becoming
-    singular in the machine's numbers.
+    L^-1 G L^-T = Q diag(g) Q', Sigma = L Q diag(1 + tau^2 g) Q' L': tau may be as large as it
+    likes without Sigma becoming singular in the machine's numbers.
     """
     B, n, q = rows.shape
     values, node = np.unique(omega2, return_inverse=True)
