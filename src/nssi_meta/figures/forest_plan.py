@@ -74,6 +74,7 @@ def plan_pages(
     frame: Frame,
     *,
     has_shrunken: bool,
+    densities: bool = False,
 ) -> list[list[PanelPlan]]:
     """Stack the lines of all blocks, scale by scale, and break them into pages.
 
@@ -91,6 +92,8 @@ def plan_pages(
         differences = [c for c in contrasts if c.scale == scale]
         form = form_for(layout.form, scale, ratios=layout.ratios)
         units = list(_units(members, differences, columns, layout, form, style, has_shrunken))
+        if densities:
+            units = [_lifted(unit, style) for unit in units]
         limits = panel_limits(members, differences, has_shrunken)
         start, lines = y + HEAD * style.row, list[Line]()
         y = start
@@ -158,6 +161,16 @@ def _units(
         words = "Differences between blocks"
         lines = [Line("gap", last, 0.6 * style.row), *_header(last, words, columns, style)]
         yield lines + [_contrast_line(c, last, columns, form, style) for c in contrasts]
+
+
+def _lifted(unit: list[Line], style: Style) -> list[Line]:
+    """Room for a density above each diamond."""
+    lines: list[Line] = []
+    for line in unit:
+        if line.kind == "pooled":
+            lines.append(Line("gap", line.block, 0.4 * style.row))
+        lines.append(line)
+    return lines
 
 
 def _header(block: Block, words: str, columns: Columns, style: Style) -> list[Line]:
