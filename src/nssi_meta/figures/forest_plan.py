@@ -17,6 +17,7 @@ from .style import Style
 from .text import probability, shorten, wrap
 
 AXIS_ROOM = 9.0  # mm for ticks and the name of the axis
+PAD = 0.3  # lines between the last line of a panel and its axis
 HEAD = 1.4  # lines for the titles of the columns
 
 LineKind = Literal["header", "study", "pooled", "prediction", "state", "contrast", "gap"]
@@ -87,7 +88,7 @@ def plan_pages(
         A page is too short for one block's summary.
     """
     pages: list[list[PanelPlan]] = [[]]
-    y = frame.top
+    y, foot = frame.top, frame.axis_room + PAD * style.row
     for scale, members in group_by_scale(blocks).items():
         differences = [c for c in contrasts if c.scale == scale]
         form = form_for(layout.form, scale, ratios=layout.ratios)
@@ -98,7 +99,7 @@ def plan_pages(
         start, lines = y + HEAD * style.row, list[Line]()
         y = start
         for unit in units:
-            need = sum(line.height for line in unit) + frame.axis_room
+            need = sum(line.height for line in unit) + foot
             if y + need > frame.bottom and (lines or pages[-1]):
                 if lines:
                     pages[-1].append(_panel(scale, limits, start, y, lines, style))
@@ -108,7 +109,7 @@ def plan_pages(
                 lines = []
                 unit = unit if unit[0].kind in ("header", "gap") else again + unit
                 unit = unit[1:] if unit[0].kind == "gap" else unit
-                need = sum(line.height for line in unit) + frame.axis_room
+                need = sum(line.height for line in unit) + foot
             if y + need > frame.bottom:
                 raise ValueError(
                     f"a page of this height has {frame.bottom - frame.top:.0f} mm for the plot, "
@@ -132,7 +133,7 @@ def _panel(
     style: Style,
 ) -> PanelPlan:
     shown = tuple(line for line in lines if line.kind != "gap")
-    return PanelPlan(scale, limits, top, y + 0.3 * style.row, shown)
+    return PanelPlan(scale, limits, top, y + PAD * style.row, shown)
 
 
 def _units(
