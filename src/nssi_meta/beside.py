@@ -68,12 +68,15 @@ def draw_forest(
     rows: pd.DataFrame, pools: pd.DataFrame, positive_means: str, level: float, folder: Path
 ) -> None:
     """Draw and save the forest plot of one mechanism."""
-    from nssi_meta.figures import alt_forest, forest, save
+    from nssi_meta.figures import alt_forest, forest, forest_table, save
 
     mechanism, label = str(pools["mechanism"].iloc[0]), str(pools["label"].iloc[0])
     figure = forest(rows, pools, title=label, positive_means=positive_means, level=level)
     text = alt_forest(rows, pools, level=level)
-    save(figure, folder / f"forest_{mechanism}", title=label, alt_text=text, dpi=RUN_DPI)
+    save(
+        figure, folder / f"forest_{mechanism}", title=label, alt_text=text, dpi=RUN_DPI,
+        table=forest_table(rows, pools),
+    )  # fmt: skip
 
 
 def draw_others(
@@ -111,7 +114,7 @@ def draw(
 
     figure = getattr(figures, kind)(table, **options)
     text = getattr(figures, f"alt_{kind}")(table, **alt_options)
-    figures.save(figure, path, title=title, alt_text=text, dpi=RUN_DPI)
+    figures.save(figure, path, title=title, alt_text=text, dpi=RUN_DPI, table=table)
 
 
 def _parallel(calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:

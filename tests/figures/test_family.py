@@ -157,7 +157,7 @@ def make_map():
                         k,
                         k,
                         20 * k,
-                        k // 2,
+                        k if i % 3 == 0 else k // 2,
                     )
                 )
     names = "mechanism label system condition condition_label k n_studies n_participants n_bounds"

@@ -220,14 +220,14 @@ def test_density_from_quantiles_is_that_of_a_normal():
 
 
 def test_long_plots_go_on_on_further_pages(tmp_path, many_rows, collisions, struck, artists):
-    rows, pools = many_rows(200)
-    pages = forest_pages(rows, pools, page_height=240.0)
-    assert 4 < len(pages) < 12
+    rows, pools = many_rows(110)
+    pages = forest_pages(rows, pools, page_height=200.0)
+    assert 3 < len(pages) < 9
     shown = [gid for fig in pages for gid in artists(fig) if gid.startswith("print")]
     for effect in rows["effect_id"]:
         assert sum(gid.partition(":")[2] == effect for gid in shown if "low" not in gid) >= 1
     for fig in pages:
-        assert fig.get_figheight() * 25.4 <= 240.0
+        assert fig.get_figheight() * 25.4 <= 200.0
         assert collisions(fig) == []
         assert struck(fig) == []
     limits = {fig.axes[1].get_xlim() for fig in pages}

@@ -46,6 +46,7 @@ def test_pdf_embeds_truetype_and_no_time(many_rows, tmp_path):
     assert b"/Type3" not in data
     assert b"CreationDate" not in data
     assert b"/Title (T)" in data
+    assert b"/ToUnicode" in data  # text can be selected, copied and searched
 
 
 def test_unicode_description_does_not_break_png(many_rows, tmp_path):

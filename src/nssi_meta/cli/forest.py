@@ -21,19 +21,54 @@ from nssi_meta.cli.options import DEFAULT_DATA, doubtful_option, plain_errors, p
 )
 @click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
 @click.option(
+    "--layout",
+    type=click.Choice(["default", "jama", "bmj", "revman", "minimal"]),
+    default="default",
+    show_default=True,
+    help="The look of a journal.",
+)
+@click.option(
     "--sort",
-    type=click.Choice(["year", "effect", "study"]),
+    type=click.Choice(["year", "effect", "study", "precision", "system"]),
     default="year",
     show_default=True,
     help="Order of the rows in a block.",
+)
+@click.option(
+    "--columns",
+    help="Text columns at the left, e.g. study,year,n,measure,certainty.  [default: the layout's]",
+)
+@click.option(
+    "--delta",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Shade the band of differences too small to matter.",
+)
+@click.option(
+    "--ratios/--no-ratios",
+    default=None,
+    help="Odds ratios on a log axis, or their logarithms.  [default: the layout's]",
+)
+@click.option("--favours", nargs=2, help="Words for the two sides of the axis.")
+@click.option(
+    "--page-height",
+    type=click.FloatRange(80),
+    help="Height of a page in mm: longer plots go on over several pages.",
 )
 @doubtful_option
 @click.option("--no-shrunken", is_flag=True, help="Observed estimates only.")
 @pool_options
 @plain_errors
 def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...], sort: str,
-           doubtful: bool, no_shrunken: bool, **options: Any) -> None:  # fmt: skip
-    """Forest plot of one mechanism, a block per condition."""
+           layout: str, columns: str | None, delta: float, ratios: bool | None,
+           favours: tuple[str, str] | None, page_height: float | None, doubtful: bool,
+           no_shrunken: bool, **options: Any) -> None:  # fmt: skip
+    """Forest plot of one mechanism, a block per condition.
+
+    \b
+    nssi-meta forest pain_threshold --layout jama --sort effect -o pain.pdf
+    nssi-meta forest pain_threshold -c nssi --columns study,n,measure,certainty
+    """  # noqa: D301 - click wants the backspace character
     path = Path(out or f"forest_{mechanism}.pdf")
     if path.suffix.lower() not in (".pdf", ".svg", ".png"):
         raise click.UsageError(f"--out {path}: the ending must be .pdf, .svg or .png")
@@ -45,8 +80,14 @@ def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...
     names = evidence.mechanisms.set_index("mechanism")
     pools.forest(
         path,
+        page_height=page_height,
+        layout=layout,
         sort=sort,
-        shrunken=not no_shrunken,
+        columns=[c.strip() for c in columns.split(",")] if columns else None,
+        delta=delta,
+        ratios=ratios,
+        favours=favours or None,
+        shrunken=False if no_shrunken else None,
         title=str(names.loc[mechanism, "label"]),
         positive_means=str(names.loc[mechanism, "positive_means"]),
     )

@@ -3,6 +3,7 @@
 from .alt import alt_forest, alt_overlap_mechanisms, alt_overlap_summary, alt_overview
 from .bubble import alt_bubble, bubble
 from .calibration import alt_calibration, calibration
+from .contrasts import CONTRAST_COLUMNS
 from .evidence_map import alt_evidence_map, evidence_map
 from .forest import forest, forest_pages
 from .funnel import alt_funnel, funnel
@@ -20,6 +21,7 @@ from .steps import alt_steps, cumulative, leave_one_out
 from .style import DOUBLE, SINGLE, Style
 
 __all__ = [
+    "CONTRAST_COLUMNS",
     "DOUBLE",
     "LAYOUTS",
     "SINGLE",

@@ -31,9 +31,11 @@ CLASS_NAMES = {
 }
 
 
-def alt_forest(rows: pd.DataFrame, pools: pd.DataFrame, *, level: float = 0.95) -> str:
-    """Describe a forest plot: per condition the evidence, the pool and what a new study finds."""
-    blocks = read_blocks(rows, pools, "year")
+def alt_forest(
+    rows: pd.DataFrame, pools: pd.DataFrame, *, level: float = 0.95, by: str = "condition"
+) -> str:
+    """Describe a forest plot: per block the evidence, the pool and what a new study finds."""
+    blocks = read_blocks(rows, pools, "year", by)
     title = as_text(pools["label"].iloc[0]) if len(pools) else as_text(rows["mechanism"].iloc[0])
     head = f"Forest plot of {title}, {count(len(rows), 'row')} in {count(len(blocks), 'block')}."
     return " ".join([head, *(_block_sentence(block, level) for block in blocks)])

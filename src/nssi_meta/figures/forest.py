@@ -179,7 +179,14 @@ def forest_pages(
         axis_room=AXIS_ROOM + (FAVOURS_ROOM if favours else 0.0),
     )
     pages = plan_pages(
-        blocks, differences, planned, chosen, style, frame, has_shrunken=has_shrunken
+        blocks,
+        differences,
+        planned,
+        chosen,
+        style,
+        frame,
+        has_shrunken=has_shrunken,
+        densities=densities,
     )
     figures = []
     for i, plans in enumerate(pages):

@@ -157,7 +157,7 @@ def draw_summary(ax: Axes, line: Line, palette: Palette, look: Look) -> None:
         hollow = cell.only_bounds or cell.k == 0
         mu = cell.mu
         if look.densities:
-            draw_density(ax, cell.source, "mu", line.block.key, line.y, palette.pooled)
+            draw_density(ax, cell.source, "mu", line.block.key, line.y - 1.3, palette.pooled)
         marks.diamond(
             ax, line.block.key, mu.value, mu.low, mu.high, line.y, hollow=hollow, look=palette
         )

@@ -17,6 +17,7 @@ from .style import Style
 from .text import probability, shorten, wrap
 
 AXIS_ROOM = 9.0  # mm for ticks and the name of the axis
+PAD = 0.3  # lines between the last line of a panel and its axis
 HEAD = 1.4  # lines for the titles of the columns
 
 LineKind = Literal["header", "study", "pooled", "prediction", "state", "contrast", "gap"]
@@ -74,6 +75,7 @@ def plan_pages(
     frame: Frame,
     *,
     has_shrunken: bool,
+    densities: bool = False,
 ) -> list[list[PanelPlan]]:
     """Stack the lines of all blocks, scale by scale, and break them into pages.
 
@@ -86,16 +88,18 @@ def plan_pages(
         A page is too short for one block's summary.
     """
     pages: list[list[PanelPlan]] = [[]]
-    y = frame.top
+    y, foot = frame.top, frame.axis_room + PAD * style.row
     for scale, members in group_by_scale(blocks).items():
         differences = [c for c in contrasts if c.scale == scale]
         form = form_for(layout.form, scale, ratios=layout.ratios)
         units = list(_units(members, differences, columns, layout, form, style, has_shrunken))
+        if densities:
+            units = [_lifted(unit, style) for unit in units]
         limits = panel_limits(members, differences, has_shrunken)
         start, lines = y + HEAD * style.row, list[Line]()
         y = start
         for unit in units:
-            need = sum(line.height for line in unit) + frame.axis_room
+            need = sum(line.height for line in unit) + foot
             if y + need > frame.bottom and (lines or pages[-1]):
                 if lines:
                     pages[-1].append(_panel(scale, limits, start, y, lines, style))
@@ -105,7 +109,7 @@ def plan_pages(
                 lines = []
                 unit = unit if unit[0].kind in ("header", "gap") else again + unit
                 unit = unit[1:] if unit[0].kind == "gap" else unit
-                need = sum(line.height for line in unit) + frame.axis_room
+                need = sum(line.height for line in unit) + foot
             if y + need > frame.bottom:
                 raise ValueError(
                     f"a page of this height has {frame.bottom - frame.top:.0f} mm for the plot, "
@@ -129,7 +133,7 @@ def _panel(
     style: Style,
 ) -> PanelPlan:
     shown = tuple(line for line in lines if line.kind != "gap")
-    return PanelPlan(scale, limits, top, y + 0.3 * style.row, shown)
+    return PanelPlan(scale, limits, top, y + PAD * style.row, shown)
 
 
 def _units(
@@ -158,6 +162,16 @@ def _units(
         words = "Differences between blocks"
         lines = [Line("gap", last, 0.6 * style.row), *_header(last, words, columns, style)]
         yield lines + [_contrast_line(c, last, columns, form, style) for c in contrasts]
+
+
+def _lifted(unit: list[Line], style: Style) -> list[Line]:
+    """Room for a density above each diamond."""
+    lines: list[Line] = []
+    for line in unit:
+        if line.kind == "pooled":
+            lines.append(Line("gap", line.block, 0.4 * style.row))
+        lines.append(line)
+    return lines
 
 
 def _header(block: Block, words: str, columns: Columns, style: Style) -> list[Line]:

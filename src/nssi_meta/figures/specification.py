@@ -126,7 +126,7 @@ def _read(table: pd.DataFrame, base: str) -> tuple[list[Record], dict[str, list[
 
 def _words(choice: str) -> str:
     words = choice.removeprefix(PREFIX).replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return words[:1].upper() + words[1:] if words.isascii() else words  # ρ stays ρ
 
 
 def alt_specification(table: pd.DataFrame, *, base: str = "") -> str:

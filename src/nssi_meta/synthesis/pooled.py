@@ -151,15 +151,23 @@ class Pools:
             )
         return draws_tree(self.cells[0], self.options.seed)
 
-    def forest(self, path: str | Path | None = None, **options: Any) -> matplotlib.figure.Figure:
-        """Forest plot of the mechanism (one block a condition); saved if a path is given."""
-        from nssi_meta.figures import forest, save
+    def forest(
+        self, path: str | Path | None = None, page_height: float | None = None, **options: Any
+    ) -> matplotlib.figure.Figure:
+        """Forest plot of the mechanism (one block a condition); saved if a path is given.
 
-        figure = forest(self.rows, self.table, level=self.options.level, **options)
+        Options are those of `nssi_meta.figures.forest`. With `page_height` (mm) a long plot goes on
+        over several pages of a pdf, or numbered svg and png files; the first is returned.
+        """
+        from nssi_meta.figures import forest_pages, save_pages
+
+        height = float("inf") if page_height is None else page_height
+        options = {"level": self.options.level, "page_height": height, **options}
+        pages = forest_pages(self.rows, self.table, **options)
         if path is not None:
             target = Path(path)
-            save(figure, target.with_suffix(""), (target.suffix.lstrip(".").lower() or "pdf",))
-        return figure
+            save_pages(pages, target.with_suffix(""), (target.suffix.lstrip(".").lower() or "pdf",))
+        return pages[0]
 
 
 def pool(
