@@ -282,7 +282,9 @@ def interval(
         width = [b - a for a, b in map(ends, grid)]
         i = int(np.argmin(width))
         if i == 0:
-            return (low if np.isfinite(low) else ends(first)[0]), ends(first)[1]
+            start, end = ends(first)
+            # The quantile next to the end of the support stands for it; a prior may start later.
+            return (low if start - low < 1e-6 * (end - start) else start), end
         first, last = float(grid[i - 1]), float(grid[min(i + 1, len(grid) - 1)])
         if balance(first) >= 0 or balance(last) <= 0:
             return ends(float(grid[i]))
