@@ -34,7 +34,7 @@ class Settings:
     """Sampler settings; `stricter` is the automatic second try."""
 
     draws: int = 1500
-    tune: int = 1000
+    tune: int = 700
     chains: int = 4
     target_accept: float = 0.9
 
