@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -11,9 +10,8 @@ from nssi_meta.evidence.catalogue import with_role
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.subset import Clause
 from nssi_meta.evidence.vocabulary import COMPARATOR_WORDS
-from nssi_meta.synthesis.pooled import Cell, Pools, pool
-
-WAYS = ("all", "exact", "doubtful")
+from nssi_meta.models.priors import parse_prior
+from nssi_meta.synthesis.pooled import CELL, Cell, Options, Pools, fit_cell
 
 
 class CellPools:
@@ -23,45 +21,54 @@ class CellPools:
     """
 
     def __init__(self, evidence: Evidence, rho: float, pools: Pools | None = None) -> None:
-        self.rho = rho
-        self.evidence = dict.fromkeys(WAYS, evidence)
-        self.evidence["doubtful"] = evidence.select(doubtful=True)
-        self.plain = (*with_role(evidence.conditions, "reference"), *COMPARATOR_WORDS)
+        chosen = self.options = Options(rho=rho)
+        self.priors = (
+            parse_prior(chosen.mu_prior, "mu"),
+            parse_prior(chosen.tau_prior, "tau"),
+            parse_prior(chosen.omega_prior, "tau"),
+        )
+        plain = (*with_role(evidence.conditions, "reference"), *COMPARATOR_WORDS)
+        used = evidence.used[evidence.used["comparator"].isin(plain)]
+        more = evidence.select(doubtful=True).used
+        self.nothing = used.iloc[:0]
+        self._cells = {
+            "all": _cells(used),
+            "exact": _cells(used[used["kind"] == "exact"]),
+            "doubtful": _cells(more[more["comparator"].isin(plain)]),
+        }
         self._done: dict[tuple[str, ...], Cell] = {}
         for cell in pools.cells if pools is not None else ():
-            self._done[self._key(cell.rows)] = cell
+            self._done[_ids(cell.rows)] = cell
 
     def rows(
         self,
         mechanism: str,
         condition: str,
-        estimand: str | None = None,
+        estimand: str,
         clauses: Sequence[Clause] = (),
         way: str = "all",
     ) -> pd.DataFrame:
         """Rows of a cell that measure the distance to the reference group.
 
-        `way`: all used rows, `exact` ones only, or the `doubtful` ones too.
+        `way`: `all` used rows, `exact` ones only, or with the `doubtful` ones.
         """
-        used = self.evidence[way].used
-        keep = (used["mechanism"] == mechanism) & (used["condition"] == condition)
-        keep &= used["comparator"].isin(self.plain)
-        if estimand is not None:
-            keep &= used["estimand"] == estimand
-        if way == "exact":
-            keep &= used["kind"] == "exact"
+        rows = self._cells[way].get((mechanism, condition, estimand), self.nothing)
         for clause in clauses:
-            keep &= clause.mask(used)
-        return used[keep]
+            rows = rows[clause.mask(rows)]
+        return rows
 
     def fit(self, rows: pd.DataFrame) -> Cell:
         """The pool of these rows (of one mechanism, condition and estimand)."""
-        key = self._key(rows)
+        key = _ids(rows)
         if key not in self._done:
-            part = replace(self.evidence["all"], rows=rows, comparators=())
-            self._done[key] = pool(part, rho=self.rho).cells[0]
+            cell = tuple(rows[CELL].iloc[0])
+            self._done[key] = fit_cell(cell, rows, self.priors, self.options)
         return self._done[key]
 
-    @staticmethod
-    def _key(rows: pd.DataFrame) -> tuple[str, ...]:
-        return tuple(sorted(rows["effect_id"]))
+
+def _ids(rows: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(sorted(rows["effect_id"]))
+
+
+def _cells(rows: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
+    return {tuple(map(str, key)): part for key, part in rows.groupby(CELL, sort=False)}
