@@ -57,6 +57,32 @@ OVERLAP_MECHANISM_COLUMNS = {
     "k_other": "k other",
     "verdict": "Verdict",
 }
+CLAIM_COLUMNS = {
+    "claim_id": "Claim",
+    "kind": "Kind",
+    "statement": "It says",
+    "probability": "P",
+    "bayes_factor": "BF",
+    "verdict": "Verdict",
+    "estimand": "Estimand",
+    "k": "k",
+    "n_studies": "Studies",
+    "n_bounds": "Bounds",
+    "sensitivity": "Other readings",
+    "disputed": "Disputed",
+}
+READING_COLUMNS = {
+    "claim_id": "Claim",
+    "reading": "Reading",
+    "hypothesis": "It says",
+    "probability": "P",
+    "prior": "Prior P",
+    "bayes_factor": "BF",
+    "verdict": "Verdict",
+    "k": "k",
+    "n_studies": "Studies",
+    "note": "Note",
+}
 
 
 def show(table: pd.DataFrame, form: str, columns: dict[str, str], title: str = "") -> None:

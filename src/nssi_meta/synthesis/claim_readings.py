@@ -113,10 +113,11 @@ def readings(claim: dict[str, Any], sources: Sources) -> list[Reading]:
     joint = not clauses and all((mechanism, arm) in sources.anchored for arm in arms)
     found = list(_joint(claim, arms, sources)) if joint else []
 
-    def size(estimand: str) -> tuple[int, float]:
-        """Studies and people in the poorer arm."""
+    def size(estimand: str) -> tuple[bool, int, int]:
+        """Group comparisons first, then by studies and people in the poorer arm."""
         parts = [sources.pools.rows(mechanism, a, estimand, clauses) for a in arms]
-        return min((p["study_id"].nunique(), people(p)) for p in parts)
+        studies, n = min((p["study_id"].nunique(), people(p)) for p in parts)
+        return estimand == JOINT_ESTIMAND and studies > 0, studies, n
 
     by_size = sorted(ESTIMANDS, key=size, reverse=True)
     for estimand in by_size:
@@ -184,7 +185,7 @@ def _pooled(
         thresholds = (own, *others) if first and way == "all" else (own,)
         for t in thresholds:
             yield Reading(
-                f"{name}: {estimand}" if t == own else f"threshold {t:g}",
+                name if t == own else f"threshold {t:g}",
                 estimand,
                 in_words(claim["kind"], claim["expected"], t),
                 t,
@@ -218,7 +219,7 @@ def _moderator(
             if min(counts) < MIN_STUDIES:
                 words = in_words("moderator", claim["expected"], own)
                 note = f"too few studies: {counts[0]} against {counts[1]}"
-                yield Reading(f"{name}: {estimand}", estimand, words, own, np.nan, np.nan, both,
+                yield Reading(name, estimand, words, own, np.nan, np.nan, both,
                               note=note)  # fmt: skip
                 first = False
                 continue
@@ -228,7 +229,7 @@ def _moderator(
             )
             for t in (own, *others) if first else (own,):
                 yield Reading(
-                    f"{name}: {estimand}" if t == own else f"threshold {t:g}",
+                    name if t == own else f"threshold {t:g}",
                     estimand,
                     in_words("moderator", claim["expected"], t),
                     t,

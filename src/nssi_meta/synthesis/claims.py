@@ -192,7 +192,14 @@ def sensitivity_text(judged: list[dict[str, Any]]) -> str:
         return "one reading only" if judged else ""
     own = judged[0]
     rest = [j for j in judged[1:] if j["estimand"] == own["estimand"]]
-    other = [f"{j['reading']}: {j['verdict']}" for j in rest if j["verdict"] != own["verdict"]]
+    other = [j for j in rest if j["verdict"] != own["verdict"]]
     if not other:
         return f"the same in {len(rest)} further readings"
-    return f"changes in {len(other)} of {len(rest)} further readings ({'; '.join(other)})"
+    parts = []
+    for name in dict.fromkeys(j["verdict"] for j in other):
+        where = [j["reading"] for j in other if j["verdict"] == name]
+        far = [w.removeprefix("threshold ") for w in where if w.startswith("threshold ")]
+        words = [w for w in where if not w.startswith("threshold ")]
+        words += [f"threshold {', '.join(far)}"] if far else []
+        parts.append(f"{name}: {'; '.join(words)}")
+    return f"changes in {len(other)} of {len(rest)} ({' | '.join(parts)})"

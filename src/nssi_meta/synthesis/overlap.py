@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from nssi_meta.evidence.flow import participants
 from nssi_meta.synthesis.overlap_figures import (
@@ -110,9 +109,7 @@ def _mechanism_table(pair: Pair, delta: float) -> pd.DataFrame:
     nobody = classes(*pair.unstudied(20_000), delta)
     base = np.array([(nobody == c).mean() for c in range(len(CLASSES))])
     low, median, high = pair.quantiles(a - b)
-    tau = pair.profiles.draws("tau")[:, pair.rows]
-    total = np.sqrt(tau**2 + pair.profiles.draws("omega")[:, None] ** 2)
-    coefficient = 2 * ndtr(-np.abs(a - b) / (2 * np.maximum(total, 1e-12)))
+    new_low, new, new_high = pair.quantiles(pair.predictive())
     index: Any = pair.evidence.loc[pair.index]
     other: Any = pair.evidence.loc[pair.other]
     records = []
@@ -126,7 +123,9 @@ def _mechanism_table(pair: Pair, delta: float) -> pd.DataFrame:
                 "contrast_median": median[m],
                 "contrast_low": low[m],
                 "contrast_high": high[m],
-                "predictive_overlap": float(np.median(coefficient[:, m])),
+                "predictive_overlap": new[m],
+                "predictive_overlap_low": new_low[m],
+                "predictive_overlap_high": new_high[m],
                 "verdict": verdict(share[m], base),
                 "k_index": index.loc[name, "k"] + index.loc[name, "k_contrast"],
                 "k_other": other.loc[name, "k"] + other.loc[name, "k_contrast"],
@@ -222,8 +221,11 @@ def _threshold_table(pair: Pair) -> pd.DataFrame:
 
 
 def group_table(pair: Pair, delta: float, column: str) -> pd.DataFrame:
-    """Overlap within each system or stage: shared mechanisms, Jaccard, magnitude overlap."""
+    """Overlap within each system or stage: shared mechanisms, Jaccard, magnitude overlap, and the
+    mean over mechanisms of the predictive overlap coefficient.
+    """
     of = group_of(pair, column)
+    predictive = pair.predictive()
     records = []
     for name in dict.fromkeys(of.tolist()):
         some = of == name
@@ -234,7 +236,8 @@ def group_table(pair: Pair, delta: float, column: str) -> pd.DataFrame:
             column: name,
             "n_mechanisms": int(some.sum()),
         }
-        for figure in FIGURES:
+        figures["predictive_overlap"] = predictive[:, some].mean(axis=1)
+        for figure in (*FIGURES, "predictive_overlap"):
             low, median, high = pair.quantiles(figures[figure])
             record |= {f"{figure}_median": median, f"{figure}_low": low, f"{figure}_high": high}
         records.append(record)

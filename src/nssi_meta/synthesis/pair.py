@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from nssi_meta.synthesis.profiles import Profiles
 
@@ -46,6 +47,15 @@ class Pair:
         """Lower end, median and upper end over the first axis."""
         tail = (1 - self.level) / 2
         return np.asarray(np.quantile(draws, [tail, 0.5, 1 - tail], axis=0))
+
+    def predictive(self) -> Floats:
+        """Overlap coefficient (S, n) of what new studies of the two conditions would find.
+
+        Two normals of one SD whose means lie d apart share 2 Phi(-d / 2 SD) of their area.
+        """
+        tau = self.profiles.draws("tau")[:, self.rows]
+        total = np.sqrt(tau**2 + self.profiles.draws("omega")[:, None] ** 2)
+        return np.asarray(2 * ndtr(-np.abs(self.a - self.b) / (2 * np.maximum(total, 1e-12))))
 
     def unstudied(self, n: int, seed: int = 2) -> tuple[Floats, Floats]:
         """Means of both conditions for n mechanisms without any row, from the fitted hierarchy."""
