@@ -57,12 +57,12 @@ def gaps(
 
     Columns: `gain_bits`, the information (bits) that the study is expected to give about the
     overlap classes that the cell takes part in (the index with each other condition; one pair for
-    any other condition), with its Monte Carlo standard error `gain_se`; `p_decided_now` and `p_decided_after`, the mean over these
-    pairs of whether some class has probability 0.8, and of the chance that it will; `sd_now` and
-    `sd_after`, the posterior SD of the mean and what it is expected to be; `certainty`, the share
-    of the variance of an unstudied mechanism's mean that the evidence has removed; the evidence
-    in the cell; `because`, the reason in words. Mechanisms of mechanisms.csv without a row on any
-    estimand are in it too, as predicted for a mechanism that nobody studied.
+    any other condition), with its Monte Carlo standard error `gain_se`; `p_decided_now` and
+    `p_decided_after`, the share of these pairs in which a verdict is given, now and as expected;
+    `sd_now` and `sd_after`, the posterior SD of the mean, now and as expected; `certainty`, the
+    share of the variance of an unstudied mechanism's mean that the evidence has removed; the
+    evidence in the cell; `because`, the reason in words. Mechanisms of mechanisms.csv without a
+    row on any estimand are in it too, as predicted for a mechanism that nobody studied.
 
     Raises ValueError for fewer than 4 participants or a negative threshold.
     """
