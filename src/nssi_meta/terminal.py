@@ -83,6 +83,18 @@ READING_COLUMNS = {
     "n_studies": "Studies",
     "note": "Note",
 }
+GAP_COLUMNS = {
+    "rank": "Rank",
+    "label": "Mechanism",
+    "condition_label": "Condition",
+    "gain_bits": "Gain (bits)",
+    "gain_se": "SE",
+    "sd_now": "SD now",
+    "sd_after": "SD then",
+    "n_studies": "Studies",
+    "n_participants": "People",
+    "because": "Because",
+}
 
 
 def show(table: pd.DataFrame, form: str, columns: dict[str, str], title: str = "") -> None:

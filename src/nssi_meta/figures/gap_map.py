@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -22,12 +23,14 @@ GAP_COLUMNS = (
 # fmt: on
 ROW, HEAD = 3.5, 4.0
 MOST = 40
+DARK = 0.6  # shade from which white text reads better than black
 TOP = 10  # cells that carry their rank
 
 
 def gap_map(
     table: pd.DataFrame,
     *,
+    order: Sequence[str] = (),
     participants: int = 100,
     most: int = MOST,
     title: str | None = None,
@@ -41,6 +44,8 @@ def gap_map(
     ----------
     table
         The table `gaps`, columns in `GAP_COLUMNS`, in any order.
+    order
+        Conditions from left to right; by default in the order of their largest gains.
     participants
         People in the further study, as in the table.
 
@@ -58,8 +63,9 @@ def gap_map(
         raise ValueError("the table `gaps` holds a cell twice")
     best = table.groupby("mechanism")["gain_bits"].max().nlargest(most).index
     shown = table[table["mechanism"].isin(best)].sort_values("rank", kind="stable")
-    conditions = list(dict.fromkeys(table.sort_values("rank")["condition"]))
-    order = table.drop_duplicates("condition").set_index("condition")["condition_label"]
+    by_rank = dict.fromkeys(table.sort_values("rank")["condition"])
+    conditions = [c for c in order if c in by_rank] or list(by_rank)
+    names = table.drop_duplicates("condition").set_index("condition")["condition_label"]
     systems = {
         str(name): list(dict.fromkeys(group["mechanism"]))
         for name, group in shown.groupby("system", sort=False)
@@ -87,7 +93,7 @@ def gap_map(
     for left, words in heads.items():
         write(page, left, top - 1.9 * style.row, words, bold=True)
         for i, condition in enumerate(conditions):
-            name = shorten(as_text(order[condition]), width - 0.8, style, size=style.small)
+            name = shorten(as_text(names[condition]), width - 0.8, style, size=style.small)
             write(page, left + (i + 0.5) * width, top - 0.8 * style.row, name, align="center",
                   size=style.small, color=QUIET)  # fmt: skip
     largest = max(as_float(v) for v in table["gain_bits"])
@@ -133,7 +139,7 @@ def _box(page: Page, x: float, y: float, width: float, fill: str, gid: str) -> R
 
 def _ink(share: float) -> str:
     """Dark text on pale ground, white text on dark."""
-    return "#ffffff" if share > 0.45 else INK
+    return "#ffffff" if share > DARK else INK
 
 
 def _known(page: Page, record: Record, x: float, y: float, width: float) -> None:
@@ -153,7 +159,7 @@ def _known(page: Page, record: Record, x: float, y: float, width: float) -> None
     share = as_float(record["share_bounds"])
     if math.isfinite(share) and share > 0:
         bar = Rectangle((x + 0.2, y + ROW - 0.65), share * (width - 0.4), 0.5, linewidth=0)
-        bar.set_facecolor(BOUND if certainty <= 0.45 else "#ffb27a")
+        bar.set_facecolor(BOUND if certainty <= DARK else "#ffb27a")
         bar.set_gid(f"bounds:{key}")
         page.ax.add_patch(bar)
 

@@ -18,7 +18,7 @@ from .text import count, number, shorten, text_width, wrap
 
 LIMIT = 1.5  # effects beyond it end in an arrowhead
 BOX = 12.0  # height of a stage's box, mm
-NAMES = 11.5  # height of the conditions' upright names
+NAMES = 13.0  # height of the conditions' upright names
 GUTTER = 4.5
 CELL = 2.9  # width of a condition's square
 LINE = 3.6  # height of a condition's line in the last row
@@ -191,6 +191,8 @@ def _node(page: Page, node: Node, where: _Places, y: float) -> None:
         write(page, where.left, at, line, size=size, color=ink)
     if missing:
         middle = sum(where.plot) / 2
+        blank = Rectangle((middle - 4.5, y - 1.3), 9.0, 2.6, facecolor="white", linewidth=0)
+        page.ax.add_patch(blank)  # the zero line would cross the words
         write(page, middle, y, "no study", align="center", size=size, color=QUIET,
               gid=f"missing:{node.key}")  # fmt: skip
     else:

@@ -76,7 +76,7 @@ def gaps(
     known = profiles.evidence.set_index(["mechanism", "condition"])
     names = labels(profiles.mechanisms, "mechanism", "label")
     systems = labels(profiles.mechanisms, "mechanism", "system")
-    arms = labels(profiles.conditions, "id", "label")
+    arms = labels(profiles.conditions, "id", "short")
     records: list[dict[str, Any]] = []
     for mechanism, cell in cells.items():
         for c, condition in enumerate(profiles.data.conditions):
