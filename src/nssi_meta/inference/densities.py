@@ -72,7 +72,8 @@ class NormalMixture:
         """The p-quantile, by root finding between the components' own quantiles."""
         edge = self.means + self.sds * ndtri(p)
         low, high = float(edge.min()), float(edge.max())
-        if high - low <= 1e-14 * max(abs(low), abs(high)):
+        # The components' SD too: means of 1e-17 round 0 differ by rounding alone.
+        if high - low <= 1e-14 * max(abs(low), abs(high), float(self.sds.max())):
             return high
         return float(
             brentq(lambda x: float(self.cdf(x)) - p, low, high, xtol=1e-12 * self.sd, rtol=1e-14)

@@ -49,11 +49,10 @@ def side_by_side(pools: pd.DataFrame) -> pd.DataFrame:
     records = []
     for _, group in pools.groupby(["mechanism", "condition"], sort=False):
         record: dict[str, Any] = {n: group[n].iloc[0] for n in names}
-        cells = group.set_index("estimand")
+        cells = {str(r["estimand"]): r for r in group.to_dict("records")}
         for estimand in ESTIMANDS:
             for n in _NUMBERS:
-                known = estimand in cells.index
-                record[f"{estimand}_{n}"] = cells.at[estimand, n] if known else np.nan
+                record[f"{estimand}_{n}"] = cells.get(estimand, {}).get(n, np.nan)
         signs = {
             1 if p >= POINTS else -1 for p in group["p_positive"] if p >= POINTS or p <= 1 - POINTS
         }
