@@ -134,10 +134,11 @@ def _percent(x: float | None) -> str:
 
 def tables(results: list[dict[str, Any]]) -> dict[str, str]:
     """The Markdown blocks of docs/overlap.md."""
-    head = (
-        "| studies a cell | bounds | called shared | of these wrong | false shared "
-        "| called distinct | of these wrong | false distinct | no verdict |\n|---|---|---|---|---|---|---|---|---|\n"
-    )
+    names = (
+        "studies a cell", "bounds", "called shared", "of these wrong", "false shared",
+        "called distinct", "of these wrong", "false distinct", "no verdict",
+    )  # fmt: skip
+    head = f"| {' | '.join(names)} |\n{'|---' * len(names)}|\n"
     lines = []
     for r in results:
         cells = [str(r["studies"]), _percent(r["bounds"])]

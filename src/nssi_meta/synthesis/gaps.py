@@ -171,7 +171,7 @@ def _study(
         now.append(_decided(before))
         after.append(float(_decided(then).mean()))
     return {
-        "gain_bits": gain,
+        "gain_bits": max(gain, 0.0),  # rounding can put nothing at -1e-16
         "gain_se": float(by_part.std(ddof=1) / np.sqrt(BATCHES)),
         "p_decided_now": float(np.mean(now)),
         "p_decided_after": float(np.mean(after)),
