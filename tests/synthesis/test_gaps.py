@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from nssi_meta.synthesis.gaps import COLUMNS, _Cell, _information, _study, gaps
@@ -79,11 +82,7 @@ def test_the_evidence_map_counts_what_is_there(table, evidence):
 
 
 def test_a_mechanism_without_any_row_is_a_gap(evidence, quick):
-    from dataclasses import replace
-
     extra = quick.mechanisms.iloc[[0]].assign(mechanism="balance", label="Balance")
-    import pandas as pd
-
     more = replace(quick, mechanisms=pd.concat([quick.mechanisms, extra], ignore_index=True))
     found = gaps(more, evidence).query("mechanism == 'balance'")
     assert len(found) == 3

@@ -67,5 +67,5 @@ def test_another_estimand_stands_in_and_is_named(quick, pools):
 
 def test_without_stages_there_is_no_model(quick, pools):
     bare = replace(quick, mechanisms=quick.mechanisms.drop(columns="stage"))
-    with pytest.raises(ValueError, match="'stage' in mechanisms.csv"):
+    with pytest.raises(ValueError, match="needs a column 'stage'"):
         model_table(bare, overlap(quick), pools)

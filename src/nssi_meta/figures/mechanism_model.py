@@ -291,7 +291,7 @@ def _sharing(
                                            size=size), size=size)  # fmt: skip
         record = records.get(condition)
         if record is None:
-            write(page, bar, y, "no mechanism known in both", size=size - 0.5, color=QUIET)
+            write(page, where.right, y, "none known in both", align="right", size=size, color=QUIET)
             continue
         n = as_int(record["n_mechanisms"])
         shared = interval(record, "n_shared_median", "n_shared_low", "n_shared_high")
