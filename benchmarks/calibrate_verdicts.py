@@ -112,8 +112,8 @@ def rates(found: list[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def run(reviews: int, typical: int, seed: int = 11) -> list[dict[str, Any]]:
-    """All scenarios; `typical` reviews of the typical one, `reviews` of the others."""
+def run(reviews: int, typical: int, store: Path, seed: int = 11) -> list[dict[str, Any]]:
+    """All scenarios, stored one by one; `typical` reviews of the typical one."""
     model = TwoArms()
     out = []
     for bounds in BOUNDS:
@@ -124,6 +124,7 @@ def run(reviews: int, typical: int, seed: int = 11) -> list[dict[str, Any]]:
                 truth, rows = simulate(k, bounds, rng)
                 found.append(judge(model.draws(rows, M, N_DRAWS, rng), truth, rng))
             out.append({"studies": k, "bounds": bounds, **rates(found)})
+            store.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
             print(k, bounds, f"{time.process_time():.0f} s", out[-1]["shared"], flush=True)
     return out
 
@@ -199,24 +200,22 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Simulate, or take the stored results, and write page and figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reviews", type=int, default=200, help="reviews a scenario")
-    parser.add_argument("--typical", type=int, default=600, help="reviews of the typical scenario")
+    parser.add_argument("--reviews", type=int, default=100, help="reviews a scenario")
+    parser.add_argument("--typical", type=int, default=300, help="reviews of the typical scenario")
     parser.add_argument("--stored", action="store_true", help="use benchmarks/calibration.json")
     parser.add_argument("--out", type=Path, help="write results here, not into docs")
     chosen = parser.parse_args()
-    store = ROOT / "benchmarks" / "calibration.json"
+    folder = chosen.out or ROOT / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    store = folder / "calibration.json"
     if chosen.stored:
         results = json.loads(store.read_text(encoding="utf-8"))
     else:
-        results = run(chosen.reviews, chosen.typical)
+        results = run(chosen.reviews, chosen.typical, store)
     if chosen.out:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "calibration.json").write_text(json.dumps(results, indent=1))
         draw(results, chosen.out / "overlap_coverage.svg")
-        for body in tables(results).values():
-            print(body)
+        print(*tables(results).values(), sep="\n\n")
         return
-    store.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results, ROOT / "docs" / "img" / "overlap_coverage.svg")
     write_blocks(ROOT / "docs" / "overlap.md", tables(results))
     print(f"written; a mechanism is called at probability {DECIDE}")
