@@ -25,7 +25,7 @@ def call(*words):
 
 @pytest.fixture
 def results(own_review, tmp_path):
-    """Finished results whose posterior file holds draws around 0.8 for every cell."""
+    """Finished results whose posterior file holds draws around 0.5 for every cell."""
     import numpy as np
     import xarray as xr
 
@@ -36,12 +36,13 @@ def results(own_review, tmp_path):
     data, _ = joint_data(evidence)
     rng = np.random.default_rng(1)
     m, c, n = len(data.mechanisms), len(data.conditions), 500
+    mu = 0.5 + 0.3 * rng.standard_normal((1, n, m, c))
     dims = ("chain", "draw")
     posterior = xr.Dataset(
         {
             "mu": (
                 (*dims, "mechanism", "condition"),
-                0.8 + 0.1 * rng.standard_normal((1, n, m, c)),
+                mu,
             ),
             "tau": ((*dims, "mechanism"), np.full((1, n, m), 0.1)),
             "omega": (dims, np.full((1, n), 0.1)),
