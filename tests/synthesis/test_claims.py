@@ -130,9 +130,7 @@ ONE = {"kind": "direction", "mechanism": "reflex", "expected": "+"}
 TWO = {"mechanism": "reflex", "other_condition": "beta"}
 
 
-@pytest.mark.parametrize(
-    ("cells", "expected"),
-    [
+CASES = [
         (ONE, "supported"),
         (ONE | {"expected": "-"}, "contradicted"),
         (ONE | {"mechanism": "appetite"}, "open"),  # its true mean is 0
@@ -156,17 +154,25 @@ TWO = {"mechanism": "reflex", "other_condition": "beta"}
         ({"kind": "ranking", "expected": "+", "other_condition": "beta"}, "supported"),
         ({"kind": "ranking", "expected": "-", "other_condition": "beta"}, "contradicted"),
         ({"kind": "ranking", "expected": "+", "other_condition": "gamma"}, "contradicted"),
-    ],
-)  # fmt: skip
-def test_the_verdict_of_each_kind_is_that_of_the_truth(audit, cells, expected):
-    table = audit(claim(**cells)).table
-    assert table["verdict"].tolist() == [expected]
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def audited(audit):
+    """All cases in one audit: their pools are fitted once."""
+    return audit(*(claim(**cells) | {"claim_id": str(i)} for i, (cells, _) in enumerate(CASES)))
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_the_verdict_of_each_kind_is_that_of_the_truth(audited, case):
+    row, expected = audited.table.iloc[case], CASES[case][1]
+    assert row["verdict"] == expected
     if expected == "no evidence":
-        assert table["k"].tolist() == [0]
-        assert table["probability"].isna().all()
+        assert row["k"] == 0
+        assert np.isnan(row["probability"])
     else:
-        assert table["k"].iloc[0] > 0
-        assert table["studies"].iloc[0]
+        assert row["k"] > 0
+        assert row["studies"]
 
 
 def test_a_direction_claim_by_hand(audit, quick):
@@ -272,6 +278,9 @@ def test_pools_that_are_there_are_not_fitted_again(evidence, monkeypatch):
     rows = cells.rows("grip", "alpha", "case_control")
     assert cells.fit(rows) is pools.cells[0]
     assert cells.rows("grip", "nobody", "case_control").empty
+    other = CellPools(evidence, 0.6, pool(evidence.select("grip", "alpha"), mu_prior="normal(0,2)"))
+    with pytest.raises(ZeroDivisionError):  # pools under another prior answer another question
+        other.fit(rows)
 
 
 def test_a_threshold_that_is_no_distance_is_refused(audit):

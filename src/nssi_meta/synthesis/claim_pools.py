@@ -17,7 +17,8 @@ from nssi_meta.synthesis.pooled import CELL, Cell, Options, Pools, fit_cell
 class CellPools:
     """Pools of parts of the evidence, each computed once.
 
-    `pools`: already fitted cells (of the same evidence and options), taken where they answer.
+    `pools`: already fitted cells of the same evidence, taken where they answer; not used when they
+    were fitted under other priors, another rho or by NUTS.
     """
 
     def __init__(self, evidence: Evidence, rho: float, pools: Pools | None = None) -> None:
@@ -37,8 +38,8 @@ class CellPools:
             "doubtful": _cells(more[more["comparator"].isin(plain)]),
         }
         self._done: dict[tuple[str, ...], Cell] = {}
-        for cell in pools.cells if pools is not None else ():
-            self._done[_ids(cell.rows)] = cell
+        if pools is not None and _same_model(pools.options, chosen):
+            self._done |= {_ids(cell.rows): cell for cell in pools.cells}
 
     def rows(
         self,
@@ -64,6 +65,12 @@ class CellPools:
             cell = tuple(rows[CELL].iloc[0])
             self._done[key] = fit_cell(cell, rows, self.priors, self.options)
         return self._done[key]
+
+
+def _same_model(a: Options, b: Options) -> bool:
+    """Whether pools fitted with these options have the same posterior."""
+    names = ("mu_prior", "tau_prior", "omega_prior", "rho", "engine")
+    return all(getattr(a, n) == getattr(b, n) for n in names)
 
 
 def _ids(rows: pd.DataFrame) -> tuple[str, ...]:
