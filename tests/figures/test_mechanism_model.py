@@ -137,7 +137,7 @@ def test_what_cannot_be_drawn_is_refused():
 
 def test_the_alternative_text_tells_chain_strength_and_gaps():
     text = alt_mechanism_model(model_rows(), index_label="Index")
-    assert "stage 0 leads to stage 1 leads to stage 2 leads to stage 3" in text
+    assert "5 stages: stage 0, then stage 1, then stage 2, then stage 3" in text
     assert "stage 0: 3 of 4 mechanisms studied" in text
     assert "Mechanism 00 0.40 [0.10, 0.70], shared with One (0.90)" in text
     assert "no study of Mechanism 03" in text

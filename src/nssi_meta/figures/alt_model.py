@@ -20,7 +20,7 @@ def alt_mechanism_model(table: pd.DataFrame, *, index_label: str = "NSSI") -> st
     """Describe the model figure: per stage what is studied, how strong, and who shares it."""
     what = plan(table)
     stages = [stage for column in what.columns for stage in column]
-    chain = " leads to ".join(column[0].name for column in what.columns)
+    chain = ", then ".join(column[0].name for column in what.columns)
     parts = [f"Model of {index_label} in {count(len(stages), 'stage')}: {chain}."]
     for stage in stages:
         studied = [n for n in stage.nodes if as_text(n.index["evidence"]) != "none"]

@@ -75,7 +75,7 @@ def gap_map(
     }
     notes = wrap(
         _note(participants, len(table["mechanism"].unique()) - len(best)),
-        style.width - 2 * style.margin, style, size=style.small,
+        0.95 * (style.width - 2 * style.margin), style, size=style.small,
     )  # fmt: skip
     top = style.margin + 4.2 * style.row
     bottom = top + ROW * len(best) + HEAD * len(systems) + 2.0
@@ -93,7 +93,7 @@ def gap_map(
     for left, words in heads.items():
         write(page, left, top - 1.9 * style.row, words, bold=True)
         for i, condition in enumerate(conditions):
-            name = shorten(as_text(names[condition]), width - 0.8, style, size=style.small)
+            name = shorten(as_text(names[condition]), width + 0.5, style, size=style.small)
             write(page, left + (i + 0.5) * width, top - 0.8 * style.row, name, align="center",
                   size=style.small, color=QUIET)  # fmt: skip
     largest = max(as_float(v) for v in table["gain_bits"])

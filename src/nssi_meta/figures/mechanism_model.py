@@ -77,7 +77,9 @@ def mechanism_model(
     axis = first + tall + 1.5
     third = axis + 9.0
     bottom = third + 5.0 + LINE * len(what.others) + 3.0
-    notes = wrap(_note(index_label, delta), style.width - 2 * style.margin, style, size=style.small)
+    # Small print runs wider on screens than measured: hinting rounds its letters up.
+    room = 0.95 * (style.width - 2 * style.margin)
+    notes = wrap(_note(index_label, delta), room, style, size=style.small)
     page = new_page(bottom + 0.8 * style.row * len(notes) + style.margin, style)
     title = f"A model of {index_label}, with the evidence" if title is None else title
     write(page, style.margin, style.margin + 0.6 * style.row, title, size=style.size + 2, bold=True)
