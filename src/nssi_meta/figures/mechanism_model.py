@@ -110,8 +110,8 @@ def mechanism_model(
 def _note(index_label: str, delta: float | None) -> str:
     beyond = "" if delta is None else f" (both beyond {delta:g}, same direction)"
     return (
-        f"Line and dot: posterior median and 95% interval of the mean effect in {index_label}, "
-        "standardised (g); right of 0: higher or stronger than in healthy people. Hollow dot: only "
+        f"Line and dot: posterior median and credible interval of the mean effect in {index_label}, "
+        "standardised (g); right of 0: more than in the reference group. Hollow dot: only "
         "bounds were reported. Diamond: another scale (log odds ratio, Fisher z or standardised "
         "change). Arrowhead: beyond the axis. Square: probability that the mechanism is shared"
         f"{beyond}, from pale (0) to dark (1); hatched: opposite directions more probable than "
