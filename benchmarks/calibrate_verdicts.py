@@ -4,9 +4,10 @@
     python benchmarks/calibrate_verdicts.py --reviews 20 --out /somewhere   # a quick look
 
 Each simulated review has two conditions and 12 mechanisms whose true means are drawn anew
-(sigma 0.6, R 0.5, tau_0 0.25); each cell has k studies with 30 people a group; part of the studies
-print only whether p < .05. The posterior is that of `two_arms`; figures, classes and verdicts are
-computed by the package's own functions.
+(sigma 0.6, R 0.5, tau_0 0.25; in one scenario these are drawn from the model's prior, which tests
+whether intervals are calibrated). Each cell has k studies with 30 people a group; part of the
+studies print only whether p < .05. The posterior is that of `two_arms`; figures, classes and
+verdicts are computed by the package's own functions.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
-from two_arms import Draws, Rows, TwoArms
+from two_arms import MEANS, Draws, Rows, TwoArms
 
+from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
 from nssi_meta.synthesis.overlap import DECIDE, verdict
-from nssi_meta.synthesis.overlap_figures import CLASSES, FIGURES, classes, overlap_figures
+from nssi_meta.synthesis.overlap_figures import CLASSES, FIGURES, classes, lkj, overlap_figures
 
 Floats = NDArray[np.float64]
 
@@ -39,11 +41,26 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NAMED = {0: "shared", 1: "opposite", 2: "distinct", 3: "distinct", 4: "neither"}
 
 
-def simulate(k: int, bounds: float, rng: np.random.Generator) -> tuple[Floats, Rows]:
-    """True means (M, 2) and the rows that k studies a cell report."""
-    z = rng.standard_normal((M, 2))
-    mu = SIGMA * np.stack([z[:, 0], R * z[:, 0] + np.sqrt(1 - R**2) * z[:, 1]], axis=1)
-    tau = TAU * np.abs(rng.standard_normal(M))
+def scales(from_prior: bool, rng: np.random.Generator) -> tuple[Floats, float, float]:
+    """sigma (2,), R and tau_0 of a simulated review."""
+    if not from_prior:
+        return np.array([SIGMA, SIGMA]), R, TAU
+    sigma = np.abs(rng.normal(0, PRIOR_SCALES["sigma"], 2))
+    r = float(lkj(2, LKJ_ETA, 1, rng)[0, 0, 1])
+    return sigma, r, float(abs(rng.normal(0, PRIOR_SCALES["tau_0"])))
+
+
+def simulate(
+    k: int, bounds: float, rng: np.random.Generator, from_prior: bool = False
+) -> tuple[Floats, float, Rows]:
+    """True means (M, 2), true R, and the rows that k studies a cell report."""
+    sigma, r, tau_0 = scales(from_prior, rng)
+    mu = np.full((M, 2), np.inf)
+    while (out := np.abs(mu).max(axis=1) > MEANS[-1]).any():  # the grid's own range
+        z = rng.standard_normal((int(out.sum()), 2))
+        second = r * z[:, 0] + np.sqrt(1 - r**2) * z[:, 1]
+        mu[out] = sigma * np.stack([z[:, 0], second], axis=1)
+    tau = tau_0 * np.abs(rng.standard_normal(M))
     mechanism, arm = (a.ravel() for a in np.meshgrid(np.arange(M), [0, 1], indexing="ij"))
     mechanism, arm = np.repeat(mechanism, k), np.repeat(arm, k)
     theta = mu[mechanism, arm] + tau[mechanism] * rng.standard_normal(len(arm))
@@ -56,10 +73,10 @@ def simulate(k: int, bounds: float, rng: np.random.Generator) -> tuple[Floats, R
     lower = np.where(y > c, c, np.where(y < -c, -np.inf, -c))
     upper = np.where(y > c, np.inf, np.where(y < -c, -c, c))
     v = np.where(hidden, 2 / GROUP + c**2 / (4 * GROUP), v)
-    return mu, Rows(mechanism, arm, np.where(hidden, np.nan, y), v, lower, upper)
+    return mu, r, Rows(mechanism, arm, np.where(hidden, np.nan, y), v, lower, upper)
 
 
-def judge(draws: Draws, truth: Floats, rng: np.random.Generator) -> dict[str, Any]:
+def judge(draws: Draws, truth: Floats, true_r: float, rng: np.random.Generator) -> dict[str, Any]:
     """Verdicts beside true classes, and whether intervals hold the true figures."""
     a, b = draws.mu[:, :, 0], draws.mu[:, :, 1]
     kind = classes(a, b, DELTA)
@@ -76,15 +93,22 @@ def judge(draws: Draws, truth: Floats, rng: np.random.Generator) -> dict[str, An
     true = classes(truth[:, 0], truth[:, 1], DELTA)
     figures = overlap_figures(a, b, DELTA) | {"correlation": draws.R}
     one = overlap_figures(truth[None, :, 0], truth[None, :, 1], DELTA)
-    exact = {f: float(v[0]) for f, v in one.items()} | {"correlation": R}
-    inside = {}
+    exact = {f: float(v[0]) for f, v in one.items()} | {"correlation": true_r}
+    inside: dict[str, list[bool]] = {}
+    randomised: dict[str, list[bool]] = {}
     for name, values in figures.items():
         ends = [np.quantile(values, [(1 - x) / 2, (1 + x) / 2]) for x in LEVELS]
         inside[name] = [bool(lo - 1e-9 <= exact[name] <= hi + 1e-9) for lo, hi in ends]
+        # Where draws tie with the truth (counts), its place among them is drawn at random: the
+        # coverage of intervals of exactly the level, which a count cannot have.
+        below = np.mean(values < exact[name] - 1e-9)
+        place = below + rng.random() * np.mean(np.abs(values - exact[name]) <= 1e-9)
+        randomised[name] = [bool(abs(place - 0.5) <= x / 2) for x in LEVELS]
     return {
         "verdicts": [verdict(s, base) for s in shares],
         "truth": [NAMED[int(t)] for t in true],
         "inside": inside,
+        "randomised": randomised,
     }
 
 
@@ -105,27 +129,28 @@ def rates(found: list[dict[str, Any]]) -> dict[str, Any]:
     out["undecided"] = float((said == "undecided").mean())
     out["uninformative"] = float((said == "uninformative").mean())
     out["silent"] = float(silent.mean())
-    out["inside"] = {
-        f: [float(np.mean([x["inside"][f][i] for x in found])) for i in range(len(LEVELS))]
-        for f in (*FIGURES, "correlation")
-    }
+    for what in ("inside", "randomised"):
+        out[what] = {
+            f: [float(np.mean([x[what][f][i] for x in found])) for i in range(len(LEVELS))]
+            for f in (*FIGURES, "correlation")
+        }
     return out
 
 
 def run(reviews: int, typical: int, store: Path, seed: int = 11) -> list[dict[str, Any]]:
     """All scenarios, stored one by one; `typical` reviews of the typical one."""
     model = TwoArms()
-    out = []
-    for bounds in BOUNDS:
-        for k in STUDIES:
-            rng = np.random.default_rng([seed, k, int(100 * bounds)])
-            found = []
-            for _ in range(typical if (k, bounds) == TYPICAL else reviews):
-                truth, rows = simulate(k, bounds, rng)
-                found.append(judge(model.draws(rows, M, N_DRAWS, rng), truth, rng))
-            out.append({"studies": k, "bounds": bounds, **rates(found)})
-            store.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
-            print(k, bounds, f"{time.process_time():.0f} s", out[-1]["shared"], flush=True)
+    others = [(k, b, False) for b in BOUNDS for k in STUDIES if (k, b) != TYPICAL]
+    out: list[dict[str, Any]] = []
+    for k, bounds, from_prior in [(*TYPICAL, False), (*TYPICAL, True), *others]:
+        rng = np.random.default_rng([seed, k, int(100 * bounds), from_prior])
+        found = []
+        for _ in range(typical if (k, bounds) == TYPICAL else reviews):
+            truth, r, rows = simulate(k, bounds, rng, from_prior)
+            found.append(judge(model.draws(rows, M, N_DRAWS, rng), truth, r, rng))
+        out.append({"studies": k, "bounds": bounds, "from_prior": from_prior, **rates(found)})
+        store.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+        print(k, bounds, from_prior, f"{time.process_time():.0f} s", out[-1]["shared"], flush=True)
     return out
 
 
@@ -141,24 +166,37 @@ def tables(results: list[dict[str, Any]]) -> dict[str, str]:
     )  # fmt: skip
     head = f"| {' | '.join(names)} |\n{'|---' * len(names)}|\n"
     lines = []
-    for r in results:
+    for r in sorted(results, key=lambda r: (r["bounds"], r["studies"])):
+        if r["from_prior"]:
+            continue
         cells = [str(r["studies"]), _percent(r["bounds"])]
         for name in ("shared", "distinct"):
             cells += [_percent(r[name][n]) for n in ("called", "wrong", "false")]
         lines.append("| " + " | ".join([*cells, _percent(r["silent"])]) + " |")
-    t = next(r for r in results if (r["studies"], r["bounds"]) == TYPICAL)
-    every = sum(r["reviews"] for r in results)
-    cover = ["| figure | typical review | all scenarios |", "|---|---|---|"]
+    t, p = _pick(results, False), _pick(results, True)
+    cover = [
+        "| figure | typical review, as printed | truth from the prior, as printed | randomised |",
+        "|---|---|---|---|",
+    ]
     for f in (*FIGURES, "correlation"):
-        pooled = sum(r["inside"][f][-1] * r["reviews"] for r in results) / every
-        cover.append(f"| {f} | {100 * t['inside'][f][-1]:.1f}% | {100 * pooled:.1f}% |")
+        three = (t["inside"][f][-1], p["inside"][f][-1], p["randomised"][f][-1])
+        cover.append(f"| {f} | {' | '.join(f'{100 * x:.1f}%' for x in three)} |")
     error = 100 * np.sqrt(0.95 * 0.05 / t["reviews"])
     words = (
-        f"Typical: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds; "
-        f"{t['reviews']} simulated reviews (standard error of a 95% coverage: {error:.1f} points). "
-        f"All scenarios: {every} reviews."
+        f"Both: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds, "
+        f"{t['reviews']} simulated reviews each (standard error of a coverage of 95%: {error:.1f} "
+        "points)."
     )
     return {"verdicts": head + "\n".join(lines), "coverage": "\n".join(cover) + "\n\n" + words}
+
+
+def _pick(results: list[dict[str, Any]], from_prior: bool) -> dict[str, Any]:
+    """The typical scenario, with fixed scales or with scales from the prior."""
+    return next(
+        r
+        for r in results
+        if (r["studies"], r["bounds"]) == TYPICAL and r["from_prior"] == from_prior
+    )
 
 
 def write_blocks(page: Path, blocks: dict[str, str]) -> None:
@@ -173,11 +211,11 @@ def write_blocks(page: Path, blocks: dict[str, str]) -> None:
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Coverage of the intervals against their level, typical review."""
+    """Coverage of the intervals against their level, truth drawn from the prior."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    t = next(r for r in results if (r["studies"], r["bounds"]) == TYPICAL)
+    t = _pick(results, True)
     figure = Figure(figsize=(85 / 25.4, 80 / 25.4))
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0.17, 0.15, 0.78, 0.8))
@@ -187,7 +225,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     ax.plot([0.45, 1], [0.45, 1], color="#5a5a5a", lw=0.7)
     marks = {"n_shared": "o", "jaccard": "s", "magnitude": "D", "correlation": "^"}
     for f, marker in marks.items():
-        ax.plot(level, t["inside"][f], marker=marker, ms=3.5, lw=0.8, label=f.replace("_", " "))
+        ax.plot(level, t["randomised"][f], marker=marker, ms=3.5, lw=0.8, label=f.replace("_", " "))
     ax.set_xlabel("level of the interval", fontsize=7)
     ax.set_ylabel(f"truth inside, of {t['reviews']} reviews", fontsize=7)
     ax.tick_params(labelsize=6.5)
@@ -200,8 +238,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Simulate, or take the stored results, and write page and figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reviews", type=int, default=100, help="reviews a scenario")
-    parser.add_argument("--typical", type=int, default=300, help="reviews of the typical scenario")
+    parser.add_argument("--reviews", type=int, default=60, help="reviews a scenario")
+    parser.add_argument("--typical", type=int, default=250, help="reviews of the typical scenario")
     parser.add_argument("--stored", action="store_true", help="use benchmarks/calibration.json")
     parser.add_argument("--out", type=Path, help="write results here, not into docs")
     chosen = parser.parse_args()

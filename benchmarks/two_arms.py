@@ -97,7 +97,9 @@ class TwoArms:
             j = _choose(self.P[k, i] * b, rng)
             mu[:, m, 0], mu[:, m, 1] = MEANS[i], MEANS[j]
         mu += STEP * (rng.random(mu.shape) - 0.5)
-        return Draws(mu, self.r[k], np.stack([self.s1[k], self.s2[k]], axis=1))
+        step = CORRELATIONS[1] - CORRELATIONS[0]
+        r = np.clip(self.r[k] + step * (rng.random(n) - 0.5), -0.999, 0.999)
+        return Draws(mu, r, np.stack([self.s1[k], self.s2[k]], axis=1))
 
 
 def _width(nodes: Floats, at: Floats) -> Floats:

@@ -30,9 +30,10 @@ def test_rates_by_hand(calibrate):
     inside = {f: [True] * 6 for f in ("n_shared", "jaccard", "magnitude", "correlation")}
     found = [
         {"verdicts": ["shared", "shared", "undecided"], "truth": ["shared", "distinct", "shared"],
-         "inside": inside},
+         "inside": inside, "randomised": inside},
         {"verdicts": ["distinct", "uninformative", "neither"],
-         "truth": ["distinct", "neither", "neither"], "inside": inside},
+         "truth": ["distinct", "neither", "neither"], "inside": inside,
+         "randomised": inside},
     ]  # fmt: skip
     got = calibrate.rates(found)
     assert got["shared"] == {"called": 2 / 6, "wrong": 0.5, "false": 1 / 4, "found": 0.5}
@@ -44,8 +45,8 @@ def test_rates_by_hand(calibrate):
 
 def test_simulated_bounds_hold_the_estimate(calibrate):
     """A row that prints only a bound has the interval in which its estimate fell."""
-    exact = calibrate.simulate(4, 0.0, np.random.default_rng(1))[1]
-    hidden = calibrate.simulate(4, 1.0, np.random.default_rng(1))[1]
+    exact = calibrate.simulate(4, 0.0, np.random.default_rng(1))[2]
+    hidden = calibrate.simulate(4, 1.0, np.random.default_rng(1))[2]
     assert np.isfinite(exact.y).all()
     assert np.isnan(hidden.y).all()
     assert ((hidden.lower < exact.y) & (exact.y < hidden.upper)).all()

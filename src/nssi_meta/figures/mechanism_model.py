@@ -110,7 +110,7 @@ def mechanism_model(
 def _note(index_label: str, delta: float | None) -> str:
     beyond = "" if delta is None else f" (both beyond {delta:g}, same direction)"
     return (
-        f"Line and dot: posterior median and credible interval of the mean effect in {index_label}, "
+        f"Line and dot: posterior median and interval of the mean effect in {index_label}, "
         "standardised (g); right of 0: more than in the reference group. Hollow dot: only "
         "bounds were reported. Diamond: another scale (log odds ratio, Fisher z or standardised "
         "change). Arrowhead: beyond the axis. Square: probability that the mechanism is shared"
