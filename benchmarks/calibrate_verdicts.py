@@ -181,11 +181,11 @@ def tables(results: list[dict[str, Any]]) -> dict[str, str]:
     for f in (*FIGURES, "correlation"):
         three = (t["inside"][f][-1], p["inside"][f][-1], p["randomised"][f][-1])
         cover.append(f"| {f} | {' | '.join(f'{100 * x:.1f}%' for x in three)} |")
-    error = 100 * np.sqrt(0.95 * 0.05 / t["reviews"])
+    error = 100 * np.sqrt(0.95 * 0.05 / min(t["reviews"], p["reviews"]))
     words = (
-        f"Both: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds, "
-        f"{t['reviews']} simulated reviews each (standard error of a coverage of 95%: {error:.1f} "
-        "points)."
+        f"Both: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds; "
+        f"{t['reviews']} and {p['reviews']} simulated reviews (standard error of a coverage of "
+        f"95%: {error:.1f} points or less)."
     )
     return {"verdicts": head + "\n".join(lines), "coverage": "\n".join(cover) + "\n\n" + words}
 

@@ -50,7 +50,7 @@ class Reading:
     """A claim's probability under one posterior; NaN where `note` says why there is none.
 
     `estimate` are median and interval of the quantity that the claim is about (NaN where it is
-    about two means), `rows` the rows behind it.
+    about two means, and for pools of other rows), `rows` the rows behind it.
     """
 
     name: str
@@ -181,7 +181,9 @@ def _pooled(
         cells = [sources.pools.fit(p) for p in parts]
         means = [c.posterior.mu for c in cells]
         rows = pd.concat(parts)
-        estimate = _of_cell(cells, sources.profiles.level)
+        # Quantiles of exact pools are dear: only of the pool that stands beside the joint model.
+        nothing = (np.nan, np.nan, np.nan)
+        estimate = _of_cell(cells, sources.profiles.level) if way == "all" else nothing
         thresholds = (own, *others) if first and way == "all" else (own,)
         for t in thresholds:
             yield Reading(
