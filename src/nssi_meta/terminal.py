@@ -57,6 +57,44 @@ OVERLAP_MECHANISM_COLUMNS = {
     "k_other": "k other",
     "verdict": "Verdict",
 }
+CLAIM_COLUMNS = {
+    "claim_id": "Claim",
+    "kind": "Kind",
+    "statement": "It says",
+    "probability": "P",
+    "bayes_factor": "BF",
+    "verdict": "Verdict",
+    "estimand": "Estimand",
+    "k": "k",
+    "n_studies": "Studies",
+    "n_bounds": "Bounds",
+    "sensitivity": "Other readings",
+    "disputed": "Disputed",
+}
+READING_COLUMNS = {
+    "claim_id": "Claim",
+    "reading": "Reading",
+    "hypothesis": "It says",
+    "probability": "P",
+    "prior": "Prior P",
+    "bayes_factor": "BF",
+    "verdict": "Verdict",
+    "k": "k",
+    "n_studies": "Studies",
+    "note": "Note",
+}
+GAP_COLUMNS = {
+    "rank": "Rank",
+    "label": "Mechanism",
+    "condition_label": "Condition",
+    "gain_bits": "Gain (bits)",
+    "gain_se": "SE",
+    "sd_now": "SD now",
+    "sd_after": "SD then",
+    "n_studies": "Studies",
+    "n_participants": "People",
+    "because": "Because",
+}
 
 
 def show(table: pd.DataFrame, form: str, columns: dict[str, str], title: str = "") -> None:

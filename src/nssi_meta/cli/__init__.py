@@ -7,7 +7,9 @@ from __future__ import annotations
 import click
 
 from nssi_meta.cli.check import check
+from nssi_meta.cli.claims import claims
 from nssi_meta.cli.forest import forest
+from nssi_meta.cli.gaps import gaps
 from nssi_meta.cli.overlap import overlap
 from nssi_meta.cli.pool import pool
 from nssi_meta.cli.run import run
@@ -27,7 +29,7 @@ def cli() -> None:
     """
 
 
-for _verb in (run, check, pool, overlap, forest):
+for _verb in (run, check, pool, overlap, claims, gaps, forest):
     cli.add_command(_verb)
 
 

@@ -1,13 +1,16 @@
 """Figures for journals, each from tables alone, each with its alternative text."""
 
 from .alt import alt_forest, alt_overlap_mechanisms, alt_overlap_summary, alt_overview
+from .alt_model import alt_gap_map, alt_mechanism_model
 from .bubble import alt_bubble, bubble
 from .calibration import alt_calibration, calibration
 from .contrasts import CONTRAST_COLUMNS
 from .evidence_map import alt_evidence_map, evidence_map
 from .forest import forest, forest_pages
 from .funnel import alt_funnel, funnel
+from .gap_map import gap_map
 from .layouts import LAYOUTS
+from .mechanism_model import mechanism_model
 from .orchard import alt_orchard, orchard
 from .overlap import overlap_mechanisms
 from .overlap_summary import overlap_summary
@@ -32,6 +35,8 @@ __all__ = [
     "alt_forest",
     "alt_funnel",
     "alt_orchard",
+    "alt_gap_map",
+    "alt_mechanism_model",
     "alt_overlap_mechanisms",
     "alt_overlap_summary",
     "alt_overview",
@@ -49,6 +54,8 @@ __all__ = [
     "funnel",
     "leave_one_out",
     "orchard",
+    "gap_map",
+    "mechanism_model",
     "overlap_mechanisms",
     "overlap_summary",
     "overview",

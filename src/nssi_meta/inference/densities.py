@@ -79,7 +79,8 @@ class NormalMixture:
         heavy = self.weights > _NEGLIGIBLE * self.weights.max()
         edge = self.means[heavy] + self.sds[heavy] * ndtri(p)
         low, high = float(edge.min()), float(edge.max())
-        if high - low <= 1e-14 * max(abs(low), abs(high)):
+        # The components' SD too: means of 1e-17 round 0 differ by rounding alone.
+        if high - low <= 1e-14 * max(abs(low), abs(high), float(self.sds.max())):
             return high
         density = self.weights / (self.sds * np.sqrt(2 * np.pi))
 

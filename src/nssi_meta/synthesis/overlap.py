@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from nssi_meta.evidence.flow import participants
 from nssi_meta.synthesis.overlap_figures import (
@@ -22,6 +21,7 @@ from nssi_meta.synthesis.overlap_figures import (
     overlap_figures,
     prior_draws,
 )
+from nssi_meta.synthesis.pair import Pair, group_of, labels
 from nssi_meta.synthesis.profiles import Profiles
 
 Floats = NDArray[np.float64]
@@ -48,14 +48,15 @@ RULE = (
 class Overlap:
     """Overlap of the index condition with each other condition at one threshold.
 
-    `mechanisms`, `figures`, `thresholds`, `systems` are the tables overlap_mechanisms,
-    overlap_summary, overlap_thresholds and overlap_systems.
+    `mechanisms`, `figures`, `thresholds`, `systems`, `stages` are the tables overlap_mechanisms,
+    overlap_summary, overlap_thresholds, overlap_systems and overlap_stages.
     """
 
     mechanisms: pd.DataFrame
     figures: pd.DataFrame
     thresholds: pd.DataFrame
     systems: pd.DataFrame
+    stages: pd.DataFrame
     threshold: float
     converged: bool
 
@@ -64,23 +65,26 @@ class Overlap:
         return self.figures.copy()
 
 
-def overlap(profiles: Profiles, threshold: float = 0.2) -> Overlap:
+def overlap(profiles: Profiles, threshold: float = 0.2, index: str | None = None) -> Overlap:
     """Overlap tables from the joint posterior; `threshold` (delta >= 0) on the effect-size scale.
 
-    Raises ValueError for a negative threshold.
+    `index` is the condition that is compared with each other one, by default the review's own.
+    Raises ValueError for a negative threshold or an unknown condition.
     """
     if not threshold >= 0:
         raise ValueError(f"threshold must not be negative, got {threshold:g}")
-    parts: dict[str, list[pd.DataFrame]] = {"m": [], "f": [], "t": [], "s": []}
+    parts: dict[str, list[pd.DataFrame]] = {"m": [], "f": [], "t": [], "s": [], "g": []}
     for other in profiles.data.conditions:
-        if other == profiles.index:
+        if other == (index or profiles.index):
             continue
-        pair = _Pair(profiles, other)
+        pair = Pair(profiles, other, index)
         parts["f"].append(_figure_table(pair, threshold))
         if pair.names:
             parts["m"].append(_mechanism_table(pair, threshold))
             parts["t"].append(_threshold_table(pair))
-            parts["s"].append(_system_table(pair, threshold))
+            parts["s"].append(group_table(pair, threshold, "system"))
+            if "stage" in profiles.mechanisms:
+                parts["g"].append(group_table(pair, threshold, "stage"))
 
     def joined(key: str, columns: list[str]) -> pd.DataFrame:
         if not parts[key]:
@@ -92,60 +96,21 @@ def overlap(profiles: Profiles, threshold: float = 0.2) -> Overlap:
         figures=joined("f", ["other", "other_label", "figure", "median", "low", "high"]),
         thresholds=joined("t", ["other", "other_label", "threshold", "figure", "median"]),
         systems=joined("s", ["other", "other_label", "system", "n_mechanisms"]),
+        stages=joined("g", ["other", "other_label", "stage", "n_mechanisms"]),
         threshold=threshold,
         converged=profiles.converged,
     )
 
 
-class _Pair:
-    """Draws and evidence of the index condition and one other, on mechanisms known in both."""
-
-    def __init__(self, profiles: Profiles, other: str) -> None:
-        data = profiles.data
-        self.profiles, self.other = profiles, other
-        self.i, self.j = data.conditions.index(profiles.index), data.conditions.index(other)
-        self.other_label = _labels(profiles.conditions, "id", "label").get(other, other)
-        self.evidence = profiles.evidence.set_index(["condition", "mechanism"])
-        known = self.evidence["anchored"]
-        both: Any = known[profiles.index] & known[other]
-        self.rows = [m for m, name in enumerate(data.mechanisms) if both[name]]
-        self.names = [data.mechanisms[m] for m in self.rows]
-        mu = profiles.draws("mu")
-        self.a, self.b = mu[:, self.rows, self.i], mu[:, self.rows, self.j]
-        self.R = profiles.draws("R")[:, self.i, self.j]
-        self.level = profiles.level
-
-    def quantiles(self, draws: Floats) -> Floats:
-        """Lower end, median and upper end over the first axis."""
-        tail = (1 - self.level) / 2
-        return np.asarray(np.quantile(draws, [tail, 0.5, 1 - tail], axis=0))
-
-    def unstudied(self, n: int, seed: int = 2) -> tuple[Floats, Floats]:
-        """Means of both conditions for n mechanisms without any row, from the fitted hierarchy."""
-        rng = np.random.default_rng(seed)
-        sigma = self.profiles.draws("sigma")
-        pick = rng.integers(0, len(sigma), n)
-        z = rng.standard_normal((2, n))
-        r = self.R[pick]
-        a = sigma[pick, self.i] * z[0]
-        return a, sigma[pick, self.j] * (r * z[0] + np.sqrt(1 - r**2) * z[1])
-
-
-def _labels(table: pd.DataFrame, key: str, column: str) -> dict[str, str]:
-    return dict(zip(table[key], table[column], strict=True))
-
-
-def _mechanism_table(pair: _Pair, delta: float) -> pd.DataFrame:
+def _mechanism_table(pair: Pair, delta: float) -> pd.DataFrame:
     a, b = pair.a, pair.b
     kind = classes(a, b, delta)
     share = np.stack([(kind == c).mean(axis=0) for c in range(len(CLASSES))], axis=1)
     nobody = classes(*pair.unstudied(20_000), delta)
     base = np.array([(nobody == c).mean() for c in range(len(CLASSES))])
     low, median, high = pair.quantiles(a - b)
-    tau = pair.profiles.draws("tau")[:, pair.rows]
-    total = np.sqrt(tau**2 + pair.profiles.draws("omega")[:, None] ** 2)
-    coefficient = 2 * ndtr(-np.abs(a - b) / (2 * np.maximum(total, 1e-12)))
-    index: Any = pair.evidence.loc[pair.profiles.index]
+    new_low, new, new_high = pair.quantiles(pair.predictive())
+    index: Any = pair.evidence.loc[pair.index]
     other: Any = pair.evidence.loc[pair.other]
     records = []
     for m, name in enumerate(pair.names):
@@ -158,7 +123,9 @@ def _mechanism_table(pair: _Pair, delta: float) -> pd.DataFrame:
                 "contrast_median": median[m],
                 "contrast_low": low[m],
                 "contrast_high": high[m],
-                "predictive_overlap": float(np.median(coefficient[:, m])),
+                "predictive_overlap": new[m],
+                "predictive_overlap_low": new_low[m],
+                "predictive_overlap_high": new_high[m],
                 "verdict": verdict(share[m], base),
                 "k_index": index.loc[name, "k"] + index.loc[name, "k_contrast"],
                 "k_other": other.loc[name, "k"] + other.loc[name, "k_contrast"],
@@ -169,7 +136,7 @@ def _mechanism_table(pair: _Pair, delta: float) -> pd.DataFrame:
     table = pd.DataFrame(records)
     mechanisms = pair.profiles.mechanisms
     for position, column in ((3, "label"), (4, "system")):
-        names = _labels(mechanisms, "mechanism", column)
+        names = labels(mechanisms, "mechanism", column)
         table.insert(position, column, [names.get(m, m) for m in table["mechanism"]])
     return table
 
@@ -191,10 +158,10 @@ def verdict(share: Floats, unstudied: Floats) -> str:
     return best if named[best] >= DECIDE else "undecided"
 
 
-def _figure_table(pair: _Pair, delta: float) -> pd.DataFrame:
+def _figure_table(pair: Pair, delta: float) -> pd.DataFrame:
     names = pair.names
     frame = pair.profiles.data.frame
-    arms = [pair.profiles.index, pair.other]
+    arms = [pair.index, pair.other]
     rows = frame[
         frame["mechanism"].isin(names)
         & (frame["condition"].isin(arms) | frame["comparator"].isin(arms))
@@ -243,7 +210,7 @@ def distance(a: Floats, b: Floats) -> float:
     return float(np.abs(f - g).max())
 
 
-def _threshold_table(pair: _Pair) -> pd.DataFrame:
+def _threshold_table(pair: Pair) -> pd.DataFrame:
     records = []
     for delta in THRESHOLDS:
         for figure, draws in overlap_figures(pair.a, pair.b, delta).items():
@@ -253,26 +220,25 @@ def _threshold_table(pair: _Pair) -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns)
 
 
-def _system_table(pair: _Pair, delta: float) -> pd.DataFrame:
-    system = _labels(pair.profiles.mechanisms, "mechanism", "system")
-    of = np.array([system.get(m, "") for m in pair.names], dtype=object)
+def group_table(pair: Pair, delta: float, column: str) -> pd.DataFrame:
+    """Overlap within each system or stage: shared mechanisms, Jaccard, magnitude overlap, and the
+    mean over mechanisms of the predictive overlap coefficient.
+    """
+    of = group_of(pair, column)
+    predictive = pair.predictive()
     records = []
     for name in dict.fromkeys(of.tolist()):
         some = of == name
         figures = overlap_figures(pair.a[:, some], pair.b[:, some], delta)
-        shared, size = (pair.quantiles(figures[f]) for f in ("n_shared", "magnitude"))
-        records.append(
-            {
-                "other": pair.other,
-                "other_label": pair.other_label,
-                "system": name,
-                "n_mechanisms": int(some.sum()),
-                "n_shared_median": shared[1],
-                "n_shared_low": shared[0],
-                "n_shared_high": shared[2],
-                "magnitude_median": size[1],
-                "magnitude_low": size[0],
-                "magnitude_high": size[2],
-            }
-        )
+        record: dict[str, Any] = {
+            "other": pair.other,
+            "other_label": pair.other_label,
+            column: name,
+            "n_mechanisms": int(some.sum()),
+        }
+        figures["predictive_overlap"] = predictive[:, some].mean(axis=1)
+        for figure in (*FIGURES, "predictive_overlap"):
+            low, median, high = pair.quantiles(figures[figure])
+            record |= {f"{figure}_median": median, f"{figure}_low": low, f"{figure}_high": high}
+        records.append(record)
     return pd.DataFrame(records)

@@ -216,7 +216,7 @@ def pool(
     for key, rows in frame.groupby(CELL, sort=False, dropna=False):
         if progress is not None:
             progress(" / ".join(p for p in map(str, key) if p))
-        cells.append(_fit(key, rows, priors, chosen))
+        cells.append(fit_cell(key, rows, priors, chosen))
     table = pd.DataFrame([summarise(cell, chosen) for cell in cells])
     return Pools(tuple(cells), _labelled(table, mechanisms, conditions), chosen)
 
@@ -281,9 +281,10 @@ def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
     return pd.Series(values, index=frame.index, dtype="object")
 
 
-def _fit(
+def fit_cell(
     key: Any, rows: pd.DataFrame, priors: tuple[Prior, Prior, Prior], options: Options
 ) -> Cell:
+    """The pool of one cell's rows; `priors` of mu, tau and omega."""
     rows = rows.reset_index(drop=True)
     unit = outcome_unit(options.measure, rows)
     mu, tau, omega = (p.scaled(unit.scale) for p in priors) if unit.source else priors

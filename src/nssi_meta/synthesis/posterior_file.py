@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from nssi_meta.models.blocks import RHO
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from nssi_meta.evidence.read import Evidence
     from nssi_meta.synthesis.profiles import Profiles
 
 Floats = NDArray[np.float64]
@@ -28,6 +31,33 @@ def save_posterior(profiles: Profiles, path: Path, sha256: str) -> None:
     tree.attrs["data_sha256"] = sha256
     tree.attrs["converged"] = str(profiles.converged)
     tree.to_netcdf(path, engine="h5netcdf")
+
+
+def load_posterior(
+    path: Path, evidence: Evidence, *, rho: float = RHO, level: float = 0.95
+) -> Profiles:
+    """Profiles from a file that `save_posterior` wrote, without sampling.
+
+    `evidence` must be what the file was made from (same table, same rows used). Raises ValueError
+    when the file was made from other data or holds other mechanisms or conditions.
+    """
+    import xarray as xr
+
+    from nssi_meta.inference.nuts import Fit
+    from nssi_meta.synthesis.profiles import Profiles, joint_data
+
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        posterior = tree.load()
+    if posterior.attrs.get("data_sha256") != evidence.sha256:
+        raise ValueError(f"{path} was made from other data; run `nssi-meta run` again")
+    data, index = joint_data(evidence, rho=rho)
+    for name, wanted in (("mechanism", data.mechanisms), ("condition", data.conditions)):
+        if tuple(np.asarray(posterior["posterior"][name]).tolist()) != wanted:
+            raise ValueError(f"{path} holds other {name}s than the data; run `nssi-meta run` again")
+    diagnostics = pd.DataFrame(columns=["quantity", "r_hat", "ess_bulk", "ess_tail", "ok"])
+    problems = () if posterior.attrs.get("converged") == "True" else ("the run did not converge",)
+    fit = Fit(posterior, diagnostics, {}, problems)
+    return Profiles(data, fit, index, evidence.mechanisms, evidence.conditions, level)
 
 
 def posterior_tree(profiles: Profiles) -> xr.DataTree:

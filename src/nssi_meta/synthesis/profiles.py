@@ -150,23 +150,11 @@ def _anchored(data: ProfileData, rows: NDArray[np.bool_]) -> set[str]:
     return reached - {""}
 
 
-def fit_profiles(
-    evidence: Evidence,
-    *,
-    estimand: str = "case_control",
-    rho: float = RHO,
-    seed: int = 20220701,
-    settings: Settings | None = None,
-    level: float = 0.95,
-    delta: float = 0.2,
-    cores: int | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Profiles:
-    """Fit the joint model to all used rows of one estimand (statistics: mechanism x condition).
+def joint_data(
+    evidence: Evidence, estimand: str = "case_control", rho: float = RHO
+) -> tuple[ProfileData, str]:
+    """The rows that the joint model is fitted to, indexed, and the index condition.
 
-    Compiles and samples a PyMC model (about a minute). Comparisons with other conditions inform
-    contrasts; rows whose comparator is a mixed clinical group are not used. Convergence is checked
-    for every cell, correlation, variance and overlap figure at `delta`; look at `.converged`.
     Raises EvidenceError when the evidence has problems, ValueError when too little is left.
     """
     used = evidence.used
@@ -188,10 +176,39 @@ def fit_profiles(
     order = {m: i for i, m in enumerate(evidence.mechanisms["mechanism"])}
     frame = frame.sort_values("mechanism", key=lambda m: m.map(order), kind="stable")
     data = profile_data(frame, conditions, reference, partial(vcalc, rho=rho), rho)
+    return data, index
+
+
+def fit_profiles(
+    evidence: Evidence,
+    *,
+    estimand: str = "case_control",
+    rho: float = RHO,
+    seed: int = 20220701,
+    settings: Settings | None = None,
+    level: float = 0.95,
+    delta: float = 0.2,
+    cores: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Profiles:
+    """Fit the joint model to all used rows of one estimand (statistics: mechanism x condition).
+
+    Compiles and samples a PyMC model (about a minute). Comparisons with other conditions inform
+    contrasts; rows whose comparator is a mixed clinical group are not used. Convergence is checked
+    for every cell, correlation, variance and overlap figure at `delta`; look at `.converged`.
+    Raises EvidenceError when the evidence has problems, ValueError when too little is left.
+    """
+    data, index = joint_data(evidence, estimand, rho)
     known = _known(data)
     fit = sample(
         profiles_model(data),
-        partial(_reported, data=data, index=conditions.index(index), known=known, delta=delta),
+        partial(
+            _reported,
+            data=data,
+            index=data.conditions.index(index),
+            known=known,
+            delta=delta,
+        ),
         seed=seed,
         settings=settings,
         cores=cores,

@@ -1,0 +1,59 @@
+"""The verb `claims`: which of the review's claims the evidence supports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nssi_meta.cli.finished import exit_unless, joint_model, results_option, warn_unless
+from nssi_meta.cli.options import (
+    data_argument,
+    format_option,
+    plain_errors,
+    seed_option,
+    threshold_option,
+)
+
+
+@click.command()
+@data_argument
+@click.option(
+    "--claims",
+    "file",
+    type=click.Path(),
+    help="Table of claims. Default: claims.csv beside DATA.",
+)
+@threshold_option
+@results_option
+@seed_option
+@click.option("--readings", is_flag=True, help="One row per reading of a claim, not per claim.")
+@format_option
+@plain_errors
+def claims(data: str, file: str | None, threshold: float, results: str, seed: int, readings: bool,
+           form: str) -> None:  # fmt: skip
+    """Which claims of a review hold: probability, Bayes factor, verdict, evidence.
+
+    A claim is a row of claims.csv. The joint model is read from finished results where they fit
+    the data and seed, and fitted (about a minute) otherwise.
+    """
+    from nssi_meta.evidence.claims import read_claims
+    from nssi_meta.evidence.read import read_effects
+    from nssi_meta.synthesis.claims import RULE
+    from nssi_meta.synthesis.claims import claims as audit
+    from nssi_meta.terminal import CLAIM_COLUMNS, READING_COLUMNS, progress, show
+
+    with progress() as tell:
+        tell("check", data)
+        evidence = read_effects(data)
+        evidence.require_usable()
+        listed = read_claims(file or Path(data).with_name("claims.csv"), evidence)
+        profiles = joint_model(evidence, results, data, seed, threshold, tell)
+        tell("claims", f"{len(listed)} claims")
+        found = audit(listed, evidence, profiles, threshold=threshold)
+    title = warn_unless(profiles.converged, profiles.fit.problems) or RULE
+    if readings:
+        show(found.sensitivity, form, READING_COLUMNS, title)
+    else:
+        show(found.summary(), form, CLAIM_COLUMNS, title)
+    exit_unless(profiles.converged)

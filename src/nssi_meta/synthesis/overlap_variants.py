@@ -1,0 +1,92 @@
+"""Overlap under other choices of rows: each variant is a new fit of the joint model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from nssi_meta.evidence.read import Evidence
+from nssi_meta.inference.nuts import Settings
+from nssi_meta.synthesis.overlap import overlap
+from nssi_meta.synthesis.profiles import fit_profiles
+
+Change = Callable[[Evidence], Evidence]
+
+
+def without_system(name: str) -> Change:
+    """Leave out every mechanism of a system."""
+
+    def change(evidence: Evidence) -> Evidence:
+        table = evidence.mechanisms
+        if name not in set(table["system"]):
+            known = ", ".join(dict.fromkeys(table["system"]))
+            raise ValueError(f"no system {name!r} in mechanisms.csv; it has {known}")
+        gone = table.loc[table["system"] == name, "mechanism"]
+        return replace(evidence, rows=evidence.rows[~evidence.rows["mechanism"].isin(gone)])
+
+    return change
+
+
+def with_doubtful(evidence: Evidence) -> Evidence:
+    """Use rows of status doubtful too."""
+    return evidence.select(doubtful=True)
+
+
+def exact_only(evidence: Evidence) -> Evidence:
+    """Leave out bounds and sizes without a sign."""
+    return replace(evidence, rows=evidence.rows[evidence.rows["kind"] == "exact"])
+
+
+def controls_apart(evidence: Evidence) -> Evidence:
+    """Ignore that studies share comparison groups: every row gets one of its own.
+
+    This is what a naive analysis does; shared controls correlate the errors of two conditions and
+    can pass for overlap.
+    """
+    rows = evidence.rows
+    has = rows["control_id"].astype("str").str.strip() != ""
+    own = rows["control_id"].where(~has, rows["effect_id"].astype("str") + ":controls")
+    return replace(evidence, rows=rows.assign(control_id=own))
+
+
+VARIANTS: dict[str, Change] = {
+    "with doubtful rows": with_doubtful,
+    "exact rows only": exact_only,
+    "shared controls ignored": controls_apart,
+}
+
+
+def overlap_variants(
+    evidence: Evidence,
+    variants: Mapping[str, Change] | Iterable[str] = VARIANTS,
+    *,
+    threshold: float = 0.2,
+    seed: int = 20220701,
+    settings: Settings | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """The `overlap_summary` table under each variant, one after the other (a minute each).
+
+    `variants` are names of `VARIANTS`, or a mapping of names to changes such as
+    `{"without genes": without_system("genes")}`. The column `variant` names them; `converged`
+    says whether the fit passed its checks. Raises ValueError for an unknown name.
+    """
+    chosen: Mapping[str, Change]
+    if isinstance(variants, Mapping):
+        chosen = variants
+    else:
+        unknown = [name for name in variants if name not in VARIANTS]
+        if unknown:
+            raise ValueError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+        chosen = {name: VARIANTS[name] for name in variants}
+    parts = []
+    for name, change in chosen.items():
+        if progress is not None:
+            progress(name)
+        profiles = fit_profiles(change(evidence), delta=threshold, seed=seed, settings=settings)
+        table = overlap(profiles, threshold).figures
+        table.insert(0, "variant", name)
+        parts.append(table.assign(converged=profiles.converged))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,175 @@
+"""Overlap in depth: any two conditions, contrasts, leave-one-out, what must not matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nssi_meta.synthesis import overlap_variants as ov
+from nssi_meta.synthesis.overlap import overlap
+from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
+from nssi_meta.synthesis.pair import Pair
+
+
+def with_mu(profiles, mu):
+    draws = {**profiles.fit.posterior_data["posterior"], "mu": mu[None]}
+    return replace(profiles, fit=replace(profiles.fit, posterior_data={"posterior": draws}))
+
+
+def numbers(table, *drop):
+    return table.drop(columns=list(drop)).select_dtypes("number")
+
+
+def test_any_two_conditions(quick):
+    """beta as the index: with alpha it is the same comparison read from the other side."""
+    own = overlap(quick).figures.set_index(["other", "figure"])
+    turned = overlap(quick, index="beta").figures.set_index(["other", "figure"])
+    assert set(turned.index.get_level_values("other")) == {"alpha", "gamma"}
+    for figure in ("n_shared", "jaccard", "magnitude"):
+        a, b = own.loc[("beta", figure)], turned.loc[("alpha", figure)]
+        assert a[["median", "low", "high"]].tolist() == b[["median", "low", "high"]].tolist()
+    mechanisms = [
+        overlap(quick, index=i).mechanisms.set_index(["other", "mechanism"]) for i in (None, "beta")
+    ]
+    a, b = mechanisms[0].loc["beta"], mechanisms[1].loc["alpha"]
+    assert a["p_index_only"].tolist() == b["p_other_only"].tolist()
+    assert a["contrast_median"].tolist() == pytest.approx((-b["contrast_median"]).tolist())
+
+
+@pytest.mark.parametrize(
+    ("index", "says"), [("delta", "no condition 'delta'"), ("well", "no condition 'well'")]
+)
+def test_an_unknown_index_is_refused(quick, index, says):
+    with pytest.raises(ValueError, match=says):
+        overlap(quick, index=index)
+    with pytest.raises(ValueError, match="twice"):
+        Pair(quick, "beta", "beta")
+
+
+def test_recoding_measures_changes_nothing(quick):
+    """Flip the coding of two mechanisms: every figure, class and contrast size stays."""
+    mu = quick.draws("mu").copy()
+    mu[:, [0, 2]] *= -1
+    one, other = overlap(quick), overlap(with_mu(quick, mu))
+    for name in ("figures", "thresholds", "systems", "stages"):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name), rtol=1e-12)
+    shared = [f"p_{c}" for c in ("shared", "opposite", "index_only", "other_only", "neither")]
+    pd.testing.assert_frame_equal(one.mechanisms[shared], other.mechanisms[shared])
+    assert one.mechanisms["verdict"].tolist() == other.mechanisms["verdict"].tolist()
+    pd.testing.assert_frame_equal(
+        overlap_contrasts(quick), overlap_contrasts(with_mu(quick, mu)), rtol=1e-12
+    )
+
+
+def test_relabelling_mechanisms_changes_nothing(quick):
+    """The order in which mechanisms stand in the model is no information."""
+    order = np.array([2, 0, 3, 1])
+    data = quick.data
+    place = np.argsort(order)
+    moved = replace(
+        with_mu(quick, quick.draws("mu")[:, order]),
+        data=replace(
+            data,
+            mechanisms=tuple(data.mechanisms[i] for i in order),
+            mechanism=place[data.mechanism],
+        ),
+    )
+    one, other = overlap(quick), overlap(moved)
+    pd.testing.assert_frame_equal(one.figures, other.figures, rtol=1e-12)
+    key = ["other", "mechanism"]
+    a, b = (o.mechanisms.sort_values(key).reset_index(drop=True) for o in (one, other))
+    pd.testing.assert_frame_equal(a, b, rtol=1e-12)
+
+
+def test_what_nobody_measured_changes_nothing(quick):
+    """appetite in gamma is predicted: whatever its draws, no overlap figure moves."""
+    mu = quick.draws("mu").copy()
+    mu[:, 3, 2] = 50.0
+    one, other = overlap(quick), overlap(with_mu(quick, mu))
+    for name in ("figures", "mechanisms", "thresholds", "systems"):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
+    pd.testing.assert_frame_equal(
+        leave_one_out(quick).query("other == 'gamma'"),
+        leave_one_out(with_mu(quick, mu)).query("other == 'gamma'"),
+    )
+
+
+def test_predictive_overlap_has_its_interval(quick):
+    table = overlap(quick).mechanisms
+    assert (table["predictive_overlap_low"] <= table["predictive_overlap"]).all()
+    assert (table["predictive_overlap"] <= table["predictive_overlap_high"]).all()
+    stage = overlap(quick).stages.query("other == 'beta' and stage == 'end'").iloc[0]
+    row = table.query("other == 'beta' and mechanism == 'tremor'").iloc[0]
+    # one mechanism in the stage: the mean over mechanisms is its own
+    assert stage["predictive_overlap_median"] == pytest.approx(row["predictive_overlap"])
+
+
+def test_contrasts_by_hand(quick):
+    table = overlap_contrasts(quick).set_index(["condition", "other", "mechanisms", "figure"])
+    row = table.loc[("beta", "gamma", "common", "magnitude")]
+    assert row[["n_condition", "n_other"]].tolist() == [3, 3]
+    # alpha and beta agree on all mechanisms, alpha and gamma on none: certain in every draw
+    assert row["p_more"] == 1.0
+    assert row["low"] > 0.5
+    # before any data neither is favoured: 4000 draws, 4 standard errors are 0.032
+    assert row["prior_p_more"] == pytest.approx(0.5, abs=0.04)
+    assert ("beta", "gamma", "common", "correlation") not in table.index
+
+
+def test_a_contrast_of_a_condition_with_its_double_is_even(quick):
+    mu = quick.draws("mu").copy()
+    mu[:, :, 2] = mu[:, :, 1]
+    table = overlap_contrasts(with_mu(quick, mu)).query("mechanisms == 'common'")
+    assert set(table["p_more"]) == {0.5}
+    assert set(table["median"]) == {0.0}
+
+
+def test_leaving_one_out_by_hand(quick):
+    table = leave_one_out(quick).set_index(["other", "left_out", "figure"])
+    pair = Pair(quick, "gamma")
+    assert pair.names == ["reflex", "grip", "tremor"]
+    a, b = np.abs(pair.a[:, 1:]), np.abs(pair.b[:, 1:])
+    agree = np.where(pair.a[:, 1:] * pair.b[:, 1:] > 0, np.minimum(a, b), 0).sum(axis=1)
+    by_hand = np.median(agree / np.maximum(a, b).sum(axis=1))
+    assert table.loc[("gamma", "reflex", "magnitude"), "median"] == pytest.approx(by_hand)
+
+
+# ---------------------------------------------------------------- other rows
+
+
+def test_variants_change_the_rows_that_they_name(evidence):
+    used = evidence.used
+    left = set(ov.without_system("drive")(evidence).used["mechanism"])
+    assert left == {"reflex", "grip", "tremor"}
+    assert set(ov.exact_only(evidence).used["kind"]) == {"exact"}
+    more = ov.with_doubtful(evidence).used
+    assert set(more["effect_id"]) - set(used["effect_id"]) == set(
+        evidence.rows.loc[evidence.rows["status"] == "doubtful", "effect_id"]
+    )
+    apart = ov.controls_apart(evidence).used
+    with_controls = apart.loc[apart["control_id"] != "", "control_id"]
+    assert with_controls.is_unique
+    # a row without a comparison group gets none
+    assert (apart["control_id"] == "").sum() == (used["control_id"] == "").sum()
+    with pytest.raises(ValueError, match="no system 'dive'"):
+        ov.without_system("dive")(evidence)
+
+
+def test_each_variant_is_one_fit(evidence, quick, monkeypatch):
+    asked = []
+
+    def fit(changed, **options):
+        asked.append((len(changed.used), options["delta"]))
+        return quick
+
+    monkeypatch.setattr(ov, "fit_profiles", fit)
+    table = ov.overlap_variants(evidence, ["exact rows only"], threshold=0.3)
+    assert set(table["variant"]) == {"exact rows only"}
+    assert asked == [(int((evidence.used["kind"] == "exact").sum()), 0.3)]
+    table = ov.overlap_variants(evidence, {"no drive": ov.without_system("drive")})
+    assert set(table["variant"]) == {"no drive"}
+    with pytest.raises(ValueError, match="no variant 'genes'"):
+        ov.overlap_variants(evidence, ["genes"])
