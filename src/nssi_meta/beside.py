@@ -6,6 +6,8 @@ to a cluster): the pools of one mechanism with its forest plot, and each of the 
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,11 +59,18 @@ def gather(parts: list[Pooled]) -> Pooled:
 
 def pool_and_draw(evidence: Evidence, folder: Path, options: Mapping[str, Any]) -> Pooled:
     """Pool the cells of one mechanism and draw its forest plot into `folder`."""
+    _step_back()
     pools = pool(evidence, **options)
     rows = pools.rows
     means = str(evidence.mechanisms["positive_means"].iloc[0])
     draw_forest(rows, pools.table, means, pools.options.level, folder)
     return Pooled(pools.table, rows, tuple(p for cell in pools.cells for p in cell.problems))
+
+
+def _step_back() -> None:
+    """Let the process that samples go first: what it does, nobody can do beside it."""
+    if hasattr(os, "setpriority") and multiprocessing.parent_process() is not None:
+        os.setpriority(os.PRIO_PROCESS, 0, 10)
 
 
 def draw_forest(
@@ -82,7 +91,7 @@ def draw_forest(
 def draw_others(
     tables: Mapping[str, pd.DataFrame], index_label: str, threshold: float, folder: Path
 ) -> Iterator[None]:
-    """Start drawing the overviews and the overlap figures; iterate to wait."""
+    """Start drawing every figure but the forest plots; iterate to wait."""
     pools, shared = tables["pools"], tables["overlap_mechanisms"]
     jobs: list[tuple[Any, ...]] = []
     for estimand in pools["estimand"].unique():
@@ -98,6 +107,13 @@ def draw_others(
         )
     jobs.append(("overlap_summary", tables["overlap_summary"], named, named,
                  folder / "overlap_summary", "Overlap figures"))  # fmt: skip
+    if "model" in tables:
+        drawn = {**named, "stages": tables["overlap_stages"], "delta": threshold}
+        jobs.append(("mechanism_model", tables["model"], drawn, named, folder / "mechanism_model",
+                     "The review's model"))  # fmt: skip
+    if "gaps" in tables:
+        order = {"order": tuple(tables["profiles"]["condition"].unique())}
+        jobs.append(("gap_map", tables["gaps"], order, {}, folder / "gap_map", "Map of gaps"))
     return _parallel((draw, *job) for job in jobs)
 
 

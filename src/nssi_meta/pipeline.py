@@ -77,7 +77,12 @@ def run(
     """
     from nssi_meta.inference.nuts import Settings
     from nssi_meta.report.tables import write_tables
+    from nssi_meta.synthesis.claims import claims
+    from nssi_meta.synthesis.estimands import side_by_side
+    from nssi_meta.synthesis.gaps import gaps
+    from nssi_meta.synthesis.model_table import model_table
     from nssi_meta.synthesis.overlap import overlap
+    from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
     from nssi_meta.synthesis.posterior_file import save_posterior
     from nssi_meta.synthesis.profiles import fit_profiles
 
@@ -91,6 +96,7 @@ def run(
         evidence = evidence.select(doubtful=True)
     pool_options = {"delta": threshold, "seed": seed, **options}
     chosen = check_options(evidence, **pool_options)
+    listed = _claims(Path(data), evidence)
 
     with _whole(target) as folder:
         for name in ("tables", "figures", "posterior"):
@@ -107,25 +113,36 @@ def run(
             settings=Settings() if draws is None else Settings(draws=draws),
             progress=lambda d: tell("profiles", d),
         )
-        tell("pools", "and forest plots")
-        pools = gather(list(pooling))
         tell("overlap", "")
         shared = overlap(profiles, threshold)
         tables = {
-            "pools": pools.table,
-            "rows": pools.rows,
             "profiles": profiles.summary(),
             "correlations": profiles.correlations(),
             "overlap_mechanisms": shared.mechanisms,
             "overlap_summary": shared.figures,
             "overlap_thresholds": shared.thresholds,
             "overlap_systems": shared.systems,
+            "overlap_stages": shared.stages,
+            "overlap_contrasts": overlap_contrasts(profiles, threshold),
+            "overlap_leave_one_out": leave_one_out(profiles, threshold),
             "diagnostics": profiles.fit.diagnostics,
             "flow": flow(evidence),
             "coverage": coverage(evidence),
             "excluded": excluded(evidence),
         }
-        tell("figures", "overview and overlap")
+        tell("gaps", "")
+        tables["gaps"] = gaps(profiles, evidence, threshold=threshold)
+        if listed is not None:
+            tell("claims", f"{len(listed)} claims")
+            found = claims(listed, evidence, profiles, threshold=threshold, rho=chosen.rho)
+            tables |= {"claims": found.table, "claim_readings": found.sensitivity}
+        tell("pools", "and forest plots")
+        pools = gather(list(pooling))
+        tables = {"pools": pools.table, "rows": pools.rows, **tables}
+        tables["estimands"] = side_by_side(pools.table)
+        if "stage" in profiles.mechanisms:
+            tables["model"] = model_table(profiles, shared, pools.table)
+        tell("figures", "overview, overlap, model and gaps")
         names = evidence.conditions.set_index("id")["short"]
         index_label = str(names[profiles.index])
         drawing = draw_others(tables, index_label, threshold, folder / "figures")
@@ -139,14 +156,24 @@ def run(
             **{n: getattr(chosen, n) for n in RECORDED},
         }
         facts["command"] = _command(data, facts["options"])
-        write_tables(tables, folder / "tables")
         save_posterior(profiles, folder / "posterior" / "profiles.nc", facts["data"]["sha256"])
         for _ in drawing:
             pass  # the page holds the figures
         tell("report", "")
+        write_tables(tables, folder / "tables")
         _write_page(folder, tables, facts, evidence)
     problems = tuple(facts["problems"])
     return RunResult(target, tables, bool(facts["converged"]), problems)
+
+
+def _claims(data: Path, evidence: Evidence) -> pd.DataFrame | None:
+    """The claims of claims.csv beside the data, if it is there; checked before sampling."""
+    path = data.with_name("claims.csv")
+    if not path.is_file():
+        return None
+    from nssi_meta.evidence.claims import read_claims
+
+    return read_claims(path, evidence)
 
 
 def _command(data: str | Path, options: Mapping[str, Any]) -> str:
@@ -193,7 +220,8 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
 
 def _hashes(data: Path) -> dict[str, str]:
     """SHA-256 of the table of effects and of the vocabularies beside it."""
-    files = [data, data.with_name("mechanisms.csv"), data.with_name("conditions.csv")]
+    beside = ("mechanisms.csv", "conditions.csv")
+    files = [data, *(data.with_name(name) for name in beside)]
     return {
         f.name: hashlib.sha256(f.read_bytes()).hexdigest() if f.is_file() else "" for f in files
     }
@@ -245,6 +273,7 @@ def _manifest(
 ) -> dict[str, Any]:
     from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
     from nssi_meta.report.manifest import data_facts, manifest
+    from nssi_meta.synthesis.claims import RULE as CLAIMS_RULE
     from nssi_meta.synthesis.overlap import DECIDE, MOVED, RULE
 
     return manifest(
@@ -267,6 +296,7 @@ def _manifest(
             else "NUTS (nutpie), one model a pool",
             "profiles": "joint mechanism x condition model, NUTS (nutpie)",
             "verdict rule": RULE,
+            "claims rule": CLAIMS_RULE,
         },
         sampler=profiles.fit.facts,
         converged=profiles.converged and not pool_problems,

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nssi_meta.report import tables as tb
+from nssi_meta.report.claims_text import claims_sentence, claims_table, gaps_table
 from nssi_meta.report.columns import Table, make_table, words
 from nssi_meta.report.limits import (
     COVERAGE_COLUMNS,
@@ -67,8 +68,8 @@ def build(
     manifest
         What `report.manifest.manifest` returns.
     figures
-        SVG text by name: `overview`, `overlap_mechanisms`, `overlap_summary`,
-        `forest_<mechanism>`.
+        SVG text by name: `overview`, `overlap_mechanisms`, `overlap_summary`, `mechanism_model`,
+        `gap_map`, `forest_<mechanism>`.
     forests
         How many forest plots stand in the page, those of the mechanisms with the most rows; the
         others are links to `figures/forest_<mechanism>.svg` beside the page.
@@ -110,6 +111,9 @@ def build(
         limits=limits(tables, names),
         overlaps=_overlaps(tables, names, warning),
         profiles=_profiles(tables, names, warning),
+        claims=claims_sentence(tables),
+        claims_table=claims_table(tables, _claims_rule(manifest)),
+        gaps=gaps_table(tables),
         systems=_systems(pools, names),
         coverage=_coverage(tables, names),
         flow=_flow(tables),
@@ -122,6 +126,12 @@ def build(
         figures=drawn,
         linked=linked,
     )
+
+
+def _claims_rule(manifest: Manifest) -> str:
+    """How a claim got its verdict, as the manifest says."""
+    models = manifest.get("models")
+    return as_text(models.get("claims rule")) if isinstance(models, Mapping) else ""
 
 
 def _title(names: Names, manifest: Manifest) -> str:

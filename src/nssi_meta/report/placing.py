@@ -29,7 +29,7 @@ def arrange(
 ) -> tuple[dict[str, list[Figure]], list[Figure]]:
     """Figures in the page by section, and links to the forest plots that are not in it.
 
-    Sections: overview, overlap, forests (the mechanisms with the most rows), other.
+    Sections: overview, overlap, model, gaps, forests (the mechanisms with the most rows), other.
 
     Raises
     ------
@@ -46,10 +46,14 @@ def arrange(
         "overview": "Pooled effects of all mechanisms and conditions",
         "overlap_mechanisms": "Probability of each class of overlap, by mechanism",
         "overlap_summary": "Overall overlap figures beside their priors",
+        "mechanism_model": "The review's model, with the strength of its evidence",
+        "gap_map": "Evidence so far, and what a further study would teach",
     }
     captions |= {k: names.mechanism(k.removeprefix(FOREST)) for k in keys}
     sections = {"overview": ["overview"], "forests": keys[:forests]}
     sections["overlap"] = ["overlap_mechanisms", "overlap_summary"]
+    sections["model"] = ["mechanism_model"]
+    sections["gaps"] = ["gap_map"]
     sections["other"] = [k for k in figures if k not in captions]
     drawn: dict[str, list[Figure]] = {}
     n = 0

@@ -1,0 +1,70 @@
+"""The review's claims, and the studies that would teach most, as tables of the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from nssi_meta.report.columns import Column, Table, chance, integer, make_table, real, text
+from nssi_meta.report.names import Tables
+from nssi_meta.report.values import as_text, enumerate_words, records
+
+CLAIM_COLUMNS = (
+    "claim_id", "statement", "probability", "bayes_factor", "verdict", "estimand", "k", "n_studies",
+    "n_bounds", "sensitivity", "disputed",
+)  # fmt: skip
+GAP_COLUMNS = (
+    "rank", "label", "condition_label", "gain_bits", "gain_se", "n_studies", "n_participants",
+    "because",
+)  # fmt: skip
+#: Verdicts in the order in which they are told.
+VERDICTS = ("supported", "contradicted", "open", "no evidence")
+#: How many of the studies that would teach most stand on the page.
+MOST_GAPS = 15
+
+
+def claims_sentence(tables: Tables) -> str:
+    """How many claims got which verdict; empty without claims."""
+    rows = records(tables.get("claims"), CLAIM_COLUMNS, "claims")
+    if not rows:
+        return ""
+    n = Counter(as_text(r["verdict"]) for r in rows)
+    told = [f"{n[v]} {v}" for v in VERDICTS if n[v]]
+    disputed = sum(bool(as_text(r["disputed"])) for r in rows)
+    also = f" The review itself disputes {disputed} of them." if disputed else ""
+    noun = "claim" if len(rows) == 1 else "claims"
+    return f"Of {len(rows)} {noun} of the review: {enumerate_words(told)}.{also}"
+
+
+def claims_table(tables: Tables, rule: str) -> Table | None:
+    """Every claim with its probability, verdict and evidence."""
+    rows = records(tables.get("claims"), CLAIM_COLUMNS, "claims")
+    columns = [
+        text("Claim", "claim_id"),
+        text("It says", "statement"),
+        chance("Probability", "probability"),
+        real("Bayes factor", "bayes_factor"),
+        text("Verdict", "verdict"),
+        text("Evidence", "estimand"),
+        integer("Effects", "k"),
+        integer("Studies", "n_studies"),
+        integer("Only bounds", "n_bounds"),
+        text("Other readings", "sensitivity"),
+        text("Disputed", "disputed"),
+    ]
+    return make_table(f"Claims. {rule}", columns, rows) if rows else None
+
+
+def gaps_table(tables: Tables) -> Table | None:
+    """The studies that would teach most, the best first."""
+    rows = records(tables.get("gaps"), GAP_COLUMNS, "gaps")[:MOST_GAPS]
+    columns: list[Column] = [
+        text("Mechanism", "label"),
+        text("Condition", "condition_label"),
+        real("Expected gain (bits)", "gain_bits"),
+        real("its Monte Carlo error", "gain_se"),
+        integer("Studies so far", "n_studies"),
+        integer("People so far", "n_participants"),
+        text("Because", "because"),
+    ]
+    caption = f"The {len(rows)} further studies expected to teach most about overlap"
+    return make_table(caption, columns, rows) if rows else None
