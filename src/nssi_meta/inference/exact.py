@@ -198,6 +198,7 @@ def _finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior) -> int:
         "halfcauchy": 2.0,
         "flat": 0.0,
         "halft": tau_prior.params[0] + 1 if tau_prior.params else 0,
+        "invgamma": tau_prior.params[0] + 1 if tau_prior.params else 0,
     }
     tail = power.get(tau_prior.name, np.inf)
     if tau_prior.name == "uniform":

@@ -36,6 +36,8 @@ def _variable(name: str, prior: Prior) -> Any:
         return pm.Exponential(name, scale=p[0])
     if prior.name == "lognormal":
         return pm.LogNormal(name, p[0], p[1])
+    if prior.name == "invgamma":
+        return pm.InverseGamma(name, alpha=p[0], beta=p[1])
     if prior.name == "uniform" and np.isfinite(p[1]):
         return pm.Uniform(name, p[0], p[1])
     if prior.name in ("flat", "uniform"):

@@ -71,6 +71,12 @@ def _lognormal(x: Array, meanlog: float, sdlog: float) -> Array:
         return np.where(x > 0, _normal(log_x, meanlog, sdlog) - log_x, -np.inf)
 
 
+def _invgamma(x: Array, shape: float, scale: float) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inside = shape * math.log(scale) - gammaln(shape) - (shape + 1) * np.log(x) - scale / x
+        return np.where(x > 0, inside, -np.inf)
+
+
 def _uniform(x: Array, low: float, high: float) -> Array:
     width = math.log(high - low) if math.isfinite(high) else 0.0
     return np.where((x >= low) & (x <= high), -width, -np.inf)
@@ -102,6 +108,9 @@ TAU_FAMILIES: dict[str, Family] = {
     ),
     "exponential": Family(("mean",), ("mean",), _exponential, "exponential with this mean"),
     "lognormal": Family(("meanlog", "sdlog"), ("sdlog",), _lognormal, "log-normal on tau"),
+    "invgamma": Family(
+        ("shape", "scale"), ("shape", "scale"), _invgamma, "Gronau et al. 2017: invgamma(1,0.15)"
+    ),
     "uniform": Family(("low", "high"), (), _uniform, "uniform; uniform(0,inf) is improper"),
     "flat": Family((), (), _flat, "improper uniform on the half line", proper=False),
 }
