@@ -1,0 +1,212 @@
+"""Pools corrected for selective reporting: every cell with what all cells teach about it.
+
+Null results are reported w times as often as significant ones; w is unknown, common to all cells,
+one value for what was read in abstracts and one for what was read elsewhere. It is learned from
+the cells together with the spread of mean effects over cells, and each cell's pool is the mixture
+over the posterior of both. Equations: `models.reporting`, `inference.reported`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nssi_meta.evidence.read import Evidence
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference.exact import has_omega
+from nssi_meta.inference.reported import CellGrid, Shared, lay_cell
+from nssi_meta.models.blocks import layout
+from nssi_meta.models.priors import Prior, PriorError, parse_prior
+from nssi_meta.models.reporting import GROUPS, reports
+from nssi_meta.synthesis.pooled import CELL, Cell, Options, Pools, _labelled, _rows, summarise
+
+Floats = NDArray[np.float64]
+
+#: Prior of w: uniform, so that the data decide.
+W_PRIOR = (1.0, 1.0)
+#: Prior of the spread of mean effects: half-normal with this SD, in standardised differences.
+SCALE_PRIOR = 1.0
+_SCALE_RANGE = (0.05, 3.0)
+#: Nodes of the shared grid.
+N_W, N_SCALE = 32, 40
+#: Length of one standardised mean difference on each scale (d to z and to log odds ratios).
+UNIT = {"g": 1.0, "d_within": 1.0, "z": 0.5, "log_or": float(np.pi / np.sqrt(3))}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Assumptions about reporting.
+
+    `w` is either the two parameters of a Beta prior, or one number at which w is fixed (1 means
+    no selection). `scale` is the SD of mean effects over cells; None learns it.
+    """
+
+    w: tuple[float, float] | float = W_PRIOR
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.w, tuple):
+            if not all(np.isfinite(p) and p > 0 for p in self.w):
+                raise ValueError(f"the Beta prior of w needs numbers above 0, got {self.w}")
+        elif not 0 < self.w <= 1:
+            raise ValueError(f"w must be above 0 and at most 1, got {self.w:g}")
+        if self.scale is not None and not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale must be above 0, got {self.scale:g}")
+
+    def grid(self) -> Shared:
+        """Nodes and prior of what is shared."""
+        if isinstance(self.w, tuple):
+            x, weight = np.polynomial.legendre.leggauss(N_W)
+            root, weight = (x + 1) / 2, weight / 2
+            w = root**2  # finer towards 0
+            a, b = self.w
+            prior_w = weight * 2 * root * w ** (a - 1) * (1 - w) ** (b - 1)
+        else:
+            w, prior_w = np.array([self.w]), np.ones(1)
+        if self.scale is None:
+            x, weight = np.polynomial.legendre.leggauss(N_SCALE)
+            low, high = np.log(_SCALE_RANGE)
+            scale = np.exp(low + (x + 1) / 2 * (high - low))
+            prior_s = weight * scale * np.exp(-0.5 * (scale / SCALE_PRIOR) ** 2)
+        else:
+            scale, prior_s = np.array([self.scale]), np.ones(1)
+        prior = prior_w[:, None, None] * prior_w[None, :, None] * prior_s[None, None, :]
+        return Shared((w, w), scale, prior / prior.sum())
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Adjusted pools and what they learned.
+
+    `pools` are ordinary `Pools` (table, intervals, predictions). `learned` has one row per shared
+    parameter: the relative reporting probability of null results in each group of reports, and
+    the spread of mean effects, with their central intervals.
+    """
+
+    pools: Pools
+    learned: pd.DataFrame
+    shared: Shared
+    posterior: Floats
+
+    @property
+    def table(self) -> pd.DataFrame:
+        return self.pools.table
+
+
+def adjusted_pools(
+    data: Evidence | pd.DataFrame,
+    selection: Selection | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Adjusted:
+    """Pool every cell of `data` under selective reporting.
+
+    Parameters
+    ----------
+    data
+        As for `pool`. All cells are used together: hand in the whole evidence, not one cell.
+    selection
+        Prior of w and of the spread of mean effects, or fixed values.
+    progress
+        Called with the name of each cell before its nodes are laid.
+    **options
+        tau_prior, omega_prior, rho, level, interval, delta, as for `pool`. mu has the prior
+        N(0, spread^2), the spread being learned or that of `selection`.
+
+    Raises
+    ------
+    EvidenceError, PriorError, ValueError
+        As `pool`; also for an improper prior, which has no evidence, and a mu_prior.
+    """
+    if "mu_prior" in options or options.get("engine", "exact") != "exact":
+        raise ValueError(
+            "adjusted pools have the prior N(0, scale^2) on mu and the exact engine; set the "
+            "scale by Selection(scale=...)"
+        )
+    chosen, selection = Options(**options), selection or Selection()
+    tau, omega = parse_prior(chosen.tau_prior, "tau"), parse_prior(chosen.omega_prior, "tau")
+    for prior in (tau, omega):
+        if not prior.proper:
+            raise PriorError(f"the improper prior {prior} has no evidence to learn from")
+    frame, mechanisms, conditions = _rows(data)
+    if frame.empty:
+        raise ValueError("no rows to pool: every row of the selection is excluded")
+    shared = selection.grid()
+    laid: list[tuple[Any, pd.DataFrame, CellGrid]] = []
+    for key, rows in frame.groupby(CELL, sort=False, dropna=False):
+        if progress is not None:
+            progress(" / ".join(p for p in map(str, key) if p))
+        laid.append((key, *_lay(key, rows, shared, tau, omega, chosen)))
+    log_p = np.log(np.maximum(shared.prior, 1e-300))
+    for _, _, cell in laid:
+        log_p = log_p + cell.log_evidence(shared)
+    posterior = np.exp(log_p - log_p.max())
+    posterior /= posterior.sum()
+    cells = tuple(
+        Cell(key, rows, cell.layout, cell.posterior(shared, posterior)) for key, rows, cell in laid
+    )
+    mu = parse_prior(f"normal(0,{_mean(shared.scale, posterior.sum(axis=(0, 1))):.3g})", "mu")
+    table = pd.DataFrame([summarise(cell, chosen, (mu, tau, omega)) for cell in cells])
+    pools = Pools(cells, _labelled(table, mechanisms, conditions), chosen)
+    return Adjusted(pools, _learned(shared, posterior, laid, chosen.level), shared, posterior)
+
+
+def _lay(
+    key: Any, rows: pd.DataFrame, shared: Shared, tau: Prior, omega: Prior, options: Options
+) -> tuple[pd.DataFrame, CellGrid]:
+    rows = rows.reset_index(drop=True)
+    data = layout(rows, partial(vcalc, rho=options.rho), options.rho)
+    within = omega if has_omega(rows["study_id"].to_numpy()) else None
+    unit = UNIT.get(str(rows["scale"].iloc[0]), 1.0)
+    try:
+        cell = lay_cell(
+            data,
+            reports(rows, options.rho),
+            shared,
+            unit=unit,
+            tau_prior=tau,
+            omega_prior=within,
+        )
+    except FloatingPointError as error:
+        name = " / ".join(str(part) for part in key if part) or "the pool"
+        raise FloatingPointError(f"{name}: {error}") from error
+    return rows, cell
+
+
+def _mean(values: Floats, weight: Floats) -> float:
+    return float(values @ weight / weight.sum())
+
+
+def _learned(
+    shared: Shared, posterior: Floats, laid: list[tuple[Any, pd.DataFrame, CellGrid]], level: float
+) -> pd.DataFrame:
+    """Marginals of what is shared: mean, median, interval, and how many reports inform it."""
+    group = np.concatenate([cell.reports.group for _, _, cell in laid])
+    silent = np.concatenate([cell.reports.silent for _, _, cell in laid])
+    rows = []
+    for axis, name in enumerate((*(f"w {g}" for g in GROUPS), "scale")):
+        values = (*shared.w, shared.scale)[axis]
+        marginal = posterior.sum(axis=tuple(i for i in range(3) if i != axis))
+        here = group == axis if axis < 2 else np.ones(len(group), dtype=bool)
+        low, median, high = (
+            _quantile(values, marginal, p) for p in ((1 - level) / 2, 0.5, (1 + level) / 2)
+        )
+        counts = int(here.sum()), int((here & silent).sum())
+        rows.append((name, _mean(values, marginal), median, low, high, *counts))
+    columns = ["parameter", "mean", "median", "low", "high", "n_reports", "n_null"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _quantile(values: Floats, weight: Floats, p: float) -> float:
+    """Quantile of a density known at nodes: its distribution function at the nodes' middles."""
+    if len(values) == 1:
+        return float(values[0])
+    cumulative = np.cumsum(weight) - weight / 2
+    return float(np.interp(p * weight.sum(), cumulative, values))
