@@ -1,15 +1,16 @@
-"""The exact engine for reported results: a cell's posterior and evidence at every value of what
-all cells share (the reporting probabilities w and the spread of mean effects).
+"""The exact engine for reported results: posteriors of cells that share unknowns.
 
-A cell's nodes of (mu, tau[, omega]) are laid once, so that they resolve the posterior at every
-point of the shared grid; its evidence there is then a sum over nodes. The posterior of what is
-shared follows from the product of the cells' evidences, and each cell's own posterior is the
+Shared are the reporting probabilities w, the spread of mean effects and the scale of their
+heterogeneity. A cell's nodes of (mu, tau[, omega]) are laid once, so that they resolve the
+posterior all over the shared grid; its evidence there is a sum over nodes. The posterior of what
+is shared follows from the product of the cells' evidences, and each cell's own posterior is the
 mixture over it: full Bayes without Monte Carlo error.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from nssi_meta.inference.exact import (
     _COARSE,
     ExactPosterior,
     _assemble,
-    _finite_moments,
     _mu_axis,
     _sd_axis,
     _tau_scale,
@@ -29,15 +29,15 @@ from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import closed_terms
 from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.priors import Prior, parse_prior
-from nssi_meta.models.reporting import GROUPS, Reports, log_reported
+from nssi_meta.models.reporting import Reports, log_reported
 
 Floats = NDArray[np.float64]
 
-#: Nodes whose density is e^-_NEGLIGIBLE of the best at every shared value are not evaluated.
+#: Nodes whose density is e^-_NEGLIGIBLE of the best at every knot are not evaluated.
 _NEGLIGIBLE = 25.0
 _CHUNK = 1_000_000
-#: Shared values at which the nodes must resolve the posterior, beside the ends of their ranges.
-_KNOTS = 4
+#: Knots of the shared grid for which the nodes are laid: of w, and of spread and heterogeneity.
+_KNOTS_W, _KNOTS = 4, 3
 _OPS = numpy_ops()
 
 
@@ -45,112 +45,96 @@ _OPS = numpy_ops()
 class Shared:
     """The grid of what all cells share, with its prior.
 
-    `w` one array of nodes per group of reports, `scale` (S,) of SDs of mean effects (in units of
-    a standardised mean difference); `prior` (W_1, ..., W_G, S) sums to 1.
+    `w` nodes (W_1,), (W_2,) of the two groups of reports; `spread` (S,) SDs of mean effects and
+    `tau` (T,) scales of the half-normal prior of tau, both in units of a standardised mean
+    difference; `prior` (W_1, W_2, S, T) sums to 1.
     """
 
-    w: tuple[Floats, ...]
-    scale: Floats
+    w: tuple[Floats, Floats]
+    spread: Floats
+    tau: Floats
     prior: Floats
 
 
 @dataclass(frozen=True)
 class CellGrid:
-    """One cell: its nodes and, at each, the likelihood and the null probability of each report."""
+    """One cell: its nodes and, at each, the likelihood's mass and every report's null probability.
+
+    `log_mass` has the nodes' tensor shape, `log_null` one axis more (the reports).
+    """
 
     grid: Grid
-    layout: Layout
     reports: Reports
     unit: float
-    tau_prior: Prior
-    mu: Floats
     log_mass: Floats
-    null: Floats
+    log_null: Floats
 
     def log_evidence(self, shared: Shared) -> Floats:
-        """log p(cell | w, scale), shape of the shared grid."""
-        first, second, spread, shift = self._factors(shared)
-        table = _table(first, second, spread)
+        """log p(cell | shared), broadcastable to the shape of the shared grid."""
+        f, shift = self._reported(shared)
+        table = self._table(f.sum(axis=2), shared)
         with np.errstate(divide="ignore"):
-            return np.asarray(np.broadcast_to(np.log(table) + shift, shared.prior.shape))
+            return np.asarray(np.log(table) + shift[..., None, None])
 
     def posterior(self, shared: Shared, given: Floats) -> ExactPosterior:
         """The cell's posterior as a mixture over the posterior `given` of what is shared.
 
         `given` has the shape of the shared grid and sums to 1.
         """
-        first, second, spread, _ = self._factors(shared)
-        table = _table(first, second, spread)
+        f, _ = self._reported(shared)
+        table = self._table(f.sum(axis=2), shared)
         for axis, size in enumerate(table.shape):
             if size == 1:  # a group of reports that this cell does not have
                 given = given.sum(axis=axis, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(given > 1e-12 * given.max(), given / table, 0.0)
-        mass = np.zeros(self.grid.weight.size)
-        total = np.zeros(len(self._live))
-        if table.shape[1] == 1 or table.shape[0] == 1:
-            inner = (first * second) @ share.reshape(-1, share.shape[2])
-            total = (inner * spread).sum(axis=1)
-        else:
-            for s in np.flatnonzero(share.any(axis=(0, 1))):
-                total += ((first @ share[:, :, s]) * second).sum(axis=1) * spread[:, s]
-        mass[self._live] = total
-        grid = replace(self.grid, weight=(mass / mass.sum()).reshape(self.grid.weight.shape))
-        shape = self.grid.weight.ndim
-        tau = grid.x[1] if shape == 2 else grid.x[1][:, None]
-        omega = np.zeros(1) if shape == 2 else grid.x[2][None, :]
-        mu = grid.x[0].reshape(-1, *([1] * (shape - 1)))
-        moments = _finite_moments(self.layout, _mu_prior(1.0), self.tau_prior)
-        return _assemble(grid, mu, np.zeros(1), tau, omega, True, moments, grid.marginal(0))
+            share = np.where(given > 1e-13 * given.max(), given / table, 0.0)
+        of_mu, of_tau = self._priors(shared)
+        inner = np.einsum("abst,ms,ut->muab", share, of_mu, of_tau, optimize=True)
+        mass = np.einsum("muoab,muab->muo", f, inner, optimize=True)
+        weight = (mass / mass.sum()).reshape(self.grid.weight.shape)
+        grid = replace(self.grid, weight=weight)
+        three = weight.ndim == 3
+        mu = grid.x[0].reshape(-1, 1, 1) if three else grid.x[0][:, None]
+        tau = grid.x[1][:, None] if three else grid.x[1]
+        omega = grid.x[2][None, :] if three else np.zeros(1)
+        return _assemble(grid, mu, np.zeros(1), tau, omega, True, 2, grid.marginal(0))
 
-    @property
-    def _live(self) -> NDArray[np.intp]:
-        """Nodes with mass somewhere on the shared grid."""
-        weight = self.grid.weight.ravel()
-        return np.flatnonzero(np.isfinite(self.log_mass) & (weight > 1e-13 * weight.max()))
-
-    def _factors(self, shared: Shared) -> tuple[Floats, Floats, Floats, Floats]:
-        """Factors of the evidence at live nodes (n, W_1), (n, W_2), (n, S), and a log shift.
-
-        The first carries the nodes' mass. Each column is scaled by its maximum; a group without
-        reports has one column of ones.
+    def _reported(self, shared: Shared) -> tuple[Floats, Floats]:
+        """Mass times reporting factor at nodes (mu, tau, omega, W_1, W_2), scaled to a maximum of
+        1 for each w, and the logs of the scales (W_1, W_2). Groups without reports have W = 1.
         """
-        live = self._live
-        per_group, shifts = [], []
+        log_f = self.log_mass[..., None, None]
         for g, w in enumerate(shared.w):
-            here = self.reports.group == g
-            if not here.any():
-                per_group.append(np.zeros((len(live), 1)))
+            here = np.flatnonzero(self.reports.group == g)
+            if here.size == 0:
                 continue
-            log_f = np.zeros((len(live), len(w)))
-            for column in np.flatnonzero(here):
-                log_f -= log_reported(self.null[live, column][:, None], w)
-            log_f += np.log(w) * int(self.reports.silent[here].sum())
-            per_group.append(log_f)
-        per_group[0] = per_group[0] + self.log_mass[live, None]
-        spread = np.stack(
-            [_mu_prior(s * self.unit).logpdf(self.mu[live]) for s in shared.scale], axis=1
-        )
-        factors = []
-        for log_f in (*per_group, spread):
-            top = log_f.max(axis=0)
-            factors.append(np.exp(log_f - top))
-            shifts.append(top)
-        shift = shifts[0][:, None, None] + shifts[1][None, :, None] + shifts[2][None, None, :]
-        return factors[0], factors[1], factors[2], shift
+            factor = np.zeros((*self.log_mass.shape, len(w)))
+            for report in here:
+                factor -= log_reported(self.log_null[..., report, None], w)
+            factor += np.log(w) * int(self.reports.silent[here].sum())
+            log_f = log_f + (factor[..., :, None] if g == 0 else factor[..., None, :])
+        top = log_f.max(axis=(0, 1, 2))
+        return np.exp(log_f - top), top
 
+    def _priors(self, shared: Shared) -> tuple[Floats, Floats]:
+        """Prior densities of mu (n_mu, S) and tau (n_tau, T) at the nodes."""
+        mu, tau = self.grid.x[0], self.grid.x[1]
+        spread = [np.exp(_mu_prior(s * self.unit).logpdf(mu)) for s in shared.spread]
+        scale = [np.exp(_tau_prior(t * self.unit).logpdf(tau)) for t in shared.tau]
+        return np.stack(spread, axis=1), np.stack(scale, axis=1)
 
-def _table(first: Floats, second: Floats, spread: Floats) -> Floats:
-    """Sum over nodes of the three factors: (W_1, W_2, S)."""
-    if second.shape[1] == 1 or first.shape[1] == 1:
-        table = (first * second).T @ spread
-        return table[:, None] if second.shape[1] == 1 else table[None]
-    parts = [(first * spread[:, [s]]).T @ second for s in range(spread.shape[1])]
-    return np.stack(parts, axis=-1)
+    def _table(self, f: Floats, shared: Shared) -> Floats:
+        """Sum over nodes of mass, reporting factor and priors: (W_1, W_2, S, T)."""
+        of_mu, of_tau = self._priors(shared)
+        return np.asarray(np.einsum("muab,ms,ut->abst", f, of_mu, of_tau, optimize=True))
 
 
 def _mu_prior(sd: float) -> Prior:
     return parse_prior(f"normal(0,{sd:.17g})", "mu")
+
+
+def _tau_prior(scale: float) -> Prior:
+    return parse_prior(f"halfnormal({scale:.17g})", "tau")
 
 
 def lay_cell(
@@ -159,34 +143,35 @@ def lay_cell(
     shared: Shared,
     *,
     unit: float,
-    tau_prior: Prior,
     omega_prior: Prior | None,
 ) -> CellGrid:
     """Lay the nodes of one cell.
 
-    mu ~ N(0, (scale unit)^2); `omega_prior` None leaves the within-study component out. Raises
-    FloatingPointError when quadrature does not resolve the posterior.
+    mu ~ N(0, (spread unit)^2), tau ~ half-normal(tau unit); `omega_prior` None leaves the
+    within-study component out. Raises FloatingPointError when quadrature does not resolve the
+    posterior.
     """
     scale = _tau_scale(layout)
-    axes = [_mu_axis(layout, _mu_prior(unit), scale), _sd_axis(tau_prior, scale)]
+    axes = [_mu_axis(layout, _mu_prior(unit), scale), _sd_axis(_tau_prior(unit), scale)]
     if omega_prior is not None:
         axes.append(_sd_axis(omega_prior, scale))
-    density = _Reference(layout, reports, shared, unit, tau_prior, omega_prior)
+    density = _Reference(layout, reports, shared, unit, omega_prior)
     n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
     start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
     grid = integrate(density, [a for a, _ in axes], start, n=n, tol=tol)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # The grid's weights are those of the reference density; its own log density leaves again.
+        # The grid's weights are those of the reference density, which is divided out again.
         mass = np.log(grid.weight.ravel()) + grid.log_integral + density.base - density.log_density
     mass = np.where(np.isfinite(mass), mass, -np.inf)
-    return CellGrid(grid, layout, reports, unit, tau_prior, density.mu, mass, density.null)
+    shape = (*grid.weight.shape, 1)[:3]
+    return CellGrid(grid, reports, unit, mass.reshape(shape), density.null.reshape(*shape, -1))
 
 
 class _Reference:
-    """The density that nodes are laid for: the sum of the posteriors over knots of the shared grid.
+    """The density that nodes are laid for: the sum of the posteriors at knots of the shared grid.
 
     Each is scaled by its maximum, so that none is left unresolved because another has far more
-    evidence. The last evaluation is kept: it is the one of the grid that `integrate` returns.
+    evidence. The last evaluation is kept: it is that of the grid which `integrate` returns.
     """
 
     def __init__(
@@ -195,90 +180,86 @@ class _Reference:
         reports: Reports,
         shared: Shared,
         unit: float,
-        tau_prior: Prior,
         omega_prior: Prior | None,
     ) -> None:
-        self.layout, self.reports, self.unit = layout, reports, unit
-        self.tau_prior, self.omega_prior = tau_prior, omega_prior
-        self.knots_w = [_knots(w) for w in shared.w]
-        self.knots_scale = _knots(shared.scale)
-        self.mu = self.base = self.log_density = np.zeros(0)
+        self.layout, self.reports, self.omega_prior = layout, reports, omega_prior
+        # The two groups of reports move together: few cells have both.
+        self.knots_w = list(zip(*(_knots(w, _KNOTS_W) for w in shared.w), strict=True))
+        self.priors = [
+            (_mu_prior(s * unit), _tau_prior(t * unit))
+            for s, t in product(_knots(shared.spread, _KNOTS), _knots(shared.tau, _KNOTS))
+        ]
+        self.base = self.log_density = np.zeros(0)
         self.null = np.zeros((0, 0))
 
     def __call__(self, *x: Floats) -> Floats:
-        shape = tuple(len(v) for v in x)
         mesh = [m.ravel() for m in np.meshgrid(*x, indexing="ij")]
-        mu, tau = mesh[0], mesh[1]
-        omega = mesh[2] if len(mesh) > 2 else np.zeros_like(mu)
-        base = self.tau_prior.logpdf(tau)
-        if self.omega_prior is not None:
-            base = base + self.omega_prior.logpdf(omega)
-        ceiling = np.empty((len(mu), self.reports.k))
-        for part in _parts(len(mu), _CHUNK // self.layout.k):
-            base[part] += self._closed(mu[part], tau[part], omega[part])
-            ceiling[part] = self.reports.log_null_ceiling(mu[part], tau[part], omega[part])
-        block = self.layout.bound_blocks
-        dear = block is not None or self.reports.null.bound_blocks is not None
-        live = self._worth(mu, tau, omega, base, ceiling) if dear else np.arange(len(mu))
-        null = ceiling
-        width = 32 * max(self.layout.k, 1)
-        for part in _parts(len(live), _CHUNK // width):
-            some = live[part]
-            at = mu[some], tau[some], omega[some]
-            if block is not None:
-                base[some] += self._bound_blocks(*at)
-            null[some] = self.reports.log_null(ceiling[some], *at)
-        if len(live) < len(mu):
-            left = np.full(len(mu), -np.inf)
-            left[live] = base[live]
-            base = left
-        self.mu, self.base, self.null = mu, base, null
-        self.log_density = self._over_knots(mu, base, null)
-        return self.log_density.reshape(shape)
+        at = mesh[0], mesh[1], mesh[2] if len(mesh) > 2 else np.zeros_like(mesh[0])
+        n = len(at[0])
+        base = np.zeros(n) if self.omega_prior is None else self.omega_prior.logpdf(at[2])
+        null = np.empty((n, self.reports.k))
+        for part in _parts(n, _CHUNK // self.layout.k):
+            some = at[0][part], at[1][part], at[2][part]
+            base[part] += self._closed(*some)
+            null[part] = self.reports.log_null_ceiling(*some)
+        prior = [(mu.logpdf(x[0]), tau.logpdf(x[1])) for mu, tau in self.priors]
+        shape = tuple(len(v) for v in x)
+        spread = [_over(a, b, shape) for a, b in prior]
+        live = self._worth(at, base, null, spread)
+        for part in _parts(len(live), _CHUNK // (32 * self.layout.k)):
+            index = live[part]
+            some = at[0][index], at[1][index], at[2][index]
+            base[index] += self._bound_blocks(*some)
+            null[index] = self.reports.log_null(null[index], *some)
+        left = np.ones(n, dtype=bool)
+        left[live] = False
+        base[left] = -np.inf
+        self.base, self.null = base, null
+        out = np.full(n, -np.inf)
+        for w in self.knots_w:
+            log_f = base - self._log_reported(null, w)
+            for log_prior in spread:
+                value = log_f + log_prior
+                out = np.logaddexp(out, value - value.max())
+        self.log_density = out
+        return out.reshape(shape)
 
     def _closed(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
         size = (len(mu), self.layout.k)
-        mean, spread = (np.broadcast_to(a[:, None], size) for a in (mu, tau**2))
-        terms = closed_terms(self.layout, mean, spread, omega[:, None] ** 2, _OPS)
+        mean, tau2 = (np.broadcast_to(a[:, None], size) for a in (mu, tau**2))
+        terms = closed_terms(self.layout, mean, tau2, omega[:, None] ** 2, _OPS)
         return np.asarray(sum((v.sum(axis=-1) for _, v in terms), np.zeros(len(mu))))
 
     def _bound_blocks(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
         block = self.layout.bound_blocks
-        assert block is not None
+        if block is None:
+            return np.zeros(len(mu))
         size = (len(mu), self.layout.k)
         mean, spread = (np.broadcast_to(a[:, None], size) for a in (mu, tau))
         return bound_blocks(self.layout, block, mean, spread, omega[:, None]).sum(axis=-1)
 
-    def _over_knots(self, mu: Floats, base: Floats, null: Floats) -> Floats:
-        """log of the sum over knots of the scaled posteriors."""
-        out = np.full(len(mu), -np.inf)
-        # The groups move together: few cells have both.
-        for values in zip(*self.knots_w, strict=True):
-            log_f = base - self._log_reported(null, values)
-            for s in self.knots_scale:
-                value = log_f + _mu_prior(s * self.unit).logpdf(mu)
-                out = np.logaddexp(out, value - value.max())
-        return out
-
     def _worth(
-        self, mu: Floats, tau: Floats, omega: Floats, base: Floats, ceiling: Floats
+        self, at: tuple[Floats, Floats, Floats], base: Floats, null: Floats, spread: list[Floats]
     ) -> NDArray[np.intp]:
         """Nodes that may matter at some knot, by an upper limit of their density: bounds of one
         study have at most probability 1, null probabilities are at most at their ceiling.
         """
         block = self.layout.bound_blocks
-        if block is not None and block.exact.size > 0:  # a density has no upper limit of 1
-            return np.arange(len(mu))
-        keep = np.zeros(len(mu), dtype=bool)
-        for values in zip(*self.knots_w, strict=True):
-            upper = base - self._log_reported(ceiling, values)
-            for s in self.knots_scale:
-                value = upper + _mu_prior(s * self.unit).logpdf(mu)
+        every = np.arange(len(base))
+        if block is None and self.reports.null.bound_blocks is None:
+            return every
+        if block is not None and block.exact.size > 0:
+            return every  # a density has no upper limit of 1
+        keep = np.zeros(len(base), dtype=bool)
+        for w in self.knots_w:
+            upper = base - self._log_reported(null, w)
+            for log_prior in spread:
+                value = upper + log_prior
                 best = [int(np.argmax(value))]
-                at = mu[best], tau[best], omega[best]
-                null = self.reports.log_null(ceiling[best], *at)
-                drop = self._log_reported(null, values) - self._log_reported(ceiling[best], values)
-                floor = value[best] - drop + (self._bound_blocks(*at) if block else 0.0)
+                there = at[0][best], at[1][best], at[2][best]
+                exact = self.reports.log_null(null[best], *there)
+                drop = self._log_reported(exact, w) - self._log_reported(null[best], w)
+                floor = value[best] - drop + self._bound_blocks(*there)
                 keep |= value > floor - _NEGLIGIBLE
         return np.flatnonzero(keep)
 
@@ -291,15 +272,20 @@ class _Reference:
         return out
 
 
-def _knots(values: Floats) -> Floats:
+def _over(of_mu: Floats, of_tau: Floats, shape: tuple[int, ...]) -> Floats:
+    """Sum of a function of mu and one of tau at every node, flat."""
+    value = of_mu[:, None] + of_tau[None, :]
+    if len(shape) == 3:
+        value = np.repeat(value[..., None], shape[2], axis=2)
+    return value.ravel()
+
+
+def _knots(values: Floats, n: int) -> Floats:
     """The ends of a range and points between, evenly over its nodes."""
-    at = np.unique(np.linspace(0, len(values) - 1, _KNOTS).round().astype(int))
+    at = np.linspace(0, len(values) - 1, n if len(values) > 1 else 1).round().astype(int)
     return np.asarray(values[at])
 
 
 def _parts(n: int, step: int) -> list[slice]:
     step = max(1, step)
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
-
-
-__all__ = ["GROUPS", "CellGrid", "Shared", "lay_cell"]

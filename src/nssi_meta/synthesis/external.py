@@ -44,8 +44,8 @@ MANY = 8
 
 @dataclass(frozen=True)
 class External:
-    """`table`: one row per comparable published pool; `totals`: coverage and mean excess; `left_out`:
-    published rows that are not comparable, each with the reason.
+    """`table`: one row per comparable published pool; `totals`: coverage and mean excess;
+    `left_out`: published rows that are not comparable, each with the reason.
     """
 
     table: pd.DataFrame
@@ -97,7 +97,8 @@ def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -
             raise ValueError(f"the pools {name!r} are not of the same cells as the others")
     rows, out = [], []
     seen: set[tuple[Any, ...]] = set()
-    for p in published.to_dict("records"):
+    records: list[dict[str, Any]] = [*map(dict, published.to_dict("records"))]
+    for p in records:
         why, cell, values = _match(p, first)
         same = (p["mechanism"], p["population"], str(p["estimate_type"]).lower(), p["estimate"])
         if not why and same in seen:
@@ -138,7 +139,9 @@ def _match(
     if turned:
         own[1], own[2] = own[2], own[1]
     moved = [_carry(v, scale, target) for v in own]
-    values = dict(zip(("published", "published_low", "published_high"), moved, strict=True))
+    values: dict[str, Any] = dict(
+        zip(("published", "published_low", "published_high"), moved, strict=True)
+    )
     values["converted"] = "" if scale == target else f"{scale} to {target}"
     return "", key, values
 

@@ -2,8 +2,9 @@
 
 Null results are reported w times as often as significant ones; w is unknown, common to all cells,
 one value for what was read in abstracts and one for what was read elsewhere. It is learned from
-the cells together with the spread of mean effects over cells, and each cell's pool is the mixture
-over the posterior of both. Equations: `models.reporting`, `inference.reported`.
+the cells, together with the spread of mean effects over cells and the scale of heterogeneity (both
+decide how often a result should be significant), and each cell's pool is the mixture over the
+posterior of all four. Equations: `models.reporting`, `inference.reported`.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ Floats = NDArray[np.float64]
 
 #: Prior of w: uniform, so that the data decide.
 W_PRIOR = (1.0, 1.0)
-#: Prior of the spread of mean effects: half-normal with this SD, in standardised differences.
-SCALE_PRIOR = 1.0
-_SCALE_RANGE = (0.05, 3.0)
+#: Half-normal priors of the spread of mean effects and of the scale of tau, as in the joint model
+#: of all mechanisms (`models.profiles`), in standardised mean differences.
+SPREAD_PRIOR, TAU_PRIOR = 1.0, 0.5
+_SPREAD_RANGE, _TAU_RANGE = (0.05, 3.0), (0.02, 1.5)
 #: Nodes of the shared grid.
-N_W, N_SCALE = 32, 40
+N_W, N_SPREAD, N_TAU = 32, 24, 20
 #: Length of one standardised mean difference on each scale (d to z and to log odds ratios).
 UNIT = {"g": 1.0, "d_within": 1.0, "z": 0.5, "log_or": float(np.pi / np.sqrt(3))}
 
@@ -44,11 +46,13 @@ class Selection:
     """Assumptions about reporting.
 
     `w` is either the two parameters of a Beta prior, or one number at which w is fixed (1 means
-    no selection). `scale` is the SD of mean effects over cells; None learns it.
+    no selection). `spread` is the SD of mean effects over cells and `tau` the scale of the
+    half-normal prior of tau, in standardised mean differences; None learns them.
     """
 
     w: tuple[float, float] | float = W_PRIOR
-    scale: float | None = None
+    spread: float | None = None
+    tau: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.w, tuple):
@@ -56,8 +60,10 @@ class Selection:
                 raise ValueError(f"the Beta prior of w needs numbers above 0, got {self.w}")
         elif not 0 < self.w <= 1:
             raise ValueError(f"w must be above 0 and at most 1, got {self.w:g}")
-        if self.scale is not None and not (np.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be above 0, got {self.scale:g}")
+        for name in ("spread", "tau"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be above 0, got {value:g}")
 
     def grid(self) -> Shared:
         """Nodes and prior of what is shared."""
@@ -69,15 +75,22 @@ class Selection:
             prior_w = weight * 2 * root * w ** (a - 1) * (1 - w) ** (b - 1)
         else:
             w, prior_w = np.array([self.w]), np.ones(1)
-        if self.scale is None:
-            x, weight = np.polynomial.legendre.leggauss(N_SCALE)
-            low, high = np.log(_SCALE_RANGE)
-            scale = np.exp(low + (x + 1) / 2 * (high - low))
-            prior_s = weight * scale * np.exp(-0.5 * (scale / SCALE_PRIOR) ** 2)
-        else:
-            scale, prior_s = np.array([self.scale]), np.ones(1)
-        prior = prior_w[:, None, None] * prior_w[None, :, None] * prior_s[None, None, :]
-        return Shared((w, w), scale, prior / prior.sum())
+        spread, prior_s = _log_nodes(self.spread, _SPREAD_RANGE, SPREAD_PRIOR, N_SPREAD)
+        tau, prior_t = _log_nodes(self.tau, _TAU_RANGE, TAU_PRIOR, N_TAU)
+        prior = np.einsum("a,b,s,t->abst", prior_w, prior_w, prior_s, prior_t)
+        return Shared((w, w), spread, tau, prior / prior.sum())
+
+
+def _log_nodes(
+    fixed: float | None, ends: tuple[float, float], prior_sd: float, n: int
+) -> tuple[Floats, Floats]:
+    """Gauss-Legendre nodes in the logarithm, weighted by a half-normal prior; or the one value."""
+    if fixed is not None:
+        return np.array([fixed]), np.ones(1)
+    x, weight = np.polynomial.legendre.leggauss(n)
+    low, high = np.log(ends)
+    value = np.exp(low + (x + 1) / 2 * (high - low))
+    return value, weight * value * np.exp(-0.5 * (value / prior_sd) ** 2)
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ class Adjusted:
 
     `pools` are ordinary `Pools` (table, intervals, predictions). `learned` has one row per shared
     parameter: the relative reporting probability of null results in each group of reports, and
-    the spread of mean effects, with their central intervals.
+    the spread of mean effects and the scale of tau, with their central intervals.
     """
 
     pools: Pools
@@ -113,28 +126,27 @@ def adjusted_pools(
     data
         As for `pool`. All cells are used together: hand in the whole evidence, not one cell.
     selection
-        Prior of w and of the spread of mean effects, or fixed values.
+        Prior of w, fixed values.
     progress
         Called with the name of each cell before its nodes are laid.
     **options
-        tau_prior, omega_prior, rho, level, interval, delta, as for `pool`. mu has the prior
-        N(0, spread^2), the spread being learned or that of `selection`.
+        omega_prior, rho, level, interval, delta, as for `pool`. mu ~ N(0, spread^2) and
+        tau ~ half-normal, their scales learned or those of `selection`.
 
     Raises
     ------
     EvidenceError, PriorError, ValueError
-        As `pool`; also for an improper prior, which has no evidence, and a mu_prior.
+        As `pool`; also for an improper prior, which has no evidence, and for mu_prior or tau_prior.
     """
-    if "mu_prior" in options or options.get("engine", "exact") != "exact":
+    if {"mu_prior", "tau_prior"} & set(options) or options.get("engine", "exact") != "exact":
         raise ValueError(
-            "adjusted pools have the prior N(0, scale^2) on mu and the exact engine; set the "
-            "scale by Selection(scale=...)"
+            "adjusted pools have the priors mu ~ N(0, spread^2) and tau ~ half-normal(tau) and the "
+            "exact engine; fix their scales by Selection(spread=..., tau=...)"
         )
     chosen, selection = Options(**options), selection or Selection()
-    tau, omega = parse_prior(chosen.tau_prior, "tau"), parse_prior(chosen.omega_prior, "tau")
-    for prior in (tau, omega):
-        if not prior.proper:
-            raise PriorError(f"the improper prior {prior} has no evidence to learn from")
+    omega = parse_prior(chosen.omega_prior, "tau")
+    if not omega.proper:
+        raise PriorError(f"the improper prior {omega} has no evidence to learn from")
     frame, mechanisms, conditions = _rows(data)
     if frame.empty:
         raise ValueError("no rows to pool: every row of the selection is excluded")
@@ -143,23 +155,25 @@ def adjusted_pools(
     for key, rows in frame.groupby(CELL, sort=False, dropna=False):
         if progress is not None:
             progress(" / ".join(p for p in map(str, key) if p))
-        laid.append((key, *_lay(key, rows, shared, tau, omega, chosen)))
+        laid.append((key, *_lay(key, rows, shared, omega, chosen)))
     log_p = np.log(np.maximum(shared.prior, 1e-300))
     for _, _, cell in laid:
         log_p = log_p + cell.log_evidence(shared)
     posterior = np.exp(log_p - log_p.max())
     posterior /= posterior.sum()
     cells = tuple(
-        Cell(key, rows, cell.layout, cell.posterior(shared, posterior)) for key, rows, cell in laid
+        Cell(key, rows, cell.reports.null, cell.posterior(shared, posterior))
+        for key, rows, cell in laid
     )
-    mu = parse_prior(f"normal(0,{_mean(shared.scale, posterior.sum(axis=(0, 1))):.3g})", "mu")
+    mu = parse_prior(f"normal(0,{_mean(shared.spread, _marginal(posterior, 2)):.3g})", "mu")
+    tau = parse_prior(f"halfnormal({_mean(shared.tau, _marginal(posterior, 3)):.3g})", "tau")
     table = pd.DataFrame([summarise(cell, chosen, (mu, tau, omega)) for cell in cells])
     pools = Pools(cells, _labelled(table, mechanisms, conditions), chosen)
     return Adjusted(pools, _learned(shared, posterior, laid, chosen.level), shared, posterior)
 
 
 def _lay(
-    key: Any, rows: pd.DataFrame, shared: Shared, tau: Prior, omega: Prior, options: Options
+    key: Any, rows: pd.DataFrame, shared: Shared, omega: Prior, options: Options
 ) -> tuple[pd.DataFrame, CellGrid]:
     rows = rows.reset_index(drop=True)
     data = layout(rows, partial(vcalc, rho=options.rho), options.rho)
@@ -171,13 +185,16 @@ def _lay(
             reports(rows, options.rho),
             shared,
             unit=unit,
-            tau_prior=tau,
             omega_prior=within,
         )
     except FloatingPointError as error:
         name = " / ".join(str(part) for part in key if part) or "the pool"
         raise FloatingPointError(f"{name}: {error}") from error
     return rows, cell
+
+
+def _marginal(posterior: Floats, axis: int) -> Floats:
+    return np.asarray(posterior.sum(axis=tuple(i for i in range(posterior.ndim) if i != axis)))
 
 
 def _mean(values: Floats, weight: Floats) -> float:
@@ -191,9 +208,10 @@ def _learned(
     group = np.concatenate([cell.reports.group for _, _, cell in laid])
     silent = np.concatenate([cell.reports.silent for _, _, cell in laid])
     rows = []
-    for axis, name in enumerate((*(f"w {g}" for g in GROUPS), "scale")):
-        values = (*shared.w, shared.scale)[axis]
-        marginal = posterior.sum(axis=tuple(i for i in range(3) if i != axis))
+    parameters = [*zip((f"w {g}" for g in GROUPS), shared.w, strict=True)]
+    parameters += [("spread", shared.spread), ("tau", shared.tau)]
+    for axis, (name, values) in enumerate(parameters):
+        marginal = _marginal(posterior, axis)
         here = group == axis if axis < 2 else np.ones(len(group), dtype=bool)
         low, median, high = (
             _quantile(values, marginal, p) for p in ((1 - level) / 2, 0.5, (1 + level) / 2)
