@@ -86,7 +86,7 @@ def simulate(scenario: Scenario, rng: np.random.Generator, n_cells: int) -> pd.D
 
 def _study(scenario: Scenario, rng: np.random.Generator, mu: float) -> list[dict[str, float | str]]:
     """The reported rows of one study; none where it did not reach the table."""
-    n1, n2 = (int(round(np.exp(rng.uniform(np.log(15), np.log(80))))) for _ in range(2))
+    n1, n2 = (round(np.exp(rng.uniform(np.log(15), np.log(80)))) for _ in range(2))
     theta = mu + rng.normal(0, TAU)
     n_rows = int(rng.integers(1, scenario.rows_per_study + 1))
     base = 1 / n1 + 1 / n2

@@ -1,6 +1,7 @@
 """Figures: forest plot, overview, overlap; each from tables alone, each with its alt text."""
 
 from .alt import alt_forest, alt_overlap_mechanisms, alt_overlap_summary, alt_overview
+from .external import external
 from .forest import forest
 from .overlap import overlap_mechanisms
 from .overlap_summary import overlap_summary
@@ -17,6 +18,7 @@ __all__ = [
     "alt_overlap_mechanisms",
     "alt_overlap_summary",
     "alt_overview",
+    "external",
     "forest",
     "forest_table",
     "overlap_mechanisms",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from nssi_meta.models.priors import Prior, parse_prior
 from nssi_meta.models.reporting import Reports, log_reported
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 #: Nodes whose density is e^-_NEGLIGIBLE of the best at every knot are not evaluated.
 _NEGLIGIBLE = 25.0
@@ -60,10 +62,12 @@ class Shared:
 class CellGrid:
     """One cell: its nodes and, at each, the likelihood's mass and every report's null probability.
 
-    `log_mass` has the nodes' tensor shape, `log_null` one axis more (the reports).
+    `keep` are the nodes of (mu, tau, omega) with mass anywhere on the shared grid; `log_mass` has
+    their tensor shape, `log_null` one axis more (the reports).
     """
 
     grid: Grid
+    keep: tuple[Ints, Ints, Ints]
     reports: Reports
     unit: float
     log_mass: Floats
@@ -91,7 +95,9 @@ class CellGrid:
         of_mu, of_tau = self._priors(shared)
         inner = np.einsum("abst,ms,ut->muab", share, of_mu, of_tau, optimize=True)
         mass = np.einsum("muoab,muab->muo", f, inner, optimize=True)
-        weight = (mass / mass.sum()).reshape(self.grid.weight.shape)
+        weight = np.zeros((*self.grid.weight.shape, 1)[:3])
+        weight[np.ix_(*self.keep)] = mass / mass.sum()
+        weight = weight.reshape(self.grid.weight.shape)
         grid = replace(self.grid, weight=weight)
         three = weight.ndim == 3
         mu = grid.x[0].reshape(-1, 1, 1) if three else grid.x[0][:, None]
@@ -110,7 +116,7 @@ class CellGrid:
                 continue
             factor = np.zeros((*self.log_mass.shape, len(w)))
             for report in here:
-                factor -= log_reported(self.log_null[..., report, None], w)
+                factor -= log_reported(self.log_null[..., report, None].astype(float), w)
             factor += np.log(w) * int(self.reports.silent[here].sum())
             log_f = log_f + (factor[..., :, None] if g == 0 else factor[..., None, :])
         top = log_f.max(axis=(0, 1, 2))
@@ -118,7 +124,7 @@ class CellGrid:
 
     def _priors(self, shared: Shared) -> tuple[Floats, Floats]:
         """Prior densities of mu (n_mu, S) and tau (n_tau, T) at the nodes."""
-        mu, tau = self.grid.x[0], self.grid.x[1]
+        mu, tau = self.grid.x[0][self.keep[0]], self.grid.x[1][self.keep[1]]
         spread = [np.exp(_mu_prior(s * self.unit).logpdf(mu)) for s in shared.spread]
         scale = [np.exp(_tau_prior(t * self.unit).logpdf(tau)) for t in shared.tau]
         return np.stack(spread, axis=1), np.stack(scale, axis=1)
@@ -163,8 +169,18 @@ def lay_cell(
         # The grid's weights are those of the reference density, which is divided out again.
         mass = np.log(grid.weight.ravel()) + grid.log_integral + density.base - density.log_density
     mass = np.where(np.isfinite(mass), mass, -np.inf)
-    shape = (*grid.weight.shape, 1)[:3]
-    return CellGrid(grid, reports, unit, mass.reshape(shape), density.null.reshape(*shape, -1))
+    weight = grid.weight.reshape((*grid.weight.shape, 1)[:3])
+    some = weight > 1e-12 * weight.max()
+    keep = tuple(
+        np.flatnonzero(some.any(axis=tuple(j for j in range(3) if j != d))) for d in range(3)
+    )
+    at = np.ix_(*keep)
+    null = density.null.reshape(*weight.shape, -1)[at]
+    # Single precision does for probabilities of reports: 1e-7 of a logarithm.
+    small: Any = null.astype(np.float32)
+    return CellGrid(
+        grid, (keep[0], keep[1], keep[2]), reports, unit, mass.reshape(weight.shape)[at], small
+    )
 
 
 class _Reference:

@@ -97,14 +97,14 @@ def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -
             raise ValueError(f"the pools {name!r} are not of the same cells as the others")
     rows, out = [], []
     seen: set[tuple[Any, ...]] = set()
-    records: list[dict[str, Any]] = [*map(dict, published.to_dict("records"))]
-    for p in records:
+    for _, line in published.iterrows():
+        p: dict[str, Any] = {c: line[c] for c in COLUMNS}
         why, cell, values = _match(p, first)
         same = (p["mechanism"], p["population"], str(p["estimate_type"]).lower(), p["estimate"])
         if not why and same in seen:
             why = "the same number is listed twice"
         if why:
-            out.append({**{c: p[c] for c in COLUMNS}, "why_not": why})
+            out.append({**p, "why_not": why})
             continue
         seen.add(same)
         rows.append(_compared(p, cell, values, keyed))

@@ -94,22 +94,42 @@ def _log_nodes(
 
 
 @dataclass(frozen=True)
+class Laid:
+    """Cells whose nodes are laid, and what is needed to pool them under any assumption."""
+
+    cells: tuple[tuple[Any, pd.DataFrame, CellGrid], ...]
+    mechanisms: pd.DataFrame
+    conditions: pd.DataFrame
+    options: Options
+
+
+@dataclass(frozen=True)
 class Adjusted:
     """Adjusted pools and what they learned.
 
     `pools` are ordinary `Pools` (table, intervals, predictions). `learned` has one row per shared
-    parameter: the relative reporting probability of null results in each group of reports, and
-    the spread of mean effects and the scale of tau, with their central intervals.
+    parameter: the relative reporting probability of null results in each group of reports, the
+    spread of mean effects and the scale of tau, with their central intervals and the number of
+    reports (studies of a cell) that inform them. `posterior` is that of the shared grid.
     """
 
     pools: Pools
     learned: pd.DataFrame
     shared: Shared
     posterior: Floats
+    laid: Laid
 
     @property
     def table(self) -> pd.DataFrame:
         return self.pools.table
+
+    def under(self, selection: Selection) -> Adjusted:
+        """The same evidence under other assumptions, in a fraction of the time (a sweep).
+
+        The nodes are those laid for the assumptions of `adjusted_pools`: they serve any others
+        only where those were learned (its default).
+        """
+        return _mix(self.laid, selection)
 
 
 def adjusted_pools(
@@ -151,25 +171,35 @@ def adjusted_pools(
     if frame.empty:
         raise ValueError("no rows to pool: every row of the selection is excluded")
     shared = selection.grid()
-    laid: list[tuple[Any, pd.DataFrame, CellGrid]] = []
+    cells: list[tuple[Any, pd.DataFrame, CellGrid]] = []
     for key, rows in frame.groupby(CELL, sort=False, dropna=False):
         if progress is not None:
             progress(" / ".join(p for p in map(str, key) if p))
-        laid.append((key, *_lay(key, rows, shared, omega, chosen)))
-    log_p = np.log(np.maximum(shared.prior, 1e-300))
-    for _, _, cell in laid:
+        cells.append((key, *_lay(key, rows, shared, omega, chosen)))
+    return _mix(Laid(tuple(cells), mechanisms, conditions, chosen), selection)
+
+
+def _mix(laid: Laid, selection: Selection) -> Adjusted:
+    """Learn what is shared, and pool every cell as the mixture over it."""
+    shared, options = selection.grid(), laid.options
+    with np.errstate(divide="ignore"):
+        log_p = np.log(shared.prior)
+    for _, _, cell in laid.cells:
         log_p = log_p + cell.log_evidence(shared)
     posterior = np.exp(log_p - log_p.max())
     posterior /= posterior.sum()
     cells = tuple(
         Cell(key, rows, cell.reports.null, cell.posterior(shared, posterior))
-        for key, rows, cell in laid
+        for key, rows, cell in laid.cells
     )
-    mu = parse_prior(f"normal(0,{_mean(shared.spread, _marginal(posterior, 2)):.3g})", "mu")
-    tau = parse_prior(f"halfnormal({_mean(shared.tau, _marginal(posterior, 3)):.3g})", "tau")
-    table = pd.DataFrame([summarise(cell, chosen, (mu, tau, omega)) for cell in cells])
-    pools = Pools(cells, _labelled(table, mechanisms, conditions), chosen)
-    return Adjusted(pools, _learned(shared, posterior, laid, chosen.level), shared, posterior)
+    priors = (
+        parse_prior(f"normal(0,{_mean(shared.spread, _marginal(posterior, 2)):.3g})", "mu"),
+        parse_prior(f"halfnormal({_mean(shared.tau, _marginal(posterior, 3)):.3g})", "tau"),
+        parse_prior(options.omega_prior, "tau"),
+    )
+    table = pd.DataFrame([summarise(cell, options, priors) for cell in cells])
+    pools = Pools(cells, _labelled(table, laid.mechanisms, laid.conditions), options)
+    return Adjusted(pools, _learned(shared, posterior, laid), shared, posterior, laid)
 
 
 def _lay(
@@ -201,21 +231,18 @@ def _mean(values: Floats, weight: Floats) -> float:
     return float(values @ weight / weight.sum())
 
 
-def _learned(
-    shared: Shared, posterior: Floats, laid: list[tuple[Any, pd.DataFrame, CellGrid]], level: float
-) -> pd.DataFrame:
+def _learned(shared: Shared, posterior: Floats, laid: Laid) -> pd.DataFrame:
     """Marginals of what is shared: mean, median, interval, and how many reports inform it."""
-    group = np.concatenate([cell.reports.group for _, _, cell in laid])
-    silent = np.concatenate([cell.reports.silent for _, _, cell in laid])
+    tail = (1 - laid.options.level) / 2
+    group = np.concatenate([cell.reports.group for _, _, cell in laid.cells])
+    silent = np.concatenate([cell.reports.silent for _, _, cell in laid.cells])
     rows = []
     parameters = [*zip((f"w {g}" for g in GROUPS), shared.w, strict=True)]
     parameters += [("spread", shared.spread), ("tau", shared.tau)]
     for axis, (name, values) in enumerate(parameters):
         marginal = _marginal(posterior, axis)
         here = group == axis if axis < 2 else np.ones(len(group), dtype=bool)
-        low, median, high = (
-            _quantile(values, marginal, p) for p in ((1 - level) / 2, 0.5, (1 + level) / 2)
-        )
+        low, median, high = (_quantile(values, marginal, p) for p in (tail, 0.5, 1 - tail))
         counts = int(here.sum()), int((here & silent).sum())
         rows.append((name, _mean(values, marginal), median, low, high, *counts))
     columns = ["parameter", "mean", "median", "low", "high", "n_reports", "n_null"]
