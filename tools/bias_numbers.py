@@ -147,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     adjusted = adjusted_pools(evidence)
     print(f"naive {after - start:.0f} s, adjusted {time.process_time() - after:.0f} s")
     check = external_check(published, {"naive": naive, "adjusted": adjusted.table})
+    print(adjusted.learned.to_string(), check.totals.to_string(), sep="\n", flush=True)
     results, learned = {}, {}
     for name, fields in SWEEP.items():
         other = adjusted.under(Selection(**fields)) if fields else adjusted

@@ -100,7 +100,7 @@ def test_pools_of_other_cells_are_refused(tmp_path):
     ours = pools(pain=("g", 9, 0.5))
     with pytest.raises(ValueError, match="not of the same cells"):
         external_check(published({}), {"a": ours, "b": pools(mood=("g", 1, 0.1))})
-    with pytest.raises(ValueError, match="at least one|needs at least"):
+    with pytest.raises(ValueError, match="needs at least one"):
         external_check(published({}), {})
     bad = tmp_path / "p.csv"
     bad.write_text("citation,year\nx,2020\n", encoding="utf-8")

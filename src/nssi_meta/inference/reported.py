@@ -109,18 +109,23 @@ class CellGrid:
         """Mass times reporting factor at nodes (mu, tau, omega, W_1, W_2), scaled to a maximum of
         1 for each w, and the logs of the scales (W_1, W_2). Groups without reports have W = 1.
         """
-        log_f = self.log_mass[..., None, None]
+        peak = self.log_mass.max()
+        f = np.exp(self.log_mass - peak)[..., None, None]
+        log_scale = np.full((1, 1), peak)
         for g, w in enumerate(shared.w):
             here = np.flatnonzero(self.reports.group == g)
             if here.size == 0:
                 continue
-            factor = np.zeros((*self.log_mass.shape, len(w)))
+            # Products of at most a few dozen probabilities that are rarely below 0.05: no logs.
+            chance = np.ones((*self.log_mass.shape, len(w)))
             for report in here:
-                factor -= log_reported(self.log_null[..., report, None].astype(float), w)
-            factor += np.log(w) * int(self.reports.silent[here].sum())
-            log_f = log_f + (factor[..., :, None] if g == 0 else factor[..., None, :])
-        top = log_f.max(axis=(0, 1, 2))
-        return np.exp(log_f - top), top
+                null = np.exp(np.minimum(self.log_null[..., report, None], 0.0).astype(float))
+                chance *= 1.0 - (1.0 - w) * null
+            f = f / (chance[..., :, None] if g == 0 else chance[..., None, :])
+            silent = np.log(w) * int(self.reports.silent[here].sum())
+            log_scale = log_scale + (silent[:, None] if g == 0 else silent[None, :])
+        top = f.max(axis=(0, 1, 2))
+        return f / top, log_scale + np.log(top)
 
     def _priors(self, shared: Shared) -> tuple[Floats, Floats]:
         """Prior densities of mu (n_mu, S) and tau (n_tau, T) at the nodes."""
