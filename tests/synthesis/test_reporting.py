@@ -133,6 +133,15 @@ def test_studies_read_elsewhere_have_their_own_w():
     assert learned.loc["w abstract", "n_reports"] == 4
 
 
+def test_adjusted_pools_have_rows_and_predictions(learned):
+    """They are ordinary pools: every row has its shrunken effect."""
+    frame, adjusted = learned
+    rows = adjusted.pools.rows
+    assert len(rows) == len(frame)
+    assert rows["shrunk_median"].notna().all()
+    assert (rows["shrunk_low"] < rows["shrunk_high"]).all()
+
+
 def test_smaller_w_pulls_towards_zero(learned):
     """The more null results are missing, the less a significant one says."""
     _, adjusted = learned

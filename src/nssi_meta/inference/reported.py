@@ -66,6 +66,7 @@ class CellGrid:
     their tensor shape, `log_null` one axis more (the reports).
     """
 
+    layout: Layout
     grid: Grid
     keep: tuple[Ints, Ints, Ints]
     reports: Reports
@@ -183,9 +184,8 @@ def lay_cell(
     null = density.null.reshape(*weight.shape, -1)[at]
     # Single precision does for probabilities of reports: 1e-7 of a logarithm.
     small: Any = null.astype(np.float32)
-    return CellGrid(
-        grid, (keep[0], keep[1], keep[2]), reports, unit, mass.reshape(weight.shape)[at], small
-    )
+    indices = (keep[0], keep[1], keep[2])
+    return CellGrid(layout, grid, indices, reports, unit, mass.reshape(weight.shape)[at], small)
 
 
 class _Reference:

@@ -189,7 +189,7 @@ def _mix(laid: Laid, selection: Selection) -> Adjusted:
     posterior = np.exp(log_p - log_p.max())
     posterior /= posterior.sum()
     cells = tuple(
-        Cell(key, rows, cell.reports.null, cell.posterior(shared, posterior))
+        Cell(key, rows, cell.layout, cell.posterior(shared, posterior))
         for key, rows, cell in laid.cells
     )
     priors = (
