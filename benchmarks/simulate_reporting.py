@@ -124,7 +124,7 @@ def compare(frame: pd.DataFrame) -> pd.DataFrame:
     adjusted = adjusted_pools(frame)
     tables = {
         "naive": pool(frame).table,
-        "spread": adjusted_pools(frame, Selection(w=1.0)).table,
+        "spread": adjusted.under(Selection(w=1.0)).table,
         "adjusted": adjusted.table,
     }
     learned = adjusted.learned.set_index("parameter")
@@ -148,41 +148,40 @@ def compare(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def run(repeats: int, cells: int, seed: int, only: Sequence[int]) -> pd.DataFrame:
-    """All scenarios: one line per scenario and kind of pool."""
+def run(number: int, repeats: int, cells: int, seed: int) -> pd.DataFrame:
+    """One scenario: one line per kind of pool."""
+    scenario = SCENARIOS[number]
+    start = time.process_time()
+    results = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng([seed, number, repeat])
+        results.append(compare(simulate(scenario, rng, cells)).assign(repeat=repeat))
+    every = pd.concat(results)
+    sets = every.drop_duplicates("repeat")
     out = []
-    for number, scenario in enumerate(SCENARIOS):
-        if only and number not in only:
-            continue
-        start = time.process_time()
-        results = []
-        for repeat in range(repeats):
-            rng = np.random.default_rng([seed, number, repeat])
-            results.append(compare(simulate(scenario, rng, cells)).assign(repeat=repeat))
-        every = pd.concat(results)
-        sets = every.drop_duplicates("repeat")
-        for name, part in every.groupby("pools", sort=False):
-            many = part[part["studies"] >= 8]
-            out.append(
-                {
-                    "scenario": scenario.name,
-                    "w": scenario.w,
-                    "w_median": sets["w"].mean(),
-                    "w_low": sets["w_low"].mean(),
-                    "w_high": sets["w_high"].mean(),
-                    "pools": name,
-                    "n": len(part),
-                    "bias": part["excess"].mean(),
-                    "bias_many": many["excess"].mean(),
-                    "rmse": float(np.sqrt((part["excess"] ** 2).mean())),
-                    "coverage": part["covered"].mean(),
-                    "coverage_many": many["covered"].mean(),
-                    "width": part["width"].mean(),
-                }
-            )
-        print(f"{scenario.name}: {time.process_time() - start:.0f} s", file=sys.stderr)
-        print(pd.DataFrame(out[-3:]).round(3).to_string(), file=sys.stderr)
-    return pd.DataFrame(out)
+    for name, part in every.groupby("pools", sort=False):
+        many = part[part["studies"] >= 8]
+        out.append(
+            {
+                "scenario": scenario.name,
+                "w": scenario.w,
+                "w_median": sets["w"].mean(),
+                "w_low": sets["w_low"].mean(),
+                "w_high": sets["w_high"].mean(),
+                "pools": name,
+                "n": len(part),
+                "bias": part["excess"].mean(),
+                "bias_many": many["excess"].mean(),
+                "rmse": float(np.sqrt((part["excess"] ** 2).mean())),
+                "coverage": part["covered"].mean(),
+                "coverage_many": many["covered"].mean(),
+                "width": part["width"].mean(),
+            }
+        )
+    table = pd.DataFrame(out)
+    print(f"{scenario.name}: {time.process_time() - start:.0f} s", file=sys.stderr)
+    print(table.round(3).to_string(), file=sys.stderr, flush=True)
+    return table
 
 
 def markdown(table: pd.DataFrame, repeats: int, cells: int) -> str:
@@ -194,16 +193,15 @@ def markdown(table: pd.DataFrame, repeats: int, cells: int) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---|---|---|" + "---:|" * 6]
     for _, part in table.groupby("scenario", sort=False):
         for i, r in enumerate(part.itertuples()):
-            first = (
-                (r.scenario, f"{r.w:g}, {r.w_median:.2f} ({r.w_inside})") if i == 0 else ("", "")
-            )
+            learned = f"{r.w:g}, {r.w_median:.2f} [{r.w_low:.2f}, {r.w_high:.2f}]"
+            first = (str(r.scenario), learned) if i == 0 else ("", "")
             numbers = [f"{v:.2f}" for v in (r.bias, r.bias_many, r.rmse)]
             numbers += [f"{v:.0%}" for v in (r.coverage, r.coverage_many)] + [f"{r.width:.2f}"]
             cells_of_row = [*first, NAMES[str(r.pools)], *numbers]
             lines.append("| " + " | ".join(cells_of_row) + " |")
     note = (
-        f"{repeats} data sets of {cells} cells per scenario. w: the true value, then the mean of "
-        "the posterior medians and of the ends of the 95% intervals."
+        f"{repeats} data sets of {cells} cells per scenario. w: the true value, then the means of the "
+        "posterior medians and of the ends of the 95% intervals."
     )
     return "\n".join(lines).replace("-0.00", "0.00") + "\n\n" + note
 
@@ -222,18 +220,20 @@ def put(text: str, name: str, body: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
-    parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cells", type=int, default=45)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, nargs="*", default=[], help="scenarios by number")
     parser.add_argument("--write", action="store_true", help=f"put the table into {DOCS.name}")
     given = parser.parse_args(arguments)
-    table = run(given.repeats, given.cells, given.seed, given.only)
-    body = markdown(table, given.repeats, given.cells)
+    done: list[pd.DataFrame] = []
+    for number in given.only or range(len(SCENARIOS)):
+        done.append(run(number, given.repeats, given.cells, given.seed))
+        body = markdown(pd.concat(done), given.repeats, given.cells)
+        if given.write:  # after every scenario: a run that is stopped leaves what it has
+            text = DOCS.read_text(encoding="utf-8")
+            DOCS.write_text(put(text, "simulation", body), encoding="utf-8")
     print(body)
-    if given.write:
-        text = DOCS.read_text(encoding="utf-8")
-        DOCS.write_text(put(text, "simulation", body), encoding="utf-8")
     return 0
 
 
