@@ -200,8 +200,8 @@ def markdown(table: pd.DataFrame, repeats: int, cells: int) -> str:
             cells_of_row = [*first, NAMES[str(r.pools)], *numbers]
             lines.append("| " + " | ".join(cells_of_row) + " |")
     note = (
-        f"{repeats} data sets of {cells} cells per scenario. w: the true value, then the means of the "
-        "posterior medians and of the ends of the 95% intervals."
+        f"{repeats} data sets of {cells} cells per scenario. w: the true value, then the means of "
+        "the posterior medians and of the ends of the 95% intervals."
     )
     return "\n".join(lines).replace("-0.00", "0.00") + "\n\n" + note
 
