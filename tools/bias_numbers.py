@@ -19,6 +19,7 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB_DPI = 110
+PICTURE = "![Published pools beside ours, naive and adjusted](img/external.png)"
 #: Assumptions beside the default, in the order of the table.
 SWEEP = {
     "w ~ Beta(1, 1), the default": {},
@@ -172,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{len(published)} published rows; {len(check.table)} are comparable, with {n_cells} of "
         f"our cells. Left out: {reasons}."
     )
-    text = put(text, "external", intro + "\n\n" + totals_table(check.totals))
+    text = put(text, "external", "\n\n".join([intro, totals_table(check.totals), PICTURE]))
     text = put(text, "sweep", sweep_table(results, learned))
     given.page.write_text(text, encoding="utf-8")
     figure = figures.external(check.table, {"naive": "naive", "adjusted": "adjusted"})
