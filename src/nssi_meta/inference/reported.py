@@ -76,8 +76,8 @@ class CellGrid:
 
     def log_evidence(self, shared: Shared) -> Floats:
         """log p(cell | shared), broadcastable to the shape of the shared grid."""
-        f, shift = self._reported(shared)
-        table = self._table(f.sum(axis=2), shared)
+        first, second, shift = self._reported(shared)
+        table = self._table(first, second, shared)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(table) + shift[..., None, None])
 
@@ -86,8 +86,8 @@ class CellGrid:
 
         `given` has the shape of the shared grid and sums to 1.
         """
-        f, _ = self._reported(shared)
-        table = self._table(f.sum(axis=2), shared)
+        first, second, _ = self._reported(shared)
+        table = self._table(first, second, shared)
         for axis, size in enumerate(table.shape):
             if size == 1:  # a group of reports that this cell does not have
                 given = given.sum(axis=axis, keepdims=True)
@@ -95,7 +95,7 @@ class CellGrid:
             share = np.where(given > 1e-13 * given.max(), given / table, 0.0)
         of_mu, of_tau = self._priors(shared)
         inner = np.einsum("abst,ms,ut->muab", share, of_mu, of_tau, optimize=True)
-        mass = np.einsum("muoab,muab->muo", f, inner, optimize=True)
+        mass = (np.matmul(first, inner) * second).sum(axis=-1)
         weight = np.zeros((*self.grid.weight.shape, 1)[:3])
         weight[np.ix_(*self.keep)] = mass / mass.sum()
         weight = weight.reshape(self.grid.weight.shape)
@@ -106,27 +106,28 @@ class CellGrid:
         omega = grid.x[2][None, :] if three else np.zeros(1)
         return _assemble(grid, mu, np.zeros(1), tau, omega, True, 2, grid.marginal(0))
 
-    def _reported(self, shared: Shared) -> tuple[Floats, Floats]:
-        """Mass times reporting factor at nodes (mu, tau, omega, W_1, W_2), scaled to a maximum of
-        1 for each w, and the logs of the scales (W_1, W_2). Groups without reports have W = 1.
+    def _reported(self, shared: Shared) -> tuple[Floats, Floats, Floats]:
+        """Factors at nodes (mu, tau, omega, W_1) and (mu, tau, omega, W_2), the first with the
+        nodes' mass, each scaled to a maximum of 1 for each w; the logs of the scales (W_1, W_2).
+        A group without reports has W = 1.
         """
         peak = self.log_mass.max()
-        f = np.exp(self.log_mass - peak)[..., None, None]
-        log_scale = np.full((1, 1), peak)
+        factors, scales = [], []
         for g, w in enumerate(shared.w):
             here = np.flatnonzero(self.reports.group == g)
-            if here.size == 0:
-                continue
-            # Products of at most a few dozen probabilities that are rarely below 0.05: no logs.
-            chance = np.ones((*self.log_mass.shape, len(w)))
-            for report in here:
-                null = np.exp(np.minimum(self.log_null[..., report, None], 0.0).astype(float))
-                chance *= 1.0 - (1.0 - w) * null
-            f = f / (chance[..., :, None] if g == 0 else chance[..., None, :])
-            silent = np.log(w) * int(self.reports.silent[here].sum())
-            log_scale = log_scale + (silent[:, None] if g == 0 else silent[None, :])
-        top = f.max(axis=(0, 1, 2))
-        return f / top, log_scale + np.log(top)
+            f = np.ones((1, 1, 1, 1)) if g else np.exp(self.log_mass - peak)[..., None]
+            silent = np.zeros(1)
+            if here.size:
+                # Products of at most a few dozen probabilities, rarely below 0.05: no logs.
+                chance = np.ones((*self.log_mass.shape, len(w)))
+                for report in here:
+                    null = np.exp(np.minimum(self.log_null[..., report, None], 0.0).astype(float))
+                    chance *= 1.0 - (1.0 - w) * null
+                f, silent = f / chance, np.log(w) * int(self.reports.silent[here].sum())
+            top = f.max(axis=(0, 1, 2))
+            factors.append(np.broadcast_to(f / top, (*self.log_mass.shape, len(top))))
+            scales.append(silent + np.log(top))
+        return factors[0], factors[1], scales[0][:, None] + scales[1][None, :] + peak
 
     def _priors(self, shared: Shared) -> tuple[Floats, Floats]:
         """Prior densities of mu (n_mu, S) and tau (n_tau, T) at the nodes."""
@@ -135,10 +136,11 @@ class CellGrid:
         scale = [np.exp(_tau_prior(t * self.unit).logpdf(tau)) for t in shared.tau]
         return np.stack(spread, axis=1), np.stack(scale, axis=1)
 
-    def _table(self, f: Floats, shared: Shared) -> Floats:
-        """Sum over nodes of mass, reporting factor and priors: (W_1, W_2, S, T)."""
+    def _table(self, first: Floats, second: Floats, shared: Shared) -> Floats:
+        """Sum over nodes of mass, reporting factors and priors: (W_1, W_2, S, T)."""
         of_mu, of_tau = self._priors(shared)
-        return np.asarray(np.einsum("muab,ms,ut->abst", f, of_mu, of_tau, optimize=True))
+        over_omega = np.matmul(np.swapaxes(first, -1, -2), second)
+        return np.asarray(np.einsum("muab,ms,ut->abst", over_omega, of_mu, of_tau, optimize=True))
 
 
 def _mu_prior(sd: float) -> Prior:
