@@ -27,6 +27,7 @@ PROPER = [
     ("tau", "halfcauchy(0.7)", stats.halfcauchy(scale=0.7)),
     ("tau", "exponential(0.4)", stats.expon(scale=0.4)),
     ("tau", "lognormal(-1.2,0.8)", stats.lognorm(0.8, scale=np.exp(-1.2))),
+    ("tau", "invgamma(1,0.15)", stats.invgamma(1, scale=0.15)),
     ("tau", "uniform(0.2,3)", stats.uniform(0.2, 2.8)),
     # on tau squared: half of log tau^2 is log tau
     ("tau", "lognormal2(-3.95,1.34)", stats.lognorm(0.67, scale=np.exp(-3.95 / 2))),

@@ -6,6 +6,7 @@ from .bubble import alt_bubble, bubble
 from .calibration import alt_calibration, calibration
 from .contrasts import CONTRAST_COLUMNS
 from .evidence_map import alt_evidence_map, evidence_map
+from .external import external
 from .forest import forest, forest_pages
 from .funnel import alt_funnel, funnel
 from .gap_map import gap_map
@@ -48,6 +49,7 @@ __all__ = [
     "calibration",
     "cumulative",
     "evidence_map",
+    "external",
     "forest",
     "forest_pages",
     "forest_table",

@@ -1,4 +1,4 @@
-"""Adaptive tensor-product Gauss-Legendre quadrature of a log density in one to three dimensions.
+"""Adaptive tensor-product Gauss-Legendre quadrature of a log density in a few dimensions.
 
 Panels are halved where the Legendre coefficients of the integrand have not died away, until the
 part still missing is below the tolerance. The log density may be unnormalised and tiny: it is
@@ -100,11 +100,12 @@ def integrate(
         mass = np.exp(log_f - peak)
         total = mass.sum()
         mass /= total
-        error, split = 0.0, []
-        for d in range(len(axes)):
-            size = _unresolved(mass, d, n)
-            error += float(size.sum())
-            split.append(size > least / len(size))
+        sizes = [_unresolved(mass, d, n) for d in range(len(axes))]
+        error = float(sum(size.sum() for size in sizes))
+        split = [size > least / len(size) for size in sizes]
+        if len(axes) > 3:  # nodes multiply: only the axes that are worst resolved are split
+            worst = max(float(size.sum()) for size in sizes)
+            split = [s & (size.sum() > worst / 3) for s, size in zip(split, sizes, strict=True)]
         done = error <= least * len(axes)
         if done or not any(s.any() for s in split):
             return Grid(

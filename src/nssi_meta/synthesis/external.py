@@ -1,0 +1,234 @@
+"""Pools published by others beside ours: what they found for the same mechanism and condition.
+
+A check from outside, used to judge and never to fit: nothing here feeds back into any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nssi_meta.evidence.convert import d_to_log_or, d_to_rpb, log_or_to_d, r_to_d, r_to_z
+from nssi_meta.synthesis.pooled import CELL
+from nssi_meta.synthesis.reporting import UNIT
+
+COLUMNS = (
+    "citation", "year", "population", "comparator", "mechanism", "estimate_type", "estimate",
+    "ci_low", "ci_high",
+)  # fmt: skip
+#: Kinds of estimate that can be compared: (scale, whether the sign must be turned).
+KINDS: Mapping[str, tuple[str, bool]] = {
+    "g": ("g", False),
+    "smd": ("g", False),
+    "d": ("g", False),
+    "or": ("log_or", False),
+    "or_male_vs_female": ("log_or", True),
+    "r": ("z", False),
+}
+#: Cells that answer the same question, the one on the published scale first.
+ESTIMANDS = {
+    "g": ("case_control", "odds", "association"),
+    "log_or": ("odds", "case_control", "association"),
+    "z": ("association", "case_control", "odds"),
+}
+#: Comparators that are nobody's healthy controls: another question than that of our cells.
+OTHER_QUESTION = ("clinical",)
+#: Cells with at least this many rows are counted apart: there, bias is not hidden by width.
+MANY = 8
+
+
+@dataclass(frozen=True)
+class External:
+    """`table`: one row per comparable published pool; `totals`: coverage and mean excess;
+    `left_out`: published rows that are not comparable, each with the reason.
+    """
+
+    table: pd.DataFrame
+    totals: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def read_published(path: str | Path) -> pd.DataFrame:
+    """The table of published pools. Raises ValueError where a column is missing."""
+    table = pd.read_csv(path)
+    missing = [c for c in COLUMNS if c not in table]
+    if missing:
+        raise ValueError(
+            f"{Path(path).name} lacks the column(s) {', '.join(missing)}; "
+            f"needed are {', '.join(COLUMNS)}"
+        )
+    return table
+
+
+def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -> External:
+    """Compare published pools with ours.
+
+    Parameters
+    ----------
+    published
+        From `read_published`.
+    pools
+        Our `pools` tables by name (such as naive and adjusted), all of the same cells.
+
+    Returns
+    -------
+    External
+        `table` has published estimates on the scale of our cell (`converted` says from what) and
+        for each name median, low, high, `covered_` (published estimate inside our interval) and
+        `excess_` (how much ours is larger in the published direction, in standardised mean
+        differences).
+
+    Raises
+    ------
+    ValueError
+        No pools, or tables of different cells.
+    """
+    if not pools:
+        raise ValueError("external_check needs at least one table of pools")
+    keyed = {name: t.set_index(CELL) for name, t in pools.items()}
+    first = next(iter(keyed.values()))
+    for name, t in keyed.items():
+        if set(t.index) != set(first.index):
+            raise ValueError(f"the pools {name!r} are not of the same cells as the others")
+    rows, out = [], []
+    seen: set[tuple[Any, ...]] = set()
+    for _, line in published.iterrows():
+        p: dict[str, Any] = {c: line[c] for c in COLUMNS}
+        why, cell, values = _match(p, first)
+        same = (p["mechanism"], p["population"], str(p["estimate_type"]).lower(), p["estimate"])
+        if not why and same in seen:
+            why = "the same number is listed twice"
+        if why:
+            out.append({**p, "why_not": why})
+            continue
+        seen.add(same)
+        rows.append(_compared(p, cell, values, keyed))
+    table = pd.DataFrame(rows)
+    return External(table, totals(table, list(pools)), pd.DataFrame(out))
+
+
+def _match(
+    p: Mapping[str, Any], cells: pd.DataFrame
+) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Why not comparable (or ""), our cell, and the published numbers on its scale."""
+    kind = KINDS.get(str(p["estimate_type"]).strip().lower())
+    nothing: dict[str, Any] = {}
+    if kind is None or pd.isna(p["estimate"]):
+        return f"no effect size ({p['estimate_type']})", (), nothing
+    if str(p["comparator"]) in OTHER_QUESTION:
+        return "compared with other patients", (), nothing
+    scale, turned = kind
+    for estimand in ESTIMANDS[scale]:
+        key = (p["mechanism"], p["population"], estimand)
+        if key in cells.index:
+            break
+    else:
+        return "no cell of ours has this mechanism and condition", (), nothing
+    target = str(cells.loc[key, "scale"])
+    numbers = [float(p[c]) for c in ("estimate", "ci_low", "ci_high")]
+    if scale == "log_or" and not all(np.isnan(v) or v > 0 for v in numbers):
+        return "an odds ratio must be above 0", (), nothing
+    if scale == "z" and not all(np.isnan(v) or abs(v) < 1 for v in numbers):
+        return "a correlation must lie between -1 and 1", (), nothing
+    own = [_own_scale(v, scale) * (-1 if turned else 1) for v in numbers]
+    if turned:
+        own[1], own[2] = own[2], own[1]
+    moved = [_carry(v, scale, target) for v in own]
+    values: dict[str, Any] = dict(
+        zip(("published", "published_low", "published_high"), moved, strict=True)
+    )
+    values["converted"] = "" if scale == target else f"{scale} to {target}"
+    return "", key, values
+
+
+def _own_scale(value: float, scale: str) -> float:
+    """A printed number on the scale on which we pool: log odds ratio, Fisher's z, g."""
+    if scale == "log_or":
+        return float(np.log(value))
+    return float(r_to_z(value)) if scale == "z" else value
+
+
+def _carry(value: float, source: str, target: str) -> float:
+    """From one scale to another, through d (equal groups)."""
+    if source == target or np.isnan(value):
+        return value
+    if source == "log_or":
+        d = float(log_or_to_d(value))
+    else:
+        d = float(r_to_d(np.tanh(value))) if source == "z" else value
+    if target == "log_or":
+        return float(d_to_log_or(d))
+    return float(r_to_z(d_to_rpb(d))) if target == "z" else d
+
+
+def _compared(
+    p: Mapping[str, Any],
+    cell: tuple[Any, ...],
+    values: dict[str, Any],
+    keyed: Mapping[str, pd.DataFrame],
+) -> dict[str, Any]:
+    first = next(iter(keyed.values())).loc[cell]
+    row: dict[str, Any] = {
+        "citation": p["citation"],
+        "year": p["year"],
+        **dict(zip(CELL, cell, strict=True)),
+        "label": first["label"],
+        "condition_label": first["condition_label"],
+        "scale": first["scale"],
+        "k": int(first["k"]),
+        "share_bounds": float(first["share_bounds"]),
+        **values,
+    }
+    # Where the published estimate is 0, our own direction counts.
+    sign = np.sign(values["published"]) or np.sign(first["mu_median"])
+    for name, table in keyed.items():
+        ours = table.loc[cell]
+        low, high = float(ours["mu_low"]), float(ours["mu_high"])
+        excess = sign * (float(ours["mu_median"]) - values["published"])
+        row |= {
+            f"median_{name}": float(ours["mu_median"]),
+            f"low_{name}": low,
+            f"high_{name}": high,
+            f"covered_{name}": low <= values["published"] <= high,
+            f"excess_{name}": float(excess / UNIT.get(str(first["scale"]), 1.0)),
+        }
+    return row
+
+
+def totals(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Coverage, mean excess with its standard error and mean width, by the cell's number of rows.
+
+    Published pools of one cell share our pool: the standard error counts each cell once.
+    """
+    out = []
+    parts: list[tuple[str, Any]] = [
+        ("all", slice(None)),
+        (f"fewer than {MANY} rows", table.get("k", pd.Series(dtype=float)) < MANY),
+        (f"{MANY} rows or more", table.get("k", pd.Series(dtype=float)) >= MANY),
+    ]
+    for rows, chosen in parts:
+        part = table.loc[chosen] if len(table) else table
+        for name in names if len(part) else []:
+            unit = part["scale"].map(UNIT).fillna(1.0)
+            per_cell = part.groupby(CELL)[f"excess_{name}"].mean()
+            n = len(per_cell)
+            out.append(
+                {
+                    "cells with": rows,
+                    "pools": name,
+                    "n": len(part),
+                    "n_cells": n,
+                    "covered": int(part[f"covered_{name}"].sum()),
+                    "mean_excess": float(part[f"excess_{name}"].mean()),
+                    "se_excess": float(per_cell.std() / np.sqrt(n)) if n > 1 else np.nan,
+                    "mean_width": float(
+                        ((part[f"high_{name}"] - part[f"low_{name}"]) / unit).mean()
+                    ),
+                }
+            )
+    return pd.DataFrame(out)

@@ -1,0 +1,130 @@
+"""Published pools matched to ours, on our scale; the figure shows the table's own numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nssi_meta.figures import external
+from nssi_meta.synthesis.external import COLUMNS, external_check, read_published
+
+PUBLISHED = Path(__file__).parents[2] / "data" / "published_pools.csv"
+
+
+def pools(**medians):
+    """A pools table: cell name -> (scale, k, median), intervals of half-width 0.3."""
+    estimand = {"g": "case_control", "log_or": "odds", "z": "association"}
+    return pd.DataFrame(
+        [
+            {
+                "mechanism": name.rsplit("_", 1)[0] if name.endswith("_2") else name,
+                "condition": "nssi", "estimand": estimand[scale], "label": name.capitalize(),
+                "condition_label": "NSSI", "scale": scale, "k": k, "share_bounds": 0.5,
+                "mu_median": m, "mu_low": m - 0.3, "mu_high": m + 0.3,
+            }
+            for name, (scale, k, m) in medians.items()
+        ]
+    )  # fmt: skip
+
+
+def published(*rows):
+    default = {
+        "citation": "x", "year": 2020, "population": "nssi", "comparator": "healthy",
+        "mechanism": "pain", "estimate_type": "g", "estimate": 0.4, "ci_low": np.nan,
+        "ci_high": np.nan,
+    }  # fmt: skip
+    return pd.DataFrame([{**default, **r} for r in rows])
+
+
+def test_scales_are_converted_and_said():
+    ours = pools(pain=("g", 9, 0.5), sex=("log_or", 2, 0.5), mood=("z", 3, 0.2))
+    check = external_check(
+        published(
+            {"estimate_type": "OR", "estimate": np.exp(0.9)},
+            {"mechanism": "sex", "estimate_type": "or", "estimate": 2.0},
+            {"mechanism": "sex", "estimate_type": "OR_male_vs_female", "estimate": 1.5,
+             "ci_low": 1.2, "ci_high": 2.0},
+            {"mechanism": "mood", "estimate_type": "r", "estimate": 0.3},
+            {"mechanism": "mood", "estimate_type": "d", "estimate": 0.5},
+        ),
+        {"naive": ours},
+    )  # fmt: skip
+    t = check.table
+    assert t["published"].tolist() == pytest.approx(
+        [0.9 * np.sqrt(3) / np.pi, np.log(2), -np.log(1.5), np.arctanh(0.3), np.arcsinh(0.25)]
+    )
+    assert t["converted"].tolist() == ["log_or to g", "", "", "", "g to z"]
+    turned = t.iloc[2]
+    assert turned["published_low"] == pytest.approx(-np.log(2.0))
+    assert turned["published_high"] == pytest.approx(-np.log(1.2))
+
+
+def test_excess_has_the_direction_of_the_published_effect():
+    ours = pools(pain=("g", 9, -0.7), sex=("log_or", 2, 0.5))
+    rows = published(
+        {"estimate": -0.4}, {"mechanism": "sex", "estimate_type": "or", "estimate": np.exp(0.9)}
+    )
+    check = external_check(rows, {"naive": ours, "half": ours.assign(mu_median=ours.mu_median / 2)})
+    t = check.table
+    assert t["excess_naive"].tolist() == pytest.approx([0.3, -0.4 * np.sqrt(3) / np.pi])
+    assert t["excess_half"][0] == pytest.approx(-0.05)
+    assert t["covered_naive"].tolist() == [True, False]
+    totals = check.totals.set_index(["cells with", "pools"])
+    assert totals.loc[("8 rows or more", "naive"), "n"] == 1
+    assert totals.loc[("all", "naive"), "covered"] == 1
+    assert totals.loc[("all", "naive"), "mean_excess"] == pytest.approx(t["excess_naive"].mean())
+
+
+def test_what_is_not_comparable_says_why():
+    check = external_check(
+        published(
+            {"estimate_type": "direction only", "estimate": np.nan},
+            {"comparator": "clinical"},
+            {"mechanism": "unknown"},
+            {"estimate": 0.4},
+            {"estimate": 0.4},
+            {"estimate_type": "or", "estimate": -1.0},
+        ),
+        {"naive": pools(pain=("g", 9, 0.5))},
+    )
+    assert len(check.table) == 1
+    why = " | ".join(check.left_out["why_not"])
+    for words in ("no effect size", "other patients", "no cell of ours", "twice", "above 0"):
+        assert words in why
+
+
+def test_pools_of_other_cells_are_refused(tmp_path):
+    ours = pools(pain=("g", 9, 0.5))
+    with pytest.raises(ValueError, match="not of the same cells"):
+        external_check(published({}), {"a": ours, "b": pools(mood=("g", 1, 0.1))})
+    with pytest.raises(ValueError, match="needs at least one"):
+        external_check(published({}), {})
+    bad = tmp_path / "p.csv"
+    bad.write_text("citation,year\nx,2020\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="lacks the column"):
+        read_published(bad)
+
+
+def test_the_shipped_table_can_be_read():
+    table = read_published(PUBLISHED)
+    assert set(COLUMNS) <= set(table.columns)
+    assert table["estimate_type"].str.lower().isin(["g", "or", "smd", "d", "r"]).sum() > 50
+
+
+def test_figure_draws_the_numbers_of_the_table():
+    ours = pools(pain=("g", 9, 0.5), sex=("log_or", 2, 0.5))
+    check = external_check(
+        published({}, {"mechanism": "sex", "estimate_type": "or", "estimate": 2.0}),
+        {"naive": ours, "adjusted": ours.assign(mu_median=0.3)},
+    )
+    figure = external(check.table, {"naive": "naive", "adjusted": "adjusted"})
+    drawn = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
+    assert list(drawn["naive"]) == [0.5]
+    assert list(drawn["adjusted"]) == [0.3]
+    assert list(drawn["published"]) == [0.4]
+    assert len(figure.axes) == 2
+    with pytest.raises(ValueError, match="nothing to draw"):
+        external(check.table.iloc[:0], {"naive": "naive"})
