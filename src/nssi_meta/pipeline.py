@@ -19,7 +19,8 @@ import pandas as pd
 from nssi_meta.beside import draw_others, gather, pool_all
 from nssi_meta.evidence.flow import coverage, flow
 from nssi_meta.evidence.read import Evidence, read_effects
-from nssi_meta.synthesis.pooled import Options, check_options
+from nssi_meta.synthesis.cells import Options
+from nssi_meta.synthesis.pooled import check_options
 
 #: Written last; a folder that holds it is a finished run and may be replaced by the next.
 MANIFEST = "manifest.json"

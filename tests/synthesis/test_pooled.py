@@ -13,7 +13,9 @@ from nssi_meta.evidence.problems import EvidenceError
 from nssi_meta.evidence.read import read_effects
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.models.priors import PriorError
-from nssi_meta.synthesis.pooled import Options, pool, study_labels
+from nssi_meta.synthesis.cells import Options
+from nssi_meta.synthesis.pool_tables import study_labels
+from nssi_meta.synthesis.pooled import pool
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 PROMISED = {

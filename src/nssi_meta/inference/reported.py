@@ -98,7 +98,13 @@ class CellGrid:
         mu = grid.x[0].reshape(-1, 1, 1) if three else grid.x[0][:, None]
         tau = grid.x[1][:, None] if three else grid.x[1]
         omega = grid.x[2][None, :] if three else np.zeros(1)
-        return assemble(grid, mu, np.zeros(1), tau, omega, (True, three), True, 2, grid.marginal(0))
+        whole = assemble(
+            grid, mu, np.zeros(1), tau, omega, (True, three), True, 2, grid.marginal(0)
+        )
+        # Nodes without mass are most of the tensor: hundreds of cells would fill the memory.
+        some = whole.weight > 1e-14 * whole.weight.max()
+        joint = ("mu_mean", "mu_sd", "tau", "omega", "weight")
+        return replace(whole, **{name: getattr(whole, name)[some] for name in joint})
 
     def _reported(self, shared: Shared) -> tuple[Floats, Floats, Floats]:
         """Factors at nodes (mu, tau, omega, W_1) and (mu, tau, omega, W_2), the first with the

@@ -11,7 +11,8 @@ from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.subset import Clause
 from nssi_meta.evidence.vocabulary import COMPARATOR_WORDS
 from nssi_meta.models.priors import parse_prior
-from nssi_meta.synthesis.pooled import CELL, Cell, Options, Pools, fit_cell
+from nssi_meta.synthesis.cells import CELL, Cell, Options
+from nssi_meta.synthesis.pooled import Pools, fit_cell
 
 
 class CellPools:

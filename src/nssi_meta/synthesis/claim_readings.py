@@ -20,6 +20,7 @@ from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.subset import Clause, parse_subset
 from nssi_meta.evidence.vocabulary import ESTIMANDS
 from nssi_meta.models.priors import MU_DEFAULT, parse_prior
+from nssi_meta.synthesis.cells import Cell
 from nssi_meta.synthesis.claim_events import (
     Normal,
     draws_in,
@@ -31,7 +32,6 @@ from nssi_meta.synthesis.claim_events import (
 from nssi_meta.synthesis.claim_many import many_readings
 from nssi_meta.synthesis.claim_pools import CellPools
 from nssi_meta.synthesis.overlap_figures import prior_draws
-from nssi_meta.synthesis.pooled import Cell
 from nssi_meta.synthesis.profiles import Profiles
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,8 @@ from nssi_meta.evidence.read import Evidence
 from nssi_meta.models.blocks import RHO
 from nssi_meta.synthesis.claim_pools import CellPools
 from nssi_meta.synthesis.claim_readings import DOUBTFUL, Reading, Sources, people, readings
-from nssi_meta.synthesis.pooled import Pools, study_labels
+from nssi_meta.synthesis.pool_tables import study_labels
+from nssi_meta.synthesis.pooled import Pools
 from nssi_meta.synthesis.profiles import Profiles
 
 SURE = 0.9

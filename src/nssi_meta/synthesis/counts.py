@@ -16,7 +16,9 @@ from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.models.blocks import independent
 from nssi_meta.models.priors import parse_prior
 from nssi_meta.models.two_by_two import Counts
-from nssi_meta.synthesis.pooled import Cell, Options, _labelled, draws_tree, summarise
+from nssi_meta.synthesis.cells import Cell, Options
+from nssi_meta.synthesis.pool_tables import labelled, summarise
+from nssi_meta.synthesis.pooled import draws_tree
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -99,7 +101,7 @@ def pool_counts(
     cell = Cell(("", "", GIVEN), rows, independent(y, v), posterior, priors=(mu, tau, tau))
     table = pd.DataFrame([summarise(cell, options)])
     nothing = pd.DataFrame(columns=["mechanism", "label", "system", "id", "role"])
-    return CountsPool(cell, _labelled(table, nothing, nothing), options)
+    return CountsPool(cell, labelled(table, nothing, nothing), options)
 
 
 def _counts(**given: ArrayLike) -> Counts:

@@ -11,7 +11,7 @@ from nssi_meta.inference.exact import has_omega
 from nssi_meta.models.priors import PriorError
 
 if TYPE_CHECKING:
-    from nssi_meta.synthesis.pooled import Cell
+    from nssi_meta.synthesis.cells import Cell
 
 
 def cell_ratios(cell: Cell, mu: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.convert import d_to_log_or, d_to_rpb, log_or_to_d, r_to_d, r_to_z
-from nssi_meta.synthesis.pooled import CELL
+from nssi_meta.synthesis.cells import CELL
 from nssi_meta.synthesis.reporting import UNIT
 
 COLUMNS = (

@@ -25,7 +25,9 @@ from nssi_meta.inference.reported import CellGrid, Shared, lay_cell
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import Prior, PriorError, parse_prior
 from nssi_meta.models.reporting import GROUPS, reports
-from nssi_meta.synthesis.pooled import CELL, Cell, Options, Pools, _labelled, _rows, summarise
+from nssi_meta.synthesis.cells import CELL, Cell, Options
+from nssi_meta.synthesis.pool_tables import labelled, summarise
+from nssi_meta.synthesis.pooled import Pools, rows_to_pool
 
 Floats = NDArray[np.float64]
 
@@ -167,7 +169,7 @@ def adjusted_pools(
     omega = parse_prior(chosen.omega_prior, "tau")
     if not omega.proper:
         raise PriorError(f"the improper prior {omega} has no evidence to learn from")
-    frame, mechanisms, conditions = _rows(data)
+    frame, mechanisms, conditions = rows_to_pool(data)
     if frame.empty:
         raise ValueError("no rows to pool: every row of the selection is excluded")
     shared = selection.grid()
@@ -198,7 +200,7 @@ def _mix(laid: Laid, selection: Selection) -> Adjusted:
         for key, rows, cell in laid.cells
     )
     table = pd.DataFrame([summarise(cell, options) for cell in cells])
-    pools = Pools(cells, _labelled(table, laid.mechanisms, laid.conditions), options)
+    pools = Pools(cells, labelled(table, laid.mechanisms, laid.conditions), options)
     return Adjusted(pools, _learned(shared, posterior, laid), shared, posterior, laid)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.synthesis.pooled import CELL, Cell, Pools, pool
+from nssi_meta.synthesis.cells import CELL, Cell
+from nssi_meta.synthesis.pooled import Pools, pool
 
 #: From independent errors to nearly the same measurement; 0.6 is the package's assumption.
 RHOS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)

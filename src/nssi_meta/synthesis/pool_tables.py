@@ -1,0 +1,182 @@
+"""The tables of pools: one row a pool, one row an effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nssi_meta.evidence.flow import participants
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference.densities import Density, interval
+from nssi_meta.inference.exact import ExactPosterior
+from nssi_meta.inference.shrinkage import shrunken
+from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
+
+ROW_COLUMNS = [
+    "effect_id", "study_id", "label", "measure", "stimulus", "year", "n_case", "n_control",
+    "n_total", "kind", "bound", "confidence", "yi", "sei", "lower", "upper",
+]  # fmt: skip
+
+
+def summarise(cell: Cell, options: Options) -> dict[str, Any]:
+    """The `pools` table's row of one cell.
+
+    `p_beyond` is P(|mu| > delta); `share_beyond` is the probability that the effect in a new
+    setting exceeds delta in the direction of mu's median (the expected share of such settings).
+    """
+    post: ExactPosterior = cell.posterior
+    rows = cell.rows
+    mu, tau, new = post.mu, post.tau_density, post.prediction
+    low, high = interval(mu, options.level, options.interval)
+    tau_low, tau_high = interval(tau, options.level, options.interval, low=0.0)
+    pred_low, pred_high = interval(new, options.level, options.interval)
+    median = mu.quantile(0.5)
+    delta = DELTA * cell.unit.scale if options.delta is None else options.delta
+    above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
+    mu_prior, tau_prior, _ = cell.priors
+    is_bound = rows["kind"] == "interval"
+    return {
+        **dict(zip(CELL, cell.key, strict=True)),
+        "comparator": "/".join(sorted(map(str, rows["comparator"].unique()))),
+        "scale": rows["scale"].iloc[0],
+        "k": len(rows),
+        "n_studies": rows["study_id"].nunique(),
+        "n_bounds": int(is_bound.sum()),
+        "n_assumed": int((is_bound & (rows["bound"] == "assumed")).sum()),
+        "share_bounds": float(is_bound.mean()),
+        "n_participants": _people(rows),
+        "mu_median": median,
+        "mu_mean": mu.mean,
+        # Under a flat prior mu varies as tau does: no SD of tau, no SD of mu.
+        "mu_sd": mu.sd if mu_prior.proper or np.isfinite(tau.sd) else np.inf,
+        "mu_low": low,
+        "mu_high": high,
+        "tau_median": tau.quantile(0.5),
+        "tau_low": tau_low,
+        "tau_high": tau_high,
+        "omega_median": post.omega_density.quantile(0.5) if post.omega_density else np.nan,
+        "pred_low": pred_low,
+        "pred_high": pred_high,
+        "p_positive": float(1 - mu.cdf(0.0)),
+        "p_beyond": float(1 - mu.cdf(delta) + mu.cdf(-delta)),
+        "share_beyond": above if median >= 0 else below,
+        "level": options.level,
+        "interval": options.interval,
+        "engine": options.engine,
+        "mu_prior": str(mu_prior),
+        "tau_prior": str(tau_prior),
+        "flags": _flags(cell),
+    }
+
+
+def _people(rows: pd.DataFrame) -> float:
+    sizes = ["n_case", "n_control", "n_total"]
+    if not set(sizes) <= set(rows.columns) or rows[sizes].isna().all(axis=None):
+        return np.nan
+    # Rows without a sample id are people of their study, not all the same people.
+    sample = rows["sample_id"].where(rows["sample_id"] != "", "study " + rows["study_id"])
+    people = participants(rows.assign(all_rows=0, sample_id=sample), ["all_rows"])
+    return float(people.sum())
+
+
+def _flags(cell: Cell) -> str:
+    """What a reader must know about a cell, in words separated by semicolons."""
+    rows, flags = cell.rows, []
+    if len(rows) == 1:
+        flags.append("a single effect: between-study variation comes from the prior")
+    elif len(rows["study_id"].unique()) == 1:
+        flags.append("a single study: between-study variation comes from the prior")
+    if (rows["kind"] == "interval").all():
+        flags.append("only bounds: no study reports a size")
+    if (rows["bound"] == "assumed").any():
+        flags.append("some thresholds assumed to be .05")
+    if not cell.converged:
+        flags.append("did not converge: not a result")
+    return "; ".join(flags)
+
+
+def labelled(
+    table: pd.DataFrame, mechanisms: pd.DataFrame, conditions: pd.DataFrame
+) -> pd.DataFrame:
+    """Labels and systems beside the ids, in the review's own order."""
+    label = dict(zip(mechanisms["mechanism"], mechanisms["label"], strict=True))
+    system = dict(zip(mechanisms["mechanism"], mechanisms["system"], strict=True))
+    condition = dict(zip(conditions["id"], conditions["label"], strict=True))
+    table.insert(1, "label", [label.get(m, m) for m in table["mechanism"]])
+    table.insert(2, "system", [system.get(m, "") for m in table["mechanism"]])
+    table.insert(4, "condition_label", [condition.get(c, c) for c in table["condition"]])
+    if not label:
+        return table
+    order = {m: i for i, m in enumerate(label)}, {c: i for i, c in enumerate(condition)}
+    return table.sort_values(
+        ["mechanism", "condition", "estimand"],
+        key=lambda column: (
+            column.map(order[0])
+            if column.name == "mechanism" and order[0]
+            else column.map(order[1])
+            if column.name == "condition" and order[1]
+            else column
+        ),
+        kind="stable",
+    ).reset_index(drop=True)
+
+
+def rows_table(cells: Sequence[Cell], table: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """The `rows` table: reported effect with its interval or bound, and the shrunken effect."""
+    parts = []
+    for cell in cells:
+        rows = cell.rows
+        part = rows[[*CELL, "scale", *ROW_COLUMNS]].copy()
+        half = _normal_quantile(0.5 + options.level / 2) * rows["sei"].to_numpy(dtype=float)
+        exact = (rows["kind"] == "exact").to_numpy()
+        yi = rows["yi"].to_numpy(dtype=float)
+        part["ci_low"] = np.where(exact, yi - half, np.nan)
+        part["ci_high"] = np.where(exact, yi + half, np.nan)
+        theta: list[Density] = list(
+            shrunken(
+                rows,
+                cell.layout,
+                cell.posterior,
+                partial(vcalc, rho=options.rho),
+                options.rho,
+                options.seed,
+            )
+        )
+        part["shrunk_median"] = [t.quantile(0.5) for t in theta]
+        ends = [interval(t, options.level, options.interval) for t in theta]
+        part["shrunk_low"], part["shrunk_high"] = zip(*ends, strict=True)
+        parts.append(part)
+    out = pd.concat(parts, ignore_index=True)
+    keep = ["mechanism", "label", "system", "condition", "condition_label", "estimand"]
+    names = table[keep].rename(columns={"label": "mechanism_label"})
+    return out.merge(names, on=CELL, how="left", sort=False)
+
+
+def _normal_quantile(p: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(p))
+
+
+def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
+    """Labels such as "Hooley 2020"; the study id where the authors are unknown."""
+
+    def label(authors: Any, year: Any, study: Any) -> str:
+        first = re.split(r"[;,&]| et al| and ", str(authors or "").strip(), maxsplit=1)[0]
+        words = [w for w in first.split() if not re.fullmatch(r"[A-Z]{1,3}|(?:[A-Z]\.-?)+", w)]
+        surname = " ".join(words)
+        # Curators' remarks such as "(authors not seen)" are no names.
+        named = re.match(r"[^\W\d_]", surname) and not re.match(r"not |unknown", surname, re.I)
+        when = "" if pd.isna(year) or year == "" else str(int(float(str(year))))
+        return f"{surname} {when}".strip() if named and len(words) <= 3 else str(study)
+
+    values = [
+        label(a, y, s)
+        for a, y, s in zip(frame["authors"], frame["year"], frame["study_id"], strict=True)
+    ]
+    return pd.Series(values, index=frame.index, dtype="object")
