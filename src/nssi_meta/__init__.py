@@ -18,38 +18,83 @@ if TYPE_CHECKING:
     from nssi_meta.evidence.read import Evidence, read_effects
     from nssi_meta.evidence.simple import read_simple
     from nssi_meta.evidence.vcalc import vcalc
+    from nssi_meta.inference.batch import fit_many, leave_one_out
+    from nssi_meta.inference.frequentist import rma
+    from nssi_meta.inference.pet_peese import pet_peese
+    from nssi_meta.inference.rma_mv import rma_mv
+    from nssi_meta.inference.robust import robust
+    from nssi_meta.inference.selmodel import selmodel
+    from nssi_meta.inference.small_study import ranktest, regtest, trimfill
     from nssi_meta.pipeline import run
+    from nssi_meta.synthesis.bias import robma
+    from nssi_meta.synthesis.counts import pool_counts
+    from nssi_meta.synthesis.external import external_check
     from nssi_meta.synthesis.overlap import overlap
     from nssi_meta.synthesis.pooled import pool
     from nssi_meta.synthesis.profiles import fit_profiles
+    from nssi_meta.synthesis.regression import regress
+    from nssi_meta.synthesis.reporting import adjusted_pools
+    from nssi_meta.synthesis.rho_sweep import sweep_rho
 
 _HOMES = {
     "Evidence": "evidence.read",
     "EvidenceError": "evidence.problems",
+    "adjusted_pools": "synthesis.reporting",
     "coverage": "evidence.flow",
     "escalc": "evidence.escalc",
+    "external_check": "synthesis.external",
+    "fit_many": "inference.batch",
     "fit_profiles": "synthesis.profiles",
     "flow": "evidence.flow",
+    "leave_one_out": "inference.batch",
     "overlap": "synthesis.overlap",
+    "pet_peese": "inference.pet_peese",
     "pool": "synthesis.pooled",
+    "pool_counts": "synthesis.counts",
+    "ranktest": "inference.small_study",
     "read_effects": "evidence.read",
     "read_simple": "evidence.simple",
+    "regress": "synthesis.regression",
+    "regtest": "inference.small_study",
+    "rma": "inference.frequentist",
+    "rma_mv": "inference.rma_mv",
+    "robma": "synthesis.bias",
+    "robust": "inference.robust",
     "run": "pipeline",
+    "selmodel": "inference.selmodel",
+    "sweep_rho": "synthesis.rho_sweep",
+    "trimfill": "inference.small_study",
     "vcalc": "evidence.vcalc",
 }
 
 __all__ = [
     "Evidence",
     "EvidenceError",
+    "adjusted_pools",
     "coverage",
     "escalc",
+    "external_check",
+    "fit_many",
     "fit_profiles",
     "flow",
+    "leave_one_out",
     "overlap",
+    "pet_peese",
     "pool",
+    "pool_counts",
+    "ranktest",
     "read_effects",
     "read_simple",
+    "regress",
+    "regtest",
+    "rma",
+    "rma_mv",
+    "robma",
+    "robust",
     "run",
+    "selmodel",
+    "sweep_rho",
+    "trimfill",
     "vcalc",
 ]
 

@@ -96,6 +96,33 @@ GAP_COLUMNS = {
     "because": "Because",
 }
 
+SENSITIVITY_COLUMNS = {
+    "mechanism": "Mechanism",
+    "condition": "Condition",
+    "estimand": "Estimand",
+    "k": "k",
+    "n_bounds": "Bounds",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "lowest_median": "Lowest",
+    "highest_median": "Highest",
+    "conclusion": "Conclusion",
+}
+ANALYSIS_COLUMNS = {
+    "spec_id": "Analysis",
+    "condition": "Condition",
+    "choice_rows": "Rows",
+    "choice_mu_prior": "mu",
+    "choice_tau_prior": "tau",
+    "choice_rho": "rho",
+    "k": "k",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "stands": "Stands",
+}
+
 
 def show(table: pd.DataFrame, form: str, columns: dict[str, str], title: str = "") -> None:
     """Print a data frame as `table` (chosen columns, rounded), `csv` or `json` (everything)."""

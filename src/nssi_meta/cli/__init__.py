@@ -13,6 +13,7 @@ from nssi_meta.cli.gaps import gaps
 from nssi_meta.cli.overlap import overlap
 from nssi_meta.cli.pool import pool
 from nssi_meta.cli.run import run
+from nssi_meta.cli.sensitivity import sensitivity
 from nssi_meta.version import __version__
 
 _EXIT_CODES = """Exit codes: 0 done; 1 the data is not usable (every problem is named); 2 wrong
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for _verb in (run, check, pool, overlap, claims, gaps, forest):
+for _verb in (run, check, pool, overlap, claims, gaps, sensitivity, forest):
     cli.add_command(_verb)
 
 
