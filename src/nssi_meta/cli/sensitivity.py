@@ -60,9 +60,11 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
                 "mechanism, -c and -e"
             )
         from nssi_meta.figures import alt_specification, save, specification_curve
+        from nssi_meta.figures.records import SCALES
 
         base = str(found.analyses["spec_id"].iloc[0])
-        drawn = specification_curve(found.analyses, base=base)
+        scale = SCALES[str(found.analyses["scale"].iloc[0])][1]
+        drawn = specification_curve(found.analyses, base=base, scale=scale)
         text = alt_specification(found.analyses, base=base)
         kind = path.suffix.lstrip(".").lower()
         save(drawn, path.with_suffix(""), (kind,), title="Specification curve", alt_text=text)

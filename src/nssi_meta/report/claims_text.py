@@ -9,8 +9,8 @@ from nssi_meta.report.names import Tables
 from nssi_meta.report.values import as_text, enumerate_words, records
 
 CLAIM_COLUMNS = (
-    "claim_id", "statement", "probability", "bayes_factor", "verdict", "estimand", "k", "n_studies",
-    "n_bounds", "sensitivity", "disputed",
+    "claim_id", "statement", "probability", "bayes_factor", "bayes_factor_not", "verdict",
+    "estimand", "k", "n_studies", "n_bounds", "sensitivity", "disputed",
 )  # fmt: skip
 GAP_COLUMNS = (
     "rank", "label", "condition_label", "gain_bits", "gain_se", "n_studies", "n_participants",
@@ -42,7 +42,8 @@ def claims_table(tables: Tables, rule: str) -> Table | None:
         text("Claim", "claim_id"),
         text("It says", "statement"),
         chance("Probability", "probability"),
-        real("Bayes factor", "bayes_factor"),
+        real("Bayes factor against its negation", "bayes_factor_not"),
+        real("against any value", "bayes_factor"),
         text("Verdict", "verdict"),
         text("Evidence", "estimand"),
         integer("Effects", "k"),

@@ -39,7 +39,7 @@ GRID: dict[str, tuple[Any, ...]] = {
     "tau_prior": ("halfnormal(0.5)", "halfcauchy(0.5)", "halfnormal(0.25)"),
     "rho": (0.6, 0.0),
 }
-_SHOWN = ["k", "n_studies", "n_bounds", "mu_median", "mu_low", "mu_high", "p_positive"]
+_SHOWN = ["scale", "k", "n_studies", "n_bounds", "mu_median", "mu_low", "mu_high", "p_positive"]
 
 
 @dataclass(frozen=True)
