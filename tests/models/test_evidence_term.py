@@ -11,7 +11,7 @@ from nssi_meta.models.blocks import layout
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.pool import pool_model
-from nssi_meta.models.priors import parse_prior
+from nssi_meta.models.priors import PriorError, parse_prior
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)
 
@@ -107,6 +107,8 @@ def test_value_and_gradient_are_finite_far_out(everything, mean, tau, f):
         ("flat", "halft(3,0.5)"),
         ("normal(0,1)", "exponential(0.3)"),
         ("normal(0,1)", "lognormal(-1,0.7)"),
+        ("normal(0,1)", "lognormal2(-2,1.4)"),
+        ("normal(0,1)", "invgamma(1,0.15)"),
         ("normal(0,1)", "uniform(0,2)"),
         ("normal(0,1)", "uniform(0,inf)"),
         ("normal(0,1)", "flat"),
@@ -138,3 +140,26 @@ def test_the_pool_model_has_the_priors_it_was_given(frame_of, mu, tau):
             assert theirs == pytest.approx(float(ours), rel=1e-6)
         else:
             assert theirs == ours
+
+
+def test_a_log_t_is_sampled_on_the_log_of_tau_squared(frame_of):
+    """tau = exp(z / 2) with z Student's t: the density of z carries the factor 2 / tau."""
+    frame = frame_of([{"yi": 0.3}, {"yi": 0.1, "vi": 0.02}, {"yi": -0.4}])
+    data = layout(frame, vcalc, 0.6)
+    mu_prior, tau_prior = parse_prior("flat", "mu"), parse_prior("rhodes2015", "tau")
+    model = pool_model(data, frame["kind"].to_numpy(), mu_prior, tau_prior)
+    logp = model.compile_logp(jacobian=False)
+    for t in (0.05, 0.4):
+        point = {"mu": np.array(0.1), "log_tau_squared": np.array(2 * np.log(t))}
+        ours = log_likelihood(data, np.full((1, 3), 0.1), np.full((1, 3), t), np.zeros((1, 1)))
+        prior = tau_prior.logpdf(np.array(t)) + np.log(t / 2)
+        assert float(logp(point)) == pytest.approx(float(ours.sum() + prior), rel=1e-6)
+
+
+@pytest.mark.parametrize("tau", ["jeffreys", "dumouchel", "zero"])
+def test_priors_of_the_exact_engine_alone_are_refused_by_name(frame_of, tau):
+    frame = frame_of([{"yi": 0.3}, {"yi": 0.1}])
+    data = layout(frame, vcalc, 0.6)
+    with pytest.raises(PriorError, match=f"{tau} is for the exact engine alone"):
+        pool_model(data, frame["kind"].to_numpy(), parse_prior("flat", "mu"),
+                   parse_prior(tau, "tau"))  # fmt: skip

@@ -28,6 +28,9 @@ PROPER = [
     ("tau", "exponential(0.4)", stats.expon(scale=0.4)),
     ("tau", "lognormal(-1.2,0.8)", stats.lognorm(0.8, scale=np.exp(-1.2))),
     ("tau", "uniform(0.2,3)", stats.uniform(0.2, 2.8)),
+    # on tau squared: half of log tau^2 is log tau
+    ("tau", "lognormal2(-3.95,1.34)", stats.lognorm(0.67, scale=np.exp(-3.95 / 2))),
+    ("tau", "invgamma(1.5,0.15)", stats.invgamma(1.5, scale=0.15)),
 ]
 
 
@@ -35,7 +38,20 @@ PROPER = [
 def test_log_density_is_that_of_scipy(role, text, oracle):
     x = np.concatenate([np.linspace(-4, 8, 241), [0.0, 0.2, 3.0, 1e-12, 50.0]])
     ours = parse_prior(text, role).logpdf(x)
-    np.testing.assert_allclose(ours, oracle.logpdf(x), rtol=1e-13, atol=1e-13)
+    with np.errstate(divide="ignore", over="ignore"):
+        theirs = oracle.logpdf(x)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=1e-13)
+
+
+def test_log_t_on_tau_squared():
+    """P(tau^2 < x) is Student's t at (log x - meanlog) / scale; the density is its derivative."""
+    prior = parse_prior("logt2(5,-3.44,2.59)", "tau")
+    z = np.linspace(-6, 3, 19)
+    tau = np.exp(z)
+    # log tau is t with half the location and scale
+    expected = stats.t(5, -1.72, 1.295).logpdf(z) - z
+    np.testing.assert_allclose(prior.logpdf(tau), expected, rtol=1e-12)
+    assert np.isneginf(prior.logpdf(np.array([0.0, -1.0]))).all()
 
 
 def test_half_t_is_twice_the_upper_half_of_t():
@@ -45,7 +61,10 @@ def test_half_t_is_twice_the_upper_half_of_t():
     assert np.isneginf(parse_prior("halft(4,0.6)", "tau").logpdf(np.array([-1e-9]))).all()
 
 
-@pytest.mark.parametrize(("role", "text"), [(r, t) for r, t, _ in PROPER] + [("tau", "halft(4,1)")])
+HALF_T = [("tau", "halft(4,1)"), ("tau", "logt2(5,-3.44,2.59)")]
+
+
+@pytest.mark.parametrize(("role", "text"), [(r, t) for r, t, _ in PROPER] + HALF_T)
 def test_proper_priors_integrate_to_one(role, text):
     prior = parse_prior(text, role)
     assert prior.proper
@@ -77,8 +96,9 @@ def test_uniform_to_infinity_is_improper_and_starts_at_zero():
 
 
 def test_every_family_is_covered_here():
-    named = {t.split("(")[0] for _, t, _ in PROPER} | {"flat", "halft"}
-    assert named == set(MU_FAMILIES) | set(TAU_FAMILIES)
+    named = {t.split("(")[0] for _, t, _ in PROPER} | {"flat", "halft", "logt2", "zero"}
+    from_data = {name for name, family in TAU_FAMILIES.items() if family.from_data}
+    assert named | from_data == set(MU_FAMILIES) | set(TAU_FAMILIES)
 
 
 def test_defaults_are_proper():
@@ -125,6 +145,16 @@ def test_a_prior_is_read_back_from_its_own_text(role, text):
         ("tau", "uniform(-1,1)", "needs 0 <= low < high"),
         ("tau", "uniform(-inf,1)", "needs 0 <= low < high"),
         ("tau", "uniform(0,nan)", "high must be finite"),
+        ("tau", "logt2(2,0,1)", "df must be at least 3"),
+        ("tau", "invgamma(0,1)", "shape must be above 0"),
+        ("tau", "jeffreys(1)", "needs 0 parameter"),
+        ("tau", "jefreys", "Did you mean jeffreys"),
+        ("mu", "jeffreys", "is not known"),
+        ("mu", "zero", "is not known"),
+        ("tau", "rhodes2015(mental,pharma-pharma)", "Did you mean mental-health"),
+        ("tau", "rhodes2015(pain)", r"rhodes2015\(outcome,comparison\[,area\]\)"),
+        ("tau", "turner2015(pain,pharma)", "comparison 'pharma' is not known"),
+        ("tau", "turner2015(pain,pharma-placebo,cancer)", "stands alone"),
     ],
 )
 def test_impossible_priors_are_refused_by_name(role, text, says):
@@ -148,6 +178,14 @@ def test_a_prior_of_the_other_role_is_refused():
         ("flat", "flat", 3, 3, True),
         ("normal(0,1)", "flat", 1, 9, False),
         ("normal(0,1)", "flat", 2, 2, True),
+        ("flat", "jeffreys", 1, 1, False),
+        ("flat", "jeffreys", 2, 2, True),
+        ("normal(0,1)", "jeffreys", 1, 1, True),
+        ("normal(0,1)", "jeffreys", 0, 1, False),
+        ("flat", "bergerdeely", 2, 2, True),
+        ("flat", "dumouchel", 1, 1, True),
+        ("flat", "zero", 1, 1, True),
+        ("flat", "zero", 0, 1, False),
     ],
 )
 def test_propriety(mu, tau, n_exact, n_studies, ok):
@@ -157,3 +195,39 @@ def test_propriety(mu, tau, n_exact, n_studies, ok):
     else:
         with pytest.raises(PriorError, match="use a proper prior such as"):
             check_propriety(*args)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("turner2015", "lognormal2(-2.56,1.74)"),
+        ("rhodes2015", "logt2(5,-3.44,2.59)"),
+        ("turner2015(all-cause-mortality,pharma-placebo)", "lognormal2(-3.95,1.34)"),
+        ("turner2015(subjective,nonpharma-nonpharma)", "lognormal2(-2.26,1.45)"),
+        ("Rhodes2015(Mental-Health, pharma-placebo)", "logt2(5,-2.99,2.16)"),
+        ("rhodes2015(resource-use,nonpharma,cancer)", "logt2(5,0.15,2.68)"),
+        ("rhodes2015(subjective,pharma-pharma,respiratory)", "logt2(5,-4.94,2.59)"),
+    ],
+)
+def test_presets_are_the_numbers_of_their_tables(text, same):
+    assert parse_prior(text, "tau") == parse_prior(same, "tau")
+
+
+@pytest.mark.parametrize(
+    ("role", "text"),
+    [(r, t) for r, t, _ in PROPER]
+    + [("tau", t) for t in ("halft(4,0.6)", "logt2(5,-3.44,2.59)", "uniform(0,2)")],
+)
+@pytest.mark.parametrize("unit", [1 / 7, 29.6])
+def test_a_scaled_prior_is_the_prior_of_the_scaled_value(role, text, unit):
+    """p_scaled(s x) = p(x) / s: the change of variables; 1e-12 for the rounding of s x."""
+    prior = parse_prior(text, role)
+    x = np.linspace(0.25, 2.0, 8)
+    np.testing.assert_allclose(
+        prior.scaled(unit).logpdf(unit * x), prior.logpdf(x) - np.log(unit), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_a_prior_has_no_scale_below_zero():
+    with pytest.raises(PriorError, match="must be above 0 and finite"):
+        parse_prior("normal(0,1)", "mu").scaled(0.0)

@@ -68,8 +68,11 @@ def pool_options(verb: Verb) -> Verb:
                          help="normal(mean,sd), student_t(df,mean,scale) or flat."),
             click.option("--tau-prior", default="halfnormal(0.5)", show_default=True,
                          help="halfnormal(scale), halfcauchy(scale), halft(df,scale), "
-                         "exponential(mean), lognormal(meanlog,sdlog), uniform(low,high) or "
-                         "flat; on tau, not tau squared."),
+                         "exponential(mean), lognormal(meanlog,sdlog), invgamma(shape,scale), "
+                         "uniform(low,high), flat; on tau squared: lognormal2(meanlog,sdlog), "
+                         "logt2(df,meanlog,scale), turner2015, rhodes2015; from the data: "
+                         "jeffreys, overalljeffreys, bergerdeely, conventional, dumouchel, "
+                         "shrinkage, i2; zero: fixed effect. See docs/models.md."),
             click.option("--interval", type=click.Choice(["central", "shortest"]),
                          default="central", show_default=True, help="Kind of credible interval."),
             click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True),

@@ -36,11 +36,21 @@ from nssi_meta.cli.options import (
 @click.option("--upper", help="Column of upper bounds (with --yi): rows without an effect.")
 @click.option("--by", help="Column with a group per pool, e.g. the mechanism (with --yi).")
 @click.option(
+    "--measure",
+    help="What the effects are (with --yi), by metafor's names: SMD, OR, MD, "
+    "... For one in the outcome's unit (MD) priors are in units of the outcome's SD.",
+)
+@click.option(
+    "--sd",
+    multiple=True,
+    help="Column of the outcome's SDs (with --measure; twice for two groups).",
+)
+@click.option("--ni", help="Column of sample sizes (with --yi): they give the SD if no --sd does.")
+@click.option(
     "--delta",
     type=click.FloatRange(0),
-    default=0.2,
-    show_default=True,
-    help="Smallest difference that matters.",
+    help="Smallest difference that matters, in the effects' unit.  [default: 0.2; 0.2 SD for raw "
+    "measures]",
 )
 @click.option(
     "--engine",
@@ -56,7 +66,8 @@ from nssi_meta.cli.options import (
 def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
          estimand: tuple[str, ...], comparator: str | None, doubtful: bool, yi: str | None,
          vi: str | None, sei: str | None, study: str | None, sample: str | None, lower: str | None,
-         upper: str | None, by: str | None, **options: Any) -> None:  # fmt: skip
+         upper: str | None, by: str | None, sd: tuple[str, ...], ni: str | None,
+         **options: Any) -> None:  # fmt: skip
     """Pool effects: estimate, credible and prediction interval, heterogeneity per cell.
 
     \b
@@ -64,7 +75,8 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
     nssi-meta pool my.csv --yi yi --sei sei --study study --format json
     """  # noqa: D301 - click wants the backspace character
     ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,
-             "upper": upper, "by": by}  # fmt: skip
+             "upper": upper, "by": by, "measure": options["measure"], "sd": sd or None,
+             "ni": ni}  # fmt: skip
     if yi is None and (given := [f"--{n}" for n, v in ready.items() if v is not None]):
         raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
     chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
@@ -75,13 +87,15 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
 
         source: Any = read_simple(
             data, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper,
-            mechanism=by,
+            mechanism=by, ni=ni, sd=sd,
         )  # fmt: skip
-        if options["mu_prior"] == MU_PRIOR:
+        if sd and options["measure"] is None:
+            raise click.UsageError("--sd needs --measure: priors follow the SD on a raw scale only")
+        if options["mu_prior"] == MU_PRIOR and options["measure"] is None:
             click.echo(
                 f"Note: priors are on the scale of {yi}: mu ~ {options['mu_prior']}, tau ~ "
                 f"{options['tau_prior']} suit standardised effects and log ratios. For raw units "
-                "set --mu-prior and --tau-prior.",
+                "name the measure (--measure MD --sd COLUMN), or set --mu-prior and --tau-prior.",
                 err=True,
             )
     else:
@@ -92,6 +106,8 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
     with progress(options["engine"] == "nuts") as tell:
         pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)
     show(pools.summary(), form, POOL_COLUMNS)
+    for text in dict.fromkeys(cell.unit.text for cell in pools.cells if cell.unit.source):
+        click.echo(text, err=True)
     if not pools.converged:
         for cell in pools.cells:
             for problem in cell.problems:

@@ -5,7 +5,7 @@ This path stays light (no pandera): pooling one file has to answer at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from nssi_meta.evidence.catalogue import padded
 from nssi_meta.evidence.cells import numbers, out_of_range, outside
 from nssi_meta.evidence.problems import EvidenceError, Problem, nearest, ordered
 from nssi_meta.evidence.table import Table, read_table
+from nssi_meta.evidence.units import SD_COLUMNS
 
 COLUMNS = (
     "effect_id",
@@ -53,6 +54,8 @@ def read_simple(
     label: str | None = None,
     lower: str | None = None,
     upper: str | None = None,
+    ni: str | None = None,
+    sd: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read a CSV file of ready-made effects.
 
@@ -72,17 +75,23 @@ def read_simple(
         Names of columns with bounds: a row with an empty effect and a bound says only that the
         estimate fell above `lower`, below `upper` or between both. Its vi or sei is that at the
         bound.
+    ni
+        Name of the column with the sample sizes (people in the row, all groups).
+    sd
+        Names of one or two columns with the outcome's SD (of the sample, or of each group), for
+        priors on a raw scale: see `nssi_meta.evidence.units`.
 
     Returns
     -------
     DataFrame
         One row an effect, in the order of the file, with the columns `COLUMNS` (`kind` is exact or
-        interval; `yi` is NaN for intervals, `lower` and `upper` for exact effects).
+        interval; `yi` is NaN for intervals, `lower` and `upper` for exact effects); with `ni`
+        also n_total, with `sd` also sd_1 and sd_2.
 
     Raises
     ------
     ValueError
-        If not exactly one of `vi` and `sei` is named.
+        If not exactly one of `vi` and `sei` is named, or more than two SD columns are.
     EvidenceError
         With every problem of the file: unknown columns, cells that are empty or no numbers,
         variances or errors that are not positive.
@@ -93,6 +102,8 @@ def read_simple(
             f"name exactly one of vi (sampling variances) and sei (standard errors), not {got}: "
             "which of the two a column holds cannot be guessed"
         )
+    if len(sd) > len(SD_COLUMNS):
+        raise ValueError(f"name one or two columns of SDs, not {len(sd)}: {', '.join(sd)}")
     texts = {
         "study": study,
         "sample": sample,
@@ -101,7 +112,8 @@ def read_simple(
         "comparator": comparator,
         "label": label,
     }
-    figures = {"yi": yi, "vi": vi, "sei": sei, "lower": lower, "upper": upper}
+    figures = {"yi": yi, "vi": vi, "sei": sei, "lower": lower, "upper": upper, "n_total": ni}
+    figures.update(zip(SD_COLUMNS, [*sd, None, None], strict=False))
     names = [name for name in (*texts.values(), *figures.values()) if name is not None]
     table = _only_wanted(read_table(path, names), names)
     found = [*table.problems, *_absent(table, {**texts, **figures})]
@@ -115,7 +127,9 @@ def read_simple(
             found += _texts(table, name, may_be_empty=role == "sample")
     if found:
         raise EvidenceError(ordered(found, names))
-    return _frame(table.frame, values, texts)
+    frame = _frame(table.frame, values, texts)
+    extra = [role for role in ("n_total", *SD_COLUMNS) if figures[role] is not None]
+    return frame.assign(**{role: values[role].to_numpy() for role in extra})
 
 
 def _only_wanted(table: Table, names: list[str]) -> Table:
@@ -139,7 +153,7 @@ def _absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
 
 
 def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFrame, list[Problem]]:
-    """The numbers by role (yi, vi, sei, lower, upper), NaN where no column is named."""
+    """The numbers by role (yi, vi, sei, lower, upper, ...), NaN where no column is named."""
     values, found = {}, []
     for role, name in figures.items():
         if name is None:
@@ -147,7 +161,7 @@ def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFr
             continue
         values[role], wrong = numbers(table.file, name, table.frame[name])
         found += wrong
-        limits = vo.RANGES.get(role, vo.Range())
+        limits = vo.RANGES.get("sd_case" if role in SD_COLUMNS else role, vo.Range())
         for line in values[role].index[outside(values[role], limits)]:
             cell = table.frame.loc[line, name]
             found.append(out_of_range(table.file, int(line), name, cell, limits))

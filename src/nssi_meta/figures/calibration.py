@@ -61,7 +61,10 @@ def calibration(
         Entry("ranks found", _key_line),
         Entry(f"{percent(level)} band of a calibrated model", _key_band),
     ]
-    note = "Vertical: share of ranks up to z, minus z. Above zero: more small ranks than there should be."
+    note = (
+        "Vertical: share of ranks up to z, minus z. Above zero: more small ranks than there "
+        "should be."
+    )
     notes = wrap(note, style.width - 2 * style.margin, style, size=style.small)
     top = style.margin + 1.8 * style.row
     tall = TALL + 6.0 + 2.0 * style.row

@@ -22,6 +22,7 @@ from nssi_meta.inference.roots import bracketed_root, rising_root
 
 Floats = NDArray[np.float64]
 IntervalKind = Literal["central", "shortest"]
+_NEGLIGIBLE = 1e-13
 
 
 class Density(Protocol):
@@ -46,10 +47,11 @@ class NormalMixture:
 
     @classmethod
     def build(cls, means: Floats, sds: Floats, weights: Floats) -> NormalMixture:
-        """Flatten, drop components of weight below 1e-13 of the largest, normalise."""
+        """Flatten, drop components that add below 1e-13 to mass and variance, normalise."""
         m, s, w = np.broadcast_arrays(means, sds, weights)
         m, s, w = m.ravel(), s.ravel(), w.ravel()
-        keep = w > 1e-13 * w.max()
+        spread = w * s**2
+        keep = (w > _NEGLIGIBLE * w.max()) | (spread > _NEGLIGIBLE * spread.max())
         return cls(m[keep], s[keep], w[keep] / w[keep].sum())
 
     @cached_property
@@ -74,7 +76,8 @@ class NormalMixture:
 
         The mixture's quantile lies between the smallest and the largest of its components'.
         """
-        edge = self.means + self.sds * ndtri(p)
+        heavy = self.weights > _NEGLIGIBLE * self.weights.max()
+        edge = self.means[heavy] + self.sds[heavy] * ndtri(p)
         low, high = float(edge.min()), float(edge.max())
         if high - low <= 1e-14 * max(abs(low), abs(high)):
             return high
@@ -90,13 +93,17 @@ class NormalMixture:
 
 @dataclass(frozen=True)
 class Axis:
-    """A coordinate u on a finite interval standing for a parameter x(u), with x'(u) > 0."""
+    """A coordinate u on a finite interval standing for a parameter x(u), with x'(u) > 0.
+
+    `open_low`: x(low) is a stand-in for 0, where the density is taken as 0.
+    """
 
     low: float
     high: float
     to_x: Callable[[Floats], Floats]
     to_u: Callable[[Floats], Floats]
     slope: Callable[[Floats], Floats]
+    open_low: bool = False
 
 
 def half_line(scale: float) -> Axis:
@@ -107,6 +114,28 @@ def half_line(scale: float) -> Axis:
         lambda u: scale * u / (1 - u),
         lambda x: x / (x + scale),
         lambda u: scale / (1 - u) ** 2,
+    )
+
+
+def log_line(scale: float, top: float = 345.0) -> Axis:
+    """(0, inf) as log(x / scale) = 4 v / (1 - v^2): for densities that are smooth in log x.
+
+    u runs over the part of (-1, 1) where x and its square are numbers, up to log x = `top`.
+    """
+    line = real_line(float(np.log(scale)), 4.0)
+    low, high = (float(line.to_u(np.asarray(z))) for z in (-690.0, top))
+
+    def to_u(x: Floats) -> Floats:
+        with np.errstate(divide="ignore"):
+            return np.clip(line.to_u(np.clip(np.log(x), -1e3, 1e3)), low, high)
+
+    return Axis(
+        low,
+        high,
+        lambda u: np.exp(line.to_x(u)),
+        to_u,
+        lambda u: np.exp(line.to_x(u)) * line.slope(u),
+        open_low=True,
     )
 
 
@@ -184,6 +213,8 @@ class PanelDensity:
         panel, t = self._locate(u)
         with np.errstate(divide="ignore"):
             value = legendre.legval(t, self._coef[panel].T, tensor=False) / self.axis.slope(u)
+        if self.axis.open_low:
+            value = np.where(u <= self.axis.low, 0.0, value)
         return np.maximum(value, 0.0)
 
     def cdf(self, x: Floats | float) -> Floats:
@@ -246,7 +277,15 @@ def interval(
     if np.isfinite(low) and float(density.pdf(low)) >= float(density.pdf(density.quantile(level))):
         return low, density.quantile(level)
     if balance(first) >= 0:
-        return ends(first)
+        # The density falls from its lower end, for good or (a log-t) with a mode further up.
+        grid = tail * np.concatenate([np.geomspace(1e-9, 0.1, 30), np.linspace(0.1, 1, 20)[1:-1]])
+        width = [b - a for a, b in map(ends, grid)]
+        i = int(np.argmin(width))
+        if i == 0:
+            return (low if np.isfinite(low) else ends(first)[0]), ends(first)[1]
+        first, last = float(grid[i - 1]), float(grid[min(i + 1, len(grid) - 1)])
+        if balance(first) >= 0 or balance(last) <= 0:
+            return ends(float(grid[i]))
     if balance(last) <= 0:
         return ends(last)
     return ends(bracketed_root(balance, first, last, 1e-14))

@@ -9,37 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
-from nssi_meta.inference.densities import (
-    Axis,
-    Density,
-    NormalMixture,
-    PanelDensity,
-    half_line,
-    real_line,
-)
+from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
+from nssi_meta.inference.conditions import bound_priors, check_rows, finite_moments
+from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms
+from nssi_meta.inference.on_grid import log_density
+from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import predictive_mixture
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.bound_blocks import bound_blocks
-from nssi_meta.models.likelihood import closed_terms
-from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
 Floats = NDArray[np.float64]
 
-_TAU_START = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
-_MU_START = np.array([-1.0, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.0])
 #: Coarser first panels for three axes, by number of edges.
 _COARSE = {9: [0, 2, 3, 5, 6, 8], 7: [0, 2, 3, 4, 6]}
-_OPS = numpy_ops()
-#: Values held at once while the likelihood is evaluated on the grid (memory, not accuracy).
-_CHUNK = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -49,12 +37,13 @@ class ExactPosterior:
     `mu_mean`, `mu_sd`, `tau`, `omega`, `weight` (n,) are the joint posterior as a mixture: given
     node i, mu ~ N(mu_mean, mu_sd^2) (mu_sd is 0 where mu itself is a node). `log_evidence` is
     None when a prior is improper. `error` is the quadrature's estimate of its relative error.
+    In the fixed-effect model (tau prior `zero`) tau is a `PointMass` at 0.
     """
 
     mu: Density
-    tau_density: PanelDensity
+    tau_density: PanelDensity | PointMass
     omega_density: PanelDensity | None
-    prediction: NormalMixture
+    prediction: Density
     mu_mean: Floats
     mu_sd: Floats
     tau: Floats
@@ -97,48 +86,69 @@ def fit_exact(
 ) -> ExactPosterior:
     """Posterior of one pool by quadrature.
 
-    `omega_prior` None leaves the within-study component out. Raises `PriorError` for an improper
-    posterior and FloatingPointError when quadrature does not resolve it.
+    `omega_prior` None leaves the within-study component out; the tau prior `zero` is the
+    fixed-effect model. `n_studies` is the number of studies with an effect size, if it is not that
+    of the layout's independent blocks. Raises `PriorError` for an improper posterior, ValueError
+    for rows that are no evidence, and FloatingPointError when quadrature does not resolve it.
     """
-    n_exact = int(np.isfinite(layout.y).sum())
-    check_propriety(mu_prior, tau_prior, n_exact, n_studies or layout.k)
-    priors = (mu_prior, tau_prior, omega_prior)
-    proper = all(p.proper for p in priors if p is not None)
-    moments = _finite_moments(layout, mu_prior, tau_prior)
-    scale = _tau_scale(layout)
-    hyper = [_sd_axis(tau_prior, scale)]
-    if omega_prior is not None:
-        hyper.append(_sd_axis(omega_prior, scale))
+    check_rows(layout)
+    exact = np.isfinite(layout.y)
+    if n_studies is None:
+        n_studies = len(set(layout.block_of_row[exact].tolist()))
+    check_propriety(mu_prior, tau_prior, int(exact.sum()), n_studies)
+    of_tau, of_omega = bound_priors(layout, tau_prior, omega_prior)
+    free = (of_tau is not None, of_omega is not None)
+    priors = [p for p in (of_tau, of_omega) if p is not None]
+    proper = all(p.proper for p in (mu_prior, *priors))
+    moments = finite_moments(layout, mu_prior, of_tau)
+    scale = tau_scale(layout)
+    hyper = [sd_axis(p, layout, scale) for p in priors]
 
     if _conjugate_mu(layout, mu_prior):
         known = _conjugate(mu_prior)
 
         def closed_form(*sds: Floats) -> Floats:
-            tau, omega = _tensor(sds)
+            tau, omega = _tensor(sds, free)
             log_p, _, _ = _marginal(gauss_terms(layout, tau, omega), *known)
-            return log_p + _log_prior(tau, omega, tau_prior, omega_prior)
+            return log_p + _log_prior(tau, omega, of_tau, of_omega)
 
+        if not hyper:
+            log_p, m, v = _marginal(gauss_terms(layout, np.zeros(1), np.zeros(1)), *known)
+            return _fixed_effect(m, np.sqrt(v), float(log_p[0]) if proper else None)
         grid = integrate(closed_form, [a for a, _ in hyper], [e for _, e in hyper])
-        tau, omega = _tensor(grid.x)
+        tau, omega = _tensor(grid.x, free)
         _, m, v = _marginal(gauss_terms(layout, tau, omega), *known)
-        return _assemble(grid, m, np.sqrt(v), tau, omega, proper, moments, None)
+        return _assemble(grid, m, np.sqrt(v), tau, omega, free, proper, moments)
 
-    axes = [_mu_axis(layout, mu_prior, scale), *hyper]
+    axes = [mu_axis(layout, mu_prior, scale), *hyper]
 
     def on_grid(mu: Floats, *sds: Floats) -> Floats:
-        tau, omega = _tensor(sds)
-        prior = _log_prior(tau, omega, tau_prior, omega_prior)
-        lead = (-1, *([1] * prior.ndim))
-        at = mu.reshape(lead)
-        return _on_grid(layout, at, tau, omega, prior + mu_prior.logpdf(mu).reshape(lead))
+        tau, omega = _tensor(sds, free)
+        lead = (-1, *([1] * len(sds)))
+        prior = _log_prior(tau, omega, of_tau, of_omega)
+        return log_density(
+            layout,
+            mu.reshape(lead),
+            tau,
+            omega,
+            (prior if sds else 0.0) + mu_prior.logpdf(mu).reshape(lead),
+            _log_step(of_tau, tau) + _log_step(of_omega, omega),
+        )
 
     # The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
     n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
     start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
-    tau, omega = _tensor(grid.x[1:])
+    tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
-    return _assemble(grid, mu, np.zeros(1), tau, omega, proper, moments, grid.marginal(0))
+    return _assemble(grid, mu, np.zeros(1), tau, omega, free, proper, moments, grid.marginal(0))
+
+
+def _fixed_effect(m: Floats, sd: Floats, log_evidence: float | None) -> ExactPosterior:
+    """tau = omega = 0: mu is normal, and so is the effect in a new setting."""
+    one, zero = np.ones(1), np.zeros(1)
+    mu = NormalMixture.build(m, sd, one)
+    return ExactPosterior(mu, PointMass(), None, mu, m, sd, zero, zero, one, log_evidence, 0.0)
 
 
 def log_evidence(
@@ -147,166 +157,73 @@ def log_evidence(
     mu_prior: Prior | None,
     tau_prior: Prior | None,
     omega_prior: Prior | None = None,
+    mu: float = 0.0,
 ) -> float:
-    """Log marginal likelihood; a prior of None pins its parameter to 0.
+    """Log marginal likelihood; a prior of None pins its parameter: tau and omega to 0, mu to `mu`.
 
-    Bayes factors for mu = 0 and tau = 0 are differences of this value. Raises `PriorError` when a
-    prior is improper: there is no evidence then.
+    Log Bayes factors are differences of this value. Raises `PriorError` when a prior is improper:
+    there is no evidence then.
     """
+    check_rows(layout)
     for prior in (mu_prior, tau_prior, omega_prior):
         if prior is not None and not prior.proper:
             raise PriorError(f"no marginal likelihood exists under the improper prior {prior}")
+    if tau_prior is not None:
+        tau_prior, omega_prior = bound_priors(layout, tau_prior, omega_prior)
     if mu_prior is not None and tau_prior is not None:
         value = fit_exact(
             layout, mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior
         ).log_evidence
         return float("nan") if value is None else value
-    scale = _tau_scale(layout)
+    scale = tau_scale(layout)
     conjugate = mu_prior is None or _conjugate_mu(layout, mu_prior)
-    mu_axis = mu_prior is not None and not (layout.gaussian and conjugate)
-    axes = [_mu_axis(layout, mu_prior, scale)] if mu_axis and mu_prior is not None else []
-    axes += [_sd_axis(p, scale) for p in (tau_prior, omega_prior) if p is not None]
+    on_axis = mu_prior if mu_prior is not None and not (layout.gaussian and conjugate) else None
+    axes = [mu_axis(layout, on_axis, scale)] if on_axis is not None else []
+    axes += [sd_axis(p, layout, scale) for p in (tau_prior, omega_prior) if p is not None]
 
     def density(*x: Floats) -> Floats:
         parts = [v.reshape([-1 if i == d else 1 for i in range(len(x))]) for d, v in enumerate(x)]
-        zero = np.zeros([1] * max(len(x), 1))
-        mu = parts.pop(0) if mu_axis else zero
-        tau = parts.pop(0) if tau_prior is not None else zero
-        omega = parts.pop(0) if omega_prior is not None else zero
+        one = np.ones([1] * max(len(x), 1))
+        at = parts.pop(0) if on_axis is not None else mu * one
+        tau = parts.pop(0) if tau_prior is not None else 0.0 * one
+        omega = parts.pop(0) if omega_prior is not None else 0.0 * one
         if layout.gaussian and conjugate:
-            known = (0.0, 0.0) if mu_prior is None else _conjugate(mu_prior)
+            known = (mu, 0.0) if mu_prior is None else _conjugate(mu_prior)
             value = _marginal(gauss_terms(layout, tau, omega), *known)[0]
         else:
-            shape = np.broadcast_shapes(mu.shape, tau.shape, omega.shape)
-            value = _on_grid(layout, mu, tau, omega, np.zeros(shape))
-        for prior, at in ((tau_prior, tau), (omega_prior, omega)):
-            value = value + (prior.logpdf(at) if prior is not None else 0.0)
-        return value + (mu_prior.logpdf(mu) if mu_axis and mu_prior is not None else 0.0)
+            shape = np.broadcast_shapes(at.shape, tau.shape, omega.shape)
+            value = log_density(layout, at, tau, omega, np.zeros(shape), 0.0)
+        for prior, sd in ((tau_prior, tau), (omega_prior, omega)):
+            value = value + (prior.logpdf(sd) if prior is not None else 0.0)
+        return value + (on_axis.logpdf(at) if on_axis is not None else 0.0)
 
     if not axes:
-        return float(density()[0])
+        return float(density().ravel()[0])
     return integrate(density, [a for a, _ in axes], [e for _, e in axes]).log_integral
-
-
-def _finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior) -> int:
-    """How many of mean and SD of tau exist, from the tail of its posterior density.
-
-    For tau -> inf the likelihood falls as 1/tau for each study with a size or a closed interval
-    (one study less under a flat mu), the prior by its own power.
-    """
-    power = {
-        "halfcauchy": 2.0,
-        "flat": 0.0,
-        "halft": tau_prior.params[0] + 1 if tau_prior.params else 0,
-    }
-    tail = power.get(tau_prior.name, np.inf)
-    if tau_prior.name == "uniform":
-        tail = np.inf if tau_prior.proper else 0.0
-    closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
-    tail += len(set(layout.block_of_row[closed].tolist())) - (not mu_prior.proper)
-    return int(tail > 2) + int(tail > 3)
 
 
 def _conjugate_mu(layout: Layout, prior: Prior) -> bool:
     return layout.gaussian and prior.name in ("normal", "flat")
 
 
-def _sd_axis(prior: Prior, scale: float) -> tuple[Axis, Floats]:
-    """Axis of a standard deviation and its first panels; edges of the prior's support are edges."""
-    axis = half_line(scale)
-    start = _TAU_START
-    if prior.name == "uniform":
-        ends = [axis.to_u(np.asarray(p)) for p in prior.params if np.isfinite(p)]
-        start = np.unique([*start, *(float(u) for u in ends)])
-    return axis, start
+def _tensor(sds: tuple[Floats, ...], free: tuple[bool, bool]) -> tuple[Floats, Floats]:
+    """tau and omega at the nodes, shaped to broadcast to the tensor of those that are free."""
+    zero = np.zeros(1)
+    if all(free):
+        return sds[0][:, None], sds[1][None, :]
+    return (sds[0] if free[0] else zero), (sds[0] if free[1] else zero)
 
 
-def _tensor(sds: tuple[Floats, ...]) -> tuple[Floats, Floats]:
-    """tau and omega at the nodes, shaped to broadcast to the tensor of the hyperparameters."""
-    if len(sds) == 1:
-        return sds[0], np.zeros(1)
-    return sds[0][:, None], sds[1][None, :]
+def _log_step(prior: Prior | None, sd: Floats) -> Floats:
+    """Log of what a step of the axis is in the parameter, up to a constant."""
+    return np.log(sd) if prior is not None and prior.family.log_axis else np.zeros(1)
 
 
-def _log_prior(tau: Floats, omega: Floats, tau_prior: Prior, omega_prior: Prior | None) -> Floats:
-    value = tau_prior.logpdf(tau)
+def _log_prior(
+    tau: Floats, omega: Floats, tau_prior: Prior | None, omega_prior: Prior | None
+) -> Floats:
+    value = np.zeros(1) if tau_prior is None else tau_prior.logpdf(tau)
     return value if omega_prior is None else value + omega_prior.logpdf(omega)
-
-
-def _on_grid(layout: Layout, mu: Floats, tau: Floats, omega: Floats, prior: Floats) -> Floats:
-    """Log joint density on the tensor of nodes (the shape of `prior`).
-
-    Blocks of bounds are integrals and dear. Their log probability is at most 0, so nodes that
-    the rest already puts e^-25 below the best node found so far are left without them.
-    """
-    shape = prior.shape
-    mu, tau, omega = (np.broadcast_to(a, shape).ravel() for a in (mu, tau, omega))
-    out = prior.ravel().copy()
-
-    def rows(part: Any) -> tuple[Floats, Floats, Floats]:
-        size = (len(mu[part]), layout.k)
-        mean, spread = (np.broadcast_to(a[part][:, None], size) for a in (mu, tau))
-        return mean, spread, omega[part][:, None]
-
-    step = max(1, _CHUNK // layout.k)
-    for i in range(0, out.size, step):
-        part = slice(i, i + step)
-        mean, spread, w = rows(part)
-        for _, value in closed_terms(layout, mean, spread**2, w**2, _OPS):
-            out[part] += value.sum(axis=-1)
-    block = layout.bound_blocks
-    if block is None:
-        return out.reshape(shape)
-    live = np.arange(out.size)
-    if block.exact.size == 0:
-        best = [int(np.argmax(out))]
-        at_best = bound_blocks(layout, block, *rows(best)).sum()
-        live = np.flatnonzero(out > out[best] + at_best - 25.0)
-    step = max(1, _CHUNK // (32 * block.bounds.size))
-    for i in range(0, live.size, step):
-        some = live[i : i + step]
-        out[some] += bound_blocks(layout, block, *rows(some)).sum(axis=-1)
-    return out.reshape(shape)
-
-
-def _tau_scale(layout: Layout) -> float:
-    """A length for the tau axis: the typical standard error, or the spread if that is larger."""
-    y = layout.y[np.isfinite(layout.y)]
-    spread = float(np.std(y)) if len(y) > 1 else 0.0
-    return max(spread, float(np.sqrt(np.median(layout.v))))
-
-
-def _mu_axis(layout: Layout, prior: Prior, tau_scale: float) -> tuple[Axis, Floats]:
-    """Axis of mu and its first panels, from the exact effects and the bounds' finite ends.
-
-    A size without sign has a mode on either side of 0: both are panel edges, so that neither can
-    be missed.
-    """
-    ends = np.concatenate([layout.y, layout.lower, layout.upper])
-    ends = ends[np.isfinite(ends)]
-    unsigned = _unsigned_sizes(layout)
-    if unsigned.size:
-        ends = np.concatenate([ends, -ends])
-    spread = max(float(np.std(ends)), tau_scale)
-    if prior.name == "normal":
-        spread = min(spread, max(prior.params[1], tau_scale))
-    axis = real_line(float(np.median(ends)), spread)
-    if not unsigned.size:
-        return axis, _MU_START
-    modes = np.unique(unsigned)[:: max(1, len(unsigned) // 8)]
-    return axis, np.unique([*_MU_START, *axis.to_u(np.concatenate([-modes, modes]))])
-
-
-def _unsigned_sizes(layout: Layout) -> Floats:
-    """Sizes of the rows whose sign is unknown, wherever they stand."""
-    index = [layout.single_unsigned]
-    for block, rows in (
-        (layout.exact_blocks, None if layout.exact_blocks is None else layout.exact_blocks.rows),
-        (layout.bound_blocks, None if layout.bound_blocks is None else layout.bound_blocks.exact),
-    ):
-        if block is not None and rows is not None and rows.size:
-            index.append(rows[(block.signs < 0).any(axis=1)])
-    return np.abs(layout.y[np.concatenate(index)])
 
 
 def _conjugate(prior: Prior) -> tuple[float, float]:
@@ -336,24 +253,29 @@ def _assemble(
     sd: Floats,
     tau: Floats,
     omega: Floats,
+    free: tuple[bool, bool],
     proper: bool,
     finite_moments: int,
-    mu_density: PanelDensity | None,
+    mu_density: PanelDensity | None = None,
 ) -> ExactPosterior:
     shape = grid.weight.shape
     m, sd, tau, omega = (np.broadcast_to(a, shape) for a in (m, sd, tau, omega))
-    tau_axis = 0 if mu_density is None else 1
+    first = 0 if mu_density is None else 1
     total = np.sqrt(tau**2 + omega**2)
+    prediction: Density
     if mu_density is None:
         mu: Density = NormalMixture.build(m, sd, grid.weight)
         prediction = NormalMixture.build(m, np.sqrt(sd**2 + total**2), grid.weight)
     else:
         mu = mu_density
-        prediction = predictive_mixture(grid, total)
+        prediction = predictive_mixture(grid, total) if any(free) else mu
+    tau_density: PanelDensity | PointMass = PointMass()
+    if free[0]:
+        tau_density = replace(grid.marginal(first), finite_moments=finite_moments)
     return ExactPosterior(
         mu=mu,
-        tau_density=replace(grid.marginal(tau_axis), finite_moments=finite_moments),
-        omega_density=grid.marginal(tau_axis + 1) if len(shape) > tau_axis + 1 else None,
+        tau_density=tau_density,
+        omega_density=grid.marginal(first + free[0]) if free[1] else None,
         prediction=prediction,
         mu_mean=m.ravel(),
         mu_sd=sd.ravel(),

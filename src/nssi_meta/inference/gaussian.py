@@ -77,9 +77,10 @@ def gauss_terms(layout: Layout, tau: Floats, omega: Floats) -> GaussTerms:
 
     z_one, z_y = [np.zeros((*tau2.shape, 0))], [np.zeros((*tau2.shape, 0))]
     for index, V, G in correlated:
-        one, obs, det = _whiten(layout.y[index], V, G, tau2, omega2)
-        z_one.append(one)
-        z_y.append(obs)
+        pair = np.stack([np.ones(len(index)), layout.y[index]], axis=1)
+        white, det = whiten(pair, V, G, tau2, omega2)
+        z_one.append(white[..., 0])
+        z_y.append(white[..., 1])
         log_det = log_det + det
     one, obs = np.concatenate(z_one, axis=-1), np.concatenate(z_y, axis=-1)
     precision = weight_j.sum(axis=-1) + (one**2).sum(axis=-1)
@@ -108,14 +109,25 @@ def _order(
     return rows, starts if starts is not None else np.zeros(0, dtype=np.int64), correlated
 
 
-def _whiten(
-    y: Floats, V: Floats, G: Floats, tau2: Floats, omega2: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """L^-1 1, L^-1 y (S, n) and log det (S) for Sigma = tau^2 G + omega^2 I + V."""
-    n = len(y)
-    sigma = tau2[..., None, None] * G + omega2[..., None, None] * np.eye(n) + V
-    chol = np.linalg.cholesky(sigma)
-    both = np.broadcast_to(np.stack([np.ones(n), y], axis=1), (*tau2.shape, n, 2))
-    z = np.linalg.solve(chol, both)
-    log_det = 2 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=-1)
-    return z[..., 0], z[..., 1], log_det
+def whiten(
+    rows: Floats, V: Floats, G: Floats, tau2: Floats, omega2: Floats
+) -> tuple[Floats, Floats]:
+    """Sigma^-1/2 rows (S, n, q) and log det Sigma (S) for Sigma = tau^2 G + omega^2 I + V.
+
+    With omega^2 I + V = L L' and L^-1 G L^-T = Q diag(g) Q', Sigma = L Q diag(1 + tau^2 g) Q' L':
+    tau may be as large as it likes without Sigma becoming singular in the machine's numbers.
+    """
+    n = len(V)
+    values, node = np.unique(omega2, return_inverse=True)
+    chol = np.linalg.cholesky(values[:, None, None] * np.eye(n) + V)
+    half = np.linalg.solve(chol, np.broadcast_to(G, (len(values), n, n)))
+    inner = np.linalg.solve(chol, np.swapaxes(half, 1, 2))
+    g, q = np.linalg.eigh((inner + np.swapaxes(inner, 1, 2)) / 2)
+    g = np.where(g > 1e-13 * g[:, -1:], g, 0.0)
+    z = np.swapaxes(q, 1, 2) @ np.linalg.solve(
+        chol, np.broadcast_to(rows, (len(values), *rows.shape))
+    )
+    log_det = 2 * np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(axis=1)
+    node = node.reshape(omega2.shape)
+    stretch = tau2[..., None] * g[node]
+    return z[node] / np.sqrt(1 + stretch)[..., None], log_det[node] + np.log1p(stretch).sum(axis=-1)

@@ -116,7 +116,9 @@ def fit_pool_nuts(
     seed: int,
 ) -> tuple[Fit, SampledPosterior]:
     """Sample one pool; look at `Fit.converged` before using the posterior."""
-    check_propriety(mu_prior, tau_prior, int(np.isfinite(data.y).sum()), len(data.block_rows))
+    sizes = np.isfinite(data.y)
+    n_studies = len(set(data.block_of_row[sizes].tolist()))
+    check_propriety(mu_prior, tau_prior, int(sizes.sum()), n_studies)
     names = ["mu", "tau"] + (["omega"] if omega_prior is not None else [])
 
     def reported(posterior: Any) -> dict[str, Floats]:

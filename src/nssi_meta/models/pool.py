@@ -36,11 +36,18 @@ def _variable(name: str, prior: Prior) -> Any:
         return pm.Exponential(name, scale=p[0])
     if prior.name == "lognormal":
         return pm.LogNormal(name, p[0], p[1])
+    if prior.name == "lognormal2":
+        return pm.LogNormal(name, p[0] / 2, p[1] / 2)
+    if prior.name == "logt2":
+        log_tau2 = pm.StudentT(f"log_{name}_squared", nu=p[0], mu=p[1], sigma=p[2])
+        return pm.Deterministic(name, pm.math.exp(log_tau2 / 2))
+    if prior.name == "invgamma":
+        return pm.InverseGamma(name, alpha=p[0], beta=p[1])
     if prior.name == "uniform" and np.isfinite(p[1]):
         return pm.Uniform(name, p[0], p[1])
     if prior.name in ("flat", "uniform"):
         return pm.HalfFlat(name)
-    raise PriorError(f"prior {prior} has no PyMC counterpart")
+    raise PriorError(f"prior {prior} is for the exact engine alone: leave out engine nuts")
 
 
 def pool_model(

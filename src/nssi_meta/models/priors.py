@@ -1,8 +1,8 @@
 """Priors by name: parsed from text such as ``halfnormal(0.5)``, evaluated with numpy alone.
 
 The same `Prior` feeds the exact engine (`logpdf`) and the PyMC models (`name`, `params`), so that
-a prior means one thing everywhere. Scales are on mu or tau itself, never on tau squared, and
-``normal(0,4)`` has *standard deviation* 4.
+a prior means one thing everywhere. Scales are on mu or tau itself, and ``normal(0,4)`` has
+*standard deviation* 4; only the families ending in 2 have parameters of tau squared.
 """
 
 from __future__ import annotations
@@ -10,23 +10,30 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
+
+from nssi_meta.models.blocks import Layout
+from nssi_meta.models.data_priors import DATA_FAMILIES, log_constant, study_variances
+from nssi_meta.models.prior_families import MU_FAMILIES, Family
+from nssi_meta.models.prior_families import TAU_FAMILIES as _PLAIN
+from nssi_meta.models.prior_presets import PRESETS, preset
 
 Array = NDArray[np.float64]
 Role = Literal["mu", "tau"]
 
+TAU_FAMILIES: dict[str, Family] = {**_PLAIN, **DATA_FAMILIES}
 #: Standardised mean differences: weakly informative, |mu| < 2 with probability 0.95.
 MU_DEFAULT = "normal(0,1)"
 #: Heterogeneity on a standardised scale: Röver et al. 2021, Res Synth Methods 12:448.
 TAU_DEFAULT = "halfnormal(0.5)"
 #: Within-study heterogeneity shares the scale of tau.
 OMEGA_DEFAULT = "halfnormal(0.5)"
+#: Fewer degrees of freedom leave log tau a tail that no computer's numbers reach.
+_LEAST_DF = 3.0
 
 
 class PriorError(ValueError):
@@ -34,86 +41,18 @@ class PriorError(ValueError):
 
 
 @dataclass(frozen=True)
-class Family:
-    """A prior family: its parameters, their check and its log density (vectorised)."""
-
-    params: tuple[str, ...]
-    positive: tuple[str, ...]
-    logpdf: Callable[..., Array]
-    source: str
-    proper: bool = True
-    alternatives: tuple[int, ...] = ()
-
-
-def _normal(x: Array, mean: float, sd: float) -> Array:
-    return -0.5 * ((x - mean) / sd) ** 2 - math.log(sd) - 0.5 * math.log(2 * math.pi)
-
-
-def _student_t(x: Array, df: float, mean: float, scale: float) -> Array:
-    const = gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * math.log(df * math.pi)
-    return const - math.log(scale) - (df + 1) / 2 * np.log1p(((x - mean) / scale) ** 2 / df)
-
-
-def _half(logpdf: Callable[..., Array]) -> Callable[..., Array]:
-    def half(x: Array, *params: float) -> Array:
-        return np.where(x >= 0, math.log(2) + logpdf(x, *params), -np.inf)
-
-    return half
-
-
-def _exponential(x: Array, mean: float) -> Array:
-    return np.where(x >= 0, -x / mean - math.log(mean), -np.inf)
-
-
-def _lognormal(x: Array, meanlog: float, sdlog: float) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_x = np.log(x)
-        return np.where(x > 0, _normal(log_x, meanlog, sdlog) - log_x, -np.inf)
-
-
-def _uniform(x: Array, low: float, high: float) -> Array:
-    width = math.log(high - low) if math.isfinite(high) else 0.0
-    return np.where((x >= low) & (x <= high), -width, -np.inf)
-
-
-def _flat(x: Array) -> Array:
-    return np.zeros_like(x)
-
-
-MU_FAMILIES: dict[str, Family] = {
-    "normal": Family(("mean", "sd"), ("sd",), _normal, "normal with SD, not variance"),
-    "student_t": Family(
-        ("df", "mean", "scale"), ("df", "scale"), _student_t, "location-scale Student t"
-    ),
-    "flat": Family((), (), _flat, "improper uniform on the real line", proper=False),
-}
-TAU_FAMILIES: dict[str, Family] = {
-    "halfnormal": Family(
-        ("scale",), ("scale",), _half(lambda x, s: _normal(x, 0.0, s)), "Röver et al. 2021"
-    ),
-    "halfcauchy": Family(
-        ("scale",), ("scale",), _half(lambda x, s: _student_t(x, 1.0, 0.0, s)), "Gelman 2006"
-    ),
-    "halft": Family(
-        ("df", "scale"),
-        ("df", "scale"),
-        _half(lambda x, df, s: _student_t(x, df, 0.0, s)),
-        "Gelman 2006",
-    ),
-    "exponential": Family(("mean",), ("mean",), _exponential, "exponential with this mean"),
-    "lognormal": Family(("meanlog", "sdlog"), ("sdlog",), _lognormal, "log-normal on tau"),
-    "uniform": Family(("low", "high"), (), _uniform, "uniform; uniform(0,inf) is improper"),
-    "flat": Family((), (), _flat, "improper uniform on the half line", proper=False),
-}
-
-
-@dataclass(frozen=True)
 class Prior:
-    """A named prior with its parameters; build it with `parse_prior`."""
+    """A named prior with its parameters; build it with `parse_prior`.
+
+    A prior whose scale comes from the data (`jeffreys`, `dumouchel`, ...) has a density only once
+    it is bound to the studies' variances (`bind`).
+    """
 
     name: str
     params: tuple[float, ...]
     role: Role
+    variances: Array | None = field(default=None, compare=False, repr=False)
+    log_constant: float = field(default=0.0, compare=False, repr=False)
 
     @property
     def family(self) -> Family:
@@ -123,9 +62,44 @@ class Prior:
     def proper(self) -> bool:
         return self.family.proper and all(math.isfinite(p) for p in self.params)
 
+    @property
+    def tail(self) -> float:
+        """Power p of the density's tail x^-p; infinite where it falls faster than any power."""
+        return self.family.tail(*self.params)
+
     def logpdf(self, x: Array) -> Array:
-        """Log density at `x` (any shape); improper priors return 0 on their support."""
-        return self.family.logpdf(np.asarray(x, dtype=float), *self.params)
+        """Log density at `x` (any shape); improper priors are known up to a constant."""
+        x = np.asarray(x, dtype=float)
+        if not self.family.from_data:
+            return self.family.logpdf(x, *self.params)
+        if self.variances is None:
+            raise PriorError(f"{self} has no density before it is bound to sampling variances")
+        return self.family.logpdf(x, self.variances) - self.log_constant
+
+    def bind(self, variances: Array) -> Prior:
+        """The prior given the studies' sampling variances (k,); unchanged if it needs none.
+
+        Raises `PriorError` where the density does not exist for these variances.
+        """
+        if not self.family.from_data:
+            return self
+        v = np.asarray(variances, dtype=float)
+        if not (v.size and np.isfinite(v).all() and (v > 0).all()):
+            raise PriorError(f"{self} needs sampling variances that are finite and above 0")
+        if self.name == "i2" and v.size < 2:
+            raise PriorError(f"{self} needs two studies: one has no I2; use {TAU_DEFAULT}")
+        return replace(self, variances=v, log_constant=log_constant(self.name, v))
+
+    def scaled(self, unit: float) -> Prior:
+        """The same prior after the outcome's unit changed: a value x is now `unit` * x.
+
+        A prior for standardised effects times the outcome's SD is the prior for raw effects.
+        Priors that follow the data's variances stay as they are.
+        """
+        if not (math.isfinite(unit) and unit > 0):
+            raise PriorError(f"the scale of a prior must be above 0 and finite, got {unit:g}")
+        params = self.family.unit(float(unit), *self.params)
+        return replace(self, params=tuple(float(p) for p in params))
 
     def __str__(self) -> str:
         if not self.params:
@@ -133,8 +107,15 @@ class Prior:
         return f"{self.name}({','.join(repr(p).removesuffix('.0') for p in self.params)})"
 
 
+def bind_prior(prior: Prior, layout: Layout) -> Prior:
+    """`prior` bound to a layout's studies, if its scale comes from them."""
+    return prior.bind(study_variances(layout)) if prior.family.from_data else prior
+
+
 def parse_prior(text: str | Prior, role: Role) -> Prior:
-    """Read a prior such as ``normal(0,1)``, ``halfcauchy(0.5)``, ``uniform(0,10)`` or ``flat``.
+    """Read a prior such as ``normal(0,1)``, ``halfcauchy(0.5)``, ``jeffreys`` or ``zero``.
+
+    ``turner2015(...)`` and ``rhodes2015(...)`` stand for the family and numbers of their tables.
 
     Raises `PriorError` naming what is wrong and what is allowed.
     """
@@ -146,10 +127,18 @@ def parse_prior(text: str | Prior, role: Role) -> Prior:
     allowed = ", ".join(
         f"{name}({','.join(f.params)})" if f.params else name for name, f in families.items()
     )
-    match = re.fullmatch(r"\s*([A-Za-z_]+)\s*(?:\(([^()]*)\))?\s*", str(text))
+    if role == "tau":
+        allowed += f", {', '.join(f'{name}(outcome,comparison)' for name in PRESETS)}"
+    match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*", str(text))
     if match is None:
         raise PriorError(f"prior for {role} {text!r} cannot be read; allowed: {allowed}")
     name = match[1].lower()
+    if role == "tau" and name in PRESETS:
+        words = [w.strip().lower() for w in (match[2] or "").split(",") if w.strip()]
+        try:
+            return Prior(*preset(name, words), role)
+        except ValueError as error:
+            raise PriorError(f"prior for {role} {text!r}: {error}") from None
     if name not in families:
         near = difflib.get_close_matches(name, families, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -177,6 +166,8 @@ def _check_params(
             raise PriorError(f"prior for {role} {text!r}: {label} must be finite, got {value}")
         if label in family.positive and value <= 0:
             raise PriorError(f"prior for {role} {text!r}: {label} must be above 0, got {value:g}")
+    if name == "logt2" and params[0] < _LEAST_DF:
+        raise PriorError(f"prior for {role} {text!r}: df must be at least {_LEAST_DF:g}")
     if name == "uniform" and not 0 <= params[0] < params[1]:
         raise PriorError(f"prior for {role} {text!r}: needs 0 <= low < high")
     if name == "uniform" and math.isinf(params[1]) and params[0] > 0:
@@ -186,8 +177,11 @@ def _check_params(
 def check_propriety(mu: Prior, tau: Prior, n_exact: int, n_studies: int) -> None:
     """Refuse a posterior that does not exist: improper priors need enough exact studies.
 
-    With a uniform tau reaching to infinity the posterior is proper from three studies on
-    (flat mu) or two (proper mu): Gelman 2006, Bayesian Analysis 1:515; Röver 2020, JSS 93(6).
+    As tau grows, the likelihood of J studies falls as tau^-J, or tau^-(J - 1) once a flat mu is
+    integrated out; with a prior's tail of tau^-p the posterior is proper when the powers sum to
+    more than 1. For a uniform tau that is three studies (flat mu) or two (proper mu), for
+    Jeffreys' prior (p = 1) two or one: Gelman 2006, Bayesian Analysis 1:515; Bodnar et al. 2017,
+    Stat Med 36:378. Near tau = 0 every prior here is bounded or integrable.
     """
     if not mu.proper and n_exact < 1:
         raise PriorError(
@@ -195,7 +189,7 @@ def check_propriety(mu: Prior, tau: Prior, n_exact: int, n_studies: int) -> None
             f"use a proper prior such as {MU_DEFAULT}"
         )
     if not tau.proper:
-        need = 2 if mu.proper else 3
+        need = math.floor(1 - tau.tail + (not mu.proper)) + 1
         if n_exact < need or n_studies < need:
             raise PriorError(
                 f"an improper prior on tau ({tau}) with {mu} on mu needs at least {need} studies "

@@ -7,8 +7,8 @@ given and returns a `Pools` with the tables that figures and reports read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ import pandas as pd
 
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.read import Evidence
+from nssi_meta.evidence.units import Unit, outcome_unit
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.densities import Density, IntervalKind, interval
 from nssi_meta.inference.exact import ExactPosterior, fit_exact, has_omega
@@ -50,7 +51,12 @@ _ROW_COLUMNS = [
 
 @dataclass(frozen=True)
 class Options:
-    """How a pool is computed; texts of priors as `parse_prior` reads them."""
+    """How a pool is computed; texts of priors as `parse_prior` reads them.
+
+    `measure` is the effects' (metafor's names): for one in the outcome's unit, such as MD, priors
+    are in units of the outcome's SD. `delta` is in the unit of the effects; without one it is
+    `DELTA`, times the outcome's SD where priors are.
+    """
 
     mu_prior: str = MU_DEFAULT
     tau_prior: str = TAU_DEFAULT
@@ -58,9 +64,10 @@ class Options:
     rho: float = RHO
     level: float = 0.95
     interval: IntervalKind = "central"
-    delta: float = DELTA
+    delta: float | None = None
     engine: Engine = "exact"
     seed: int = 20220701
+    measure: str | None = None
 
     def __post_init__(self) -> None:
         wrong = []
@@ -68,7 +75,7 @@ class Options:
             wrong.append(f"level must lie between 0 and 1, got {self.level:g} (0.95 is usual)")
         if not 0 <= self.rho < 1:
             wrong.append(f"rho must be at least 0 and below 1, got {self.rho:g}")
-        if not self.delta >= 0:
+        if self.delta is not None and not self.delta >= 0:
             wrong.append(f"delta must not be negative, got {self.delta:g}")
         if self.interval not in ("central", "shortest"):
             wrong.append(f"interval must be central or shortest, got {self.interval!r}")
@@ -96,6 +103,8 @@ class Cell:
     posterior: Any
     converged: bool = True
     problems: tuple[str, ...] = ()
+    priors: tuple[Prior, ...] = ()
+    unit: Unit = field(default_factory=Unit)
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,17 @@ class Pools:
     def rows(self) -> pd.DataFrame:
         """One row per study row: what was reported and its shrunken effect."""
         return rows_table(self)
+
+    def bayes_factors(self, mu: float = 0.0) -> pd.DataFrame:
+        """Bayes factors of every cell, against a mean of `mu` and against tau = 0.
+
+        Columns beside the cell's: log_evidence (natural log), bf10_mu and bf10_tau (above 1 speaks
+        against the null; infinite above 1e308), log10_bf10_mu, log10_bf10_tau, and `note`, which
+        says why a factor is missing.
+        """
+        from nssi_meta.synthesis.evidence_ratios import cell_ratios
+
+        return pd.DataFrame([cell_ratios(cell, mu) for cell in self.cells])
 
     @property
     def posterior_data(self) -> xr.DataTree:
@@ -158,7 +178,8 @@ def pool(
     progress
         Called with the name of each cell before it is fitted.
     **options
-        Fields of `Options`: mu_prior, tau_prior, omega_prior, rho, level, interval, delta, engine.
+        Fields of `Options`: mu_prior, tau_prior, omega_prior, rho, level, interval, delta, engine,
+        measure.
 
     Returns
     -------
@@ -175,6 +196,8 @@ def pool(
     """
     chosen = Options(**options)
     priors = chosen.priors()
+    if chosen.measure is not None and not isinstance(data, pd.DataFrame):
+        raise ValueError("measure is for ready-made effects; this evidence knows its own scales")
     frame, mechanisms, conditions = _rows(data)
     if frame.empty:
         raise ValueError(
@@ -186,7 +209,7 @@ def pool(
         if progress is not None:
             progress(" / ".join(p for p in map(str, key) if p))
         cells.append(_fit(key, rows, priors, chosen))
-    table = pd.DataFrame([summarise(cell, chosen, priors) for cell in cells])
+    table = pd.DataFrame([summarise(cell, chosen) for cell in cells])
     return Pools(tuple(cells), _labelled(table, mechanisms, conditions), chosen)
 
 
@@ -205,9 +228,8 @@ def check_options(evidence: Evidence, **options: Any) -> Options:
     mu, tau, _ = chosen.priors()
     for key, rows in poolable(evidence).groupby(CELL, sort=False, dropna=False):
         try:
-            check_propriety(
-                mu, tau, int((rows["kind"] != "interval").sum()), rows["study_id"].nunique()
-            )
+            sizes = rows.loc[rows["kind"] != "interval", "study_id"]
+            check_propriety(mu, tau, len(sizes), sizes.nunique())
         except PriorError as error:
             raise _named(key, error) from error
     return chosen
@@ -225,11 +247,16 @@ def _rows(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd
         empty = pd.DataFrame(columns=["mechanism", "label", "system"])
         frame = data.reindex(columns=[*dict.fromkeys([*data.columns, *_ROW_COLUMNS, "n_control"])])
         return frame, empty, pd.DataFrame(columns=["id", "label", "role"])
+    return comparable_rows(data), data.mechanisms, data.conditions
+
+
+def comparable_rows(data: Evidence) -> pd.DataFrame:
+    """Used rows that measure the distance to the reference group, with the studies' labels."""
     used = data.used
     reference = data.conditions.loc[data.conditions["role"] == "reference", "id"].tolist()
     plain = used["comparator"].isin([*reference, "none", "within"])
     frame = used if data.comparators else used[plain]
-    return frame.assign(label=study_labels(frame)), data.mechanisms, data.conditions
+    return frame.assign(label=study_labels(frame))
 
 
 def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
@@ -254,18 +281,20 @@ def study_labels(frame: pd.DataFrame) -> pd.Series[str]:
 def _fit(
     key: Any, rows: pd.DataFrame, priors: tuple[Prior, Prior, Prior], options: Options
 ) -> Cell:
-    mu, tau, omega = priors
     rows = rows.reset_index(drop=True)
+    unit = outcome_unit(options.measure, rows)
+    mu, tau, omega = (p.scaled(unit.scale) for p in priors) if unit.source else priors
     data = layout(rows, partial(vcalc, rho=options.rho), options.rho)
     within = omega if has_omega(rows["study_id"].to_numpy()) else None
     try:
         if options.engine == "nuts":
-            return _fit_nuts(key, rows, data, (mu, tau, within), options)
-        n = rows["study_id"].nunique()
+            fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)
+            return replace(fitted, priors=(mu, tau, omega), unit=unit)
+        n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
         posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
         raise _named(key, error) from error
-    return Cell(key, rows, data, posterior)
+    return Cell(key, rows, data, posterior, priors=(mu, tau, omega), unit=unit)
 
 
 def _fit_nuts(
@@ -281,7 +310,7 @@ def _fit_nuts(
     return Cell(key, rows, data, posterior, fit.converged, fit.problems)
 
 
-def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str, Any]:
+def summarise(cell: Cell, options: Options) -> dict[str, Any]:
     """The `pools` table's row of one cell.
 
     `p_beyond` is P(|mu| > delta); `share_beyond` is the probability that the effect in a new
@@ -294,8 +323,9 @@ def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str
     tau_low, tau_high = interval(tau, options.level, options.interval, low=0.0)
     pred_low, pred_high = interval(new, options.level, options.interval)
     median = mu.quantile(0.5)
-    above, below = 1 - float(new.cdf(options.delta)), float(new.cdf(-options.delta))
-    mu_prior, tau_prior, _ = priors
+    delta = DELTA * cell.unit.scale if options.delta is None else options.delta
+    above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
+    mu_prior, tau_prior, _ = cell.priors
     is_bound = rows["kind"] == "interval"
     return {
         **dict(zip(CELL, cell.key, strict=True)),
@@ -320,7 +350,7 @@ def summarise(cell: Cell, options: Options, priors: Iterable[Prior]) -> dict[str
         "pred_low": pred_low,
         "pred_high": pred_high,
         "p_positive": float(1 - mu.cdf(0.0)),
-        "p_beyond": float(1 - mu.cdf(options.delta) + mu.cdf(-options.delta)),
+        "p_beyond": float(1 - mu.cdf(delta) + mu.cdf(-delta)),
         "share_beyond": above if median >= 0 else below,
         "level": options.level,
         "interval": options.interval,
@@ -335,7 +365,10 @@ def _people(rows: pd.DataFrame) -> float:
     sizes = ["n_case", "n_control", "n_total"]
     if not set(sizes) <= set(rows.columns) or rows[sizes].isna().all(axis=None):
         return np.nan
-    return float(participants(rows.assign(all_rows=0), ["all_rows"]).sum())
+    # Rows without a sample id are people of their study, not all the same people.
+    sample = rows["sample_id"].where(rows["sample_id"] != "", "study " + rows["study_id"])
+    people = participants(rows.assign(all_rows=0, sample_id=sample), ["all_rows"])
+    return float(people.sum())
 
 
 def _flags(cell: Cell) -> str:

@@ -1,0 +1,77 @@
+"""Where quadrature looks: the axis of every parameter, and its first panels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nssi_meta.inference.densities import Axis, half_line, log_line, real_line
+from nssi_meta.models.blocks import Layout
+from nssi_meta.models.priors import Prior
+
+Floats = NDArray[np.float64]
+
+_SD_START = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
+_MU_START = np.array([-1.0, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.0])
+#: First panels of log(tau / scale): dense where the typical standard error is, and far enough up
+#: for the moments of a tail that holds next to no probability.
+_LOG_START = np.array([-40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 12.0, 30.0, 90.0])
+
+
+def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
+    """Axis of a standard deviation and its first panels; edges of the prior's support are edges.
+
+    Covariances of bounds are factorised as they are, so tau stays below 1e6 standard errors there:
+    beyond it lies less than 1e-10 of the posterior.
+    """
+    if prior.family.log_axis:
+        top = 345.0 if layout.gaussian else 0.5 * np.log(1e12 * layout.v.min())
+        axis = log_line(scale, max(top, np.log(scale) + 7.0))
+        inner = np.unique(axis.to_u(scale * np.exp(_LOG_START)))
+        return axis, np.unique([axis.low, *inner, axis.high])
+    axis = half_line(scale)
+    start = _SD_START
+    if prior.name == "uniform":
+        ends = [axis.to_u(np.asarray(p)) for p in prior.params if np.isfinite(p)]
+        start = np.unique([*start, *(float(u) for u in ends)])
+    return axis, start
+
+
+def tau_scale(layout: Layout) -> float:
+    """A length for the tau axis: the typical standard error, or the spread if that is larger."""
+    y = layout.y[np.isfinite(layout.y)]
+    spread = float(np.std(y)) if len(y) > 1 else 0.0
+    return max(spread, float(np.sqrt(np.median(layout.v))))
+
+
+def mu_axis(layout: Layout, prior: Prior, scale: float) -> tuple[Axis, Floats]:
+    """Axis of mu and its first panels, from the exact effects and the bounds' finite ends.
+
+    A size without sign has a mode on either side of 0: both are panel edges, so that neither can
+    be missed.
+    """
+    ends = np.concatenate([layout.y, layout.lower, layout.upper])
+    ends = ends[np.isfinite(ends)]
+    unsigned = _unsigned_sizes(layout)
+    if unsigned.size:
+        ends = np.concatenate([ends, -ends])
+    spread = max(float(np.std(ends)), scale)
+    if prior.name == "normal":
+        spread = min(spread, max(prior.params[1], scale))
+    axis = real_line(float(np.median(ends)), spread)
+    if not unsigned.size:
+        return axis, _MU_START
+    modes = np.unique(unsigned)[:: max(1, len(unsigned) // 8)]
+    return axis, np.unique([*_MU_START, *axis.to_u(np.concatenate([-modes, modes]))])
+
+
+def _unsigned_sizes(layout: Layout) -> Floats:
+    """Sizes of the rows whose sign is unknown, wherever they stand."""
+    index = [layout.single_unsigned]
+    for block, rows in (
+        (layout.exact_blocks, None if layout.exact_blocks is None else layout.exact_blocks.rows),
+        (layout.bound_blocks, None if layout.bound_blocks is None else layout.bound_blocks.exact),
+    ):
+        if block is not None and rows is not None and rows.size:
+            index.append(rows[(block.signs < 0).any(axis=1)])
+    return np.abs(layout.y[np.concatenate(index)])
