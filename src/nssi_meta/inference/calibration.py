@@ -25,6 +25,8 @@ Trial = Callable[[np.random.Generator], Mapping[str, float]]
 
 LEVEL = 0.95
 N_POINTS = 50
+#: Beside the places: 1 where a fit did not pass its convergence checks, else 0.
+FAILED = "not converged"
 COLUMNS = ("quantity", "label", "z", "ecdf", "low", "high")
 
 
@@ -58,7 +60,7 @@ def ecdf_table(places: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """The table of `figures.calibration`, from one column of places (n,) a quantity."""
     parts = []
     z = np.arange(1, N_POINTS) / N_POINTS
-    for name in places.columns:
+    for name in places.columns.drop(FAILED, errors="ignore"):
         values = places[name].dropna().to_numpy(dtype=float)
         low, high = band(len(values), level)
         ecdf = counts(values) / len(values)
@@ -70,7 +72,7 @@ def ecdf_table(places: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
 def summary(places: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """One row a quantity: n simulations, p-value of uniformity, whether the band holds it."""
     rows = []
-    for name in places.columns:
+    for name in places.columns.drop(FAILED, errors="ignore"):
         values = places[name].dropna().to_numpy(dtype=float)
         p = p_value(values)
         rows.append((name, len(values), p, p >= 1 - level))

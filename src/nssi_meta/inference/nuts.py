@@ -73,20 +73,46 @@ def sample(
     The second fit is returned whether or not it passes; look at `Fit.converged`. The model is
     compiled once for both.
     """
+    (progress or _silent)("compiling the model")
+    return sample_compiled(
+        compile_model(model), reported, seed=seed, settings=settings, cores=cores, progress=progress
+    )
+
+
+def compile_model(model: pm.Model, **options: Any) -> Any:
+    """nutpie's compiled form of a model, ready for `sample_compiled`.
+
+    `options` are those of `nutpie.compile_pymc_model`.
+    """
     import nutpie
 
-    tell = progress or (lambda _: None)
-    tell("compiling the model")
     with warnings.catch_warnings():
         # Advice about the C compiler's BLAS; nutpie compiles with numba and needs none.
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
-        compiled = nutpie.compile_pymc_model(model)
+        return nutpie.compile_pymc_model(model, **options)
+
+
+def sample_compiled(
+    compiled: Any,
+    reported: Reported,
+    *,
+    seed: int,
+    settings: Settings | None = None,
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> Fit:
+    """`sample` for a model that is compiled already."""
+    tell = progress or _silent
     attempt = settings or Settings()
     fit = _run(compiled, reported, seed, attempt, cores, 1, tell)
     if not fit.converged:
         tell(f"checks failed ({' '.join(fit.problems)}); once more with stricter settings")
         fit = _run(compiled, reported, seed + 1, attempt.stricter(), cores, 2, tell)
     return fit
+
+
+def _silent(_: str) -> None:
+    return None
 
 
 def _run(

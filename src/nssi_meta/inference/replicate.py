@@ -32,7 +32,13 @@ _DRAW: dict[str, Callable[..., Floats]] = {
     "halft": lambda rng, n, df, scale: scale * np.abs(rng.standard_t(df, n)),
     "exponential": lambda rng, n, mean: rng.exponential(mean, n),
     "lognormal": lambda rng, n, meanlog, sdlog: rng.lognormal(meanlog, sdlog, n),
+    "lognormal2": lambda rng, n, meanlog, sdlog: rng.lognormal(meanlog / 2, sdlog / 2, n),
+    "logt2": lambda rng, n, df, meanlog, scale: np.exp(
+        (meanlog + scale * rng.standard_t(df, n)) / 2
+    ),
+    "invgamma": lambda rng, n, shape, scale: scale / rng.gamma(shape, 1.0, n),
     "uniform": lambda rng, n, low, high: rng.uniform(low, high, n),
+    "zero": lambda rng, n: np.zeros(n),
 }
 
 
