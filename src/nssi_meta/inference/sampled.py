@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from nssi_meta.inference.compiled import refit
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.nuts import Fit, sample
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.pool import pool_model
-from nssi_meta.models.priors import Prior, check_propriety
+from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, check_propriety
+from nssi_meta.models.structure import Structure
+from nssi_meta.models.three_level import three_level
 
 Floats = NDArray[np.float64]
 
@@ -115,7 +118,10 @@ def fit_pool_nuts(
     *,
     seed: int,
 ) -> tuple[Fit, SampledPosterior]:
-    """Sample one pool; look at `Fit.converged` before using the posterior."""
+    """Sample one pool; look at `Fit.converged` before using the posterior.
+
+    Pools of exact effects share one compiled model; others are compiled one by one.
+    """
     sizes = np.isfinite(data.y)
     n_studies = len(set(data.block_of_row[sizes].tolist()))
     check_propriety(mu_prior, tau_prior, int(sizes.sum()), n_studies)
@@ -128,7 +134,40 @@ def fit_pool_nuts(
         out["prediction"] = ndtr(out["mu"] / np.maximum(spread, 1e-12))
         return out
 
-    model = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
-    fit = sample(model, reported, seed=seed)
-    draws = {n: np.asarray(fit.posterior_data["posterior"][n]).ravel() for n in names}
-    return fit, SampledPosterior(draws["mu"], draws["tau"], draws.get("omega"))
+    structure = _structure(data, mu_prior, tau_prior, omega_prior)
+    if structure is not None:
+        fit = refit(structure, seed=seed)
+    else:
+        model = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
+        fit = sample(model, reported, seed=seed)
+    posterior = fit.posterior_data["posterior"]
+    draws = {"mu": posterior["mu" if structure is None else "mean"]}
+    draws |= {name: posterior[name] for name in names[1:]}
+    flat = {name: np.asarray(value).ravel() for name, value in draws.items()}
+    return fit, SampledPosterior(flat["mu"], flat["tau"], flat.get("omega"))
+
+
+def _structure(
+    data: Layout, mu_prior: Prior, tau_prior: Prior, omega_prior: Prior | None
+) -> Structure | None:
+    """The compiled-once structure of a pool of exact effects, each block one contrast of a study.
+
+    None where bounds, unknown signs, several contrasts in a block or the prior of mu need the
+    general model, which is compiled anew for every pool.
+    """
+    block = data.exact_blocks
+    usual = mu_prior.name in ("normal", "flat") and (omega_prior is None or omega_prior.proper)
+    if not (data.gaussian and usual) or (block is None) != (omega_prior is None):
+        return None
+    V = data.v
+    if block is not None:
+        real = block.mask[:, :, None] * block.mask[:, None, :]
+        if not (real == block.G).all():
+            return None
+        if (block.V * np.eye(block.V.shape[1]) != block.V).any():
+            V = np.diag(data.v)
+            for rows, size, part in zip(block.rows, block.mask.sum(axis=1), block.V, strict=True):
+                n = int(size)
+                V[np.ix_(rows[:n], rows[:n])] = part[:n, :n]
+    omega = OMEGA_DEFAULT if omega_prior is None else omega_prior
+    return three_level(data.y, V, data.block_of_row, mu_prior, tau_prior, omega)

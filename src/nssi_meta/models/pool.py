@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import pymc as pm
 
 
-def _variable(name: str, prior: Prior) -> Any:
-    """A PyMC random variable for a named prior."""
+def prior_variable(name: str, prior: Prior, params: Any = None) -> Any:
+    """A PyMC random variable for a named prior; `params` is a data node in place of its numbers."""
     import pymc as pm
 
-    p = prior.params
+    p = prior.params if params is None else params
     if prior.role == "mu":
         if prior.name == "normal":
             return pm.Normal(name, p[0], p[1])
@@ -43,7 +43,7 @@ def _variable(name: str, prior: Prior) -> Any:
         return pm.Deterministic(name, pm.math.exp(log_tau2 / 2))
     if prior.name == "invgamma":
         return pm.InverseGamma(name, alpha=p[0], beta=p[1])
-    if prior.name == "uniform" and np.isfinite(p[1]):
+    if prior.name == "uniform" and prior.proper:
         return pm.Uniform(name, p[0], p[1])
     if prior.name in ("flat", "uniform"):
         return pm.HalfFlat(name)
@@ -65,9 +65,9 @@ def pool_model(
     import pytensor.tensor as pt
 
     with pm.Model() as model:
-        mu = _variable("mu", mu_prior)
-        tau = _variable("tau", tau_prior)
-        omega = None if omega_prior is None else _variable("omega", omega_prior)
+        mu = prior_variable("mu", mu_prior)
+        tau = prior_variable("tau", tau_prior)
+        omega = None if omega_prior is None else prior_variable("omega", omega_prior)
         ones = np.ones(data.k)
         add_evidence(data, kind, pt.as_tensor(mu) * ones, pt.as_tensor(tau) * ones, omega)
     return model

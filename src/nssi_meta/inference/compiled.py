@@ -1,0 +1,137 @@
+"""One compile per model structure, reused for every data set in the process.
+
+A structure's data are mutable nodes of its model. The first fit of a structure compiles it; later
+fits with the same key, whatever their number of rows and studies, only swap the data (nutpie's
+`with_data`). Between processes, PyTensor keeps the numba functions of a model on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nssi_meta.inference.nuts import Fit, Progress, Settings, compile_model, sample_compiled
+from nssi_meta.models.structure import Structure, pack
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+
+#: Smaller steps than `nuts.Settings`: the variances' tails towards 0 need them, and cost little.
+CAREFUL = Settings(target_accept=0.95)
+_COMPILED: dict[tuple[Hashable, ...], Any] = {}
+_LOCK = threading.Lock()
+
+
+def compiled_for(structure: Structure, progress: Progress | None = None) -> Any:
+    """The structure's compiled model holding its data; compiled at most once per process."""
+    with _LOCK:
+        if structure.key not in _COMPILED:
+            if progress is not None:
+                progress("compiling the model")
+            model = structure.model()
+            names = [rv.name for rv in model.free_RVs]
+            _COMPILED[structure.key] = compile_model(model, var_names=names)
+        compiled = _COMPILED[structure.key]
+    # Data that no compiled function reads (a flat prior's parameters) are unknown to it.
+    known = {node.name for node in compiled.shared_var_keys}
+    return compiled.with_data(**{n: v for n, v in pack(structure.values).items() if n in known})
+
+
+def refit(
+    structure: Structure,
+    *,
+    seed: int,
+    settings: Settings | None = None,
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> Fit:
+    """Sample a structure with its data; compiles only what this process has not compiled yet.
+
+    Every quantity of the structure is checked, derived ones (estimated means, contrasts,
+    predictions) included; look at `Fit.converged`. The returned DataTree has the groups
+    `posterior` (all reported quantities), `sample_stats`, `log_likelihood` (one value a study)
+    and `log_prior` (one a parameter).
+    """
+
+    def reported(posterior: xr.Dataset) -> Mapping[str, Floats]:
+        return _named(structure, _quantities(structure, posterior, seed))
+
+    fit = sample_compiled(
+        compiled_for(structure, progress),
+        reported,
+        seed=seed,
+        settings=settings or CAREFUL,
+        cores=cores,
+        progress=progress,
+    )
+    return replace(fit, posterior_data=_tree(structure, fit.posterior_data, seed))
+
+
+def _draws(structure: Structure, posterior: xr.Dataset) -> dict[str, Floats]:
+    """Draws of all chains, one after the other: (S, ...), with what follows from them."""
+    arrays = {str(name): np.asarray(array) for name, array in posterior.data_vars.items()}
+    flat = {name: a.reshape(-1, *a.shape[2:]) for name, a in arrays.items()}
+    return {**flat, **structure.extra(flat)}
+
+
+def _quantities(structure: Structure, posterior: xr.Dataset, seed: int) -> dict[str, Floats]:
+    """Reported quantities (chain, draw, ...); the seed makes a second call give the same."""
+    shape = posterior.sizes["chain"], posterior.sizes["draw"]
+    values = structure.quantities(_draws(structure, posterior), np.random.default_rng(seed))
+    return {name: v.reshape(*shape, *v.shape[1:]) for name, v in values.items()}
+
+
+def _named(structure: Structure, quantities: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Each scalar quantity under its own name (chain, draw)."""
+    out = {}
+    for name, value in quantities.items():
+        if value.ndim == 2:
+            out[name] = value
+        else:
+            columns = zip(structure.labels[name], np.moveaxis(value, 2, 0), strict=True)
+            out |= {f"{name}[{label}]": column for label, column in columns}
+    return out
+
+
+def _tree(structure: Structure, tree: xr.DataTree, seed: int) -> xr.DataTree:
+    import xarray as xr
+
+    posterior = tree["posterior"].dataset
+    axes = {a: posterior[a].values for a in ("chain", "draw")}
+    shape = len(axes["chain"]), len(axes["draw"])
+
+    def dataset(values: Mapping[str, Floats], labels: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
+        variables, coords = {}, dict(axes)
+        for name, value in values.items():
+            dims = ["chain", "draw"]
+            if value.ndim > 2:
+                dims.append(f"{name}_label")
+                coords[f"{name}_label"] = np.array(labels[name], dtype=object)
+            variables[name] = (dims, value)
+        return xr.Dataset(variables, coords)
+
+    reported = _quantities(structure, posterior, seed)
+    # What is drawn after sampling (the horseshoe's coefficients) is needed beside the parameters.
+    drawn = {n: v.reshape(-1, *v.shape[2:]) for n, v in reported.items()}
+    draws = {**_draws(structure, posterior), **drawn}
+    studies = np.array(structure.studies, dtype=object)
+    pointwise = structure.log_likelihood(draws).reshape(*shape, len(studies))
+    likelihood = xr.Dataset(
+        {"study": (["chain", "draw", "study_id"], pointwise)}, {**axes, "study_id": studies}
+    )
+    prior = {name: v.reshape(shape) for name, v in structure.log_prior(draws).items()}
+    return xr.DataTree.from_dict(
+        {
+            "/posterior": dataset(reported, structure.labels),
+            "/sample_stats": tree["sample_stats"].dataset,
+            "/log_likelihood": likelihood,
+            "/log_prior": dataset(prior, {}),
+        }
+    )

@@ -1,0 +1,124 @@
+"""The binomial-normal model: counts of events with their exact likelihood.
+
+theta_i ~ N(mu, tau) is a study's log odds ratio; its likelihood, the control group's odds
+integrated out, is that of `binomial_tables`. theta_i is integrated out too, by the trapezoidal rule
+in t: theta = m_i + s_i sinh(t), where m_i and s_i are mean and SD of theta_i given mu and tau if
+the table's likelihood were normal. NUTS sees mu and tau alone, however many studies there are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nssi_meta.models.binomial_tables import CELLS, REACH, STEP, Tables
+from nssi_meta.models.marginal import in_chunks
+from nssi_meta.models.pool import prior_variable
+from nssi_meta.models.priors import MU_DEFAULT, TAU_DEFAULT, Prior, check_propriety, parse_prior
+from nssi_meta.models.structure import (
+    FIXED,
+    Draws,
+    Floats,
+    Structure,
+    Values,
+    data_nodes,
+    prior_key,
+    prior_values,
+)
+
+_T_STEP = 0.15
+#: Nodes (n,) of the integral over theta, and log of their weights cosh(t) dt.
+_T = np.arange(-3.6, 3.6 + _T_STEP / 2, _T_STEP)
+_SINH, _LOG_WEIGHT = np.sinh(_T), np.log(np.cosh(_T) * _T_STEP) - 0.5 * np.log(2 * np.pi)
+
+
+def binomial_normal(
+    counts: Tables, mu_prior: str | Prior = MU_DEFAULT, tau_prior: str | Prior = TAU_DEFAULT
+) -> Structure:
+    """Pool log odds ratios of two-by-two tables with their exact binomial likelihood.
+
+    `counts` come from `binomial_tables.tables`; mu and tau are on the log odds ratio scale. Raises
+    `PriorError` for priors that cannot be used.
+    """
+    mu, tau = parse_prior(mu_prior, "mu"), parse_prior(tau_prior, "tau")
+    check_propriety(mu, tau, len(counts.names), len(counts.names))
+    c0, c1, c2, c3 = counts.coef
+    values = {
+        "studies": {
+            "centre": counts.centre,
+            "scale": counts.scale,
+            "first": np.arange(len(counts.names)) * CELLS,
+        },
+        "cells": {"c0": c0, "c1": c1, "c2": c2, "c3": c3},
+        FIXED: {**prior_values("mu", mu), **prior_values("tau", tau)},
+    }
+
+    def build(values: Values) -> Any:
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        with pm.Model() as model:
+            data = data_nodes(values)
+            mu_rv = prior_variable("mu", mu, data["mu_prior"])
+            tau_rv = prior_variable("tau", tau, data["tau_prior"])
+            centre, scale = data["centre"][:, None], data["scale"][:, None]
+            theta, log_prior = _nodes(mu_rv, tau_rv, centre, scale)
+            u = pt.clip(pt.arcsinh((theta - centre) / scale), -REACH, REACH)
+            cell = pt.clip(pt.floor((u + REACH) / STEP), 0, CELLS - 1)
+            f = u + REACH - cell * STEP
+            at = pt.cast(data["first"][:, None] + cell, "int64").ravel()
+            c = [data[name][at].reshape(u.shape) for name in ("c0", "c1", "c2", "c3")]
+            value = ((c[3] * f + c[2]) * f + c[1]) * f + c[0]
+            pm.Potential("evidence", pt.sum(pt.logsumexp(value + log_prior, axis=1)))
+        return model
+
+    def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
+        new = draws["mu"] + draws["tau"] * rng.standard_normal(len(draws["tau"]))
+        return {"mu": draws["mu"], "tau": draws["tau"], "prediction": new}
+
+    return Structure(
+        key=("binomial", prior_key(mu), prior_key(tau)),
+        values=values,
+        build=build,
+        extra=lambda draws: {},
+        quantities=quantities,
+        log_likelihood=lambda draws: study_log_likelihood(counts, draws["mu"], draws["tau"]),
+        log_prior=lambda draws: {"mu": mu.logpdf(draws["mu"]), "tau": tau.logpdf(draws["tau"])},
+        studies=counts.names,
+    )
+
+
+def _nodes(mu: Any, tau: Any, centre: Any, scale: Any) -> tuple[Any, Any]:
+    """Nodes theta (..., k, n) and log of N(theta; mu, tau) d theta there; tau = 0 is no problem."""
+    whole = scale**2 + tau**2
+    shift = tau * (centre - mu) / whole  # (m - mu) / tau
+    shrink = scale / whole**0.5  # s / tau
+    standard = shift + shrink * _SINH
+    return mu + tau * standard, -0.5 * standard**2 + _log(shrink) + _LOG_WEIGHT
+
+
+def _log(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return np.log(x)
+    import pytensor.tensor as pt
+
+    return pt.log(x)
+
+
+def study_log_likelihood(counts: Tables, mu: Floats, tau: Floats) -> Floats:
+    """Log marginal likelihood of each table (S, k) at S values of mu and tau."""
+    centre, scale = counts.centre[:, None], counts.scale[:, None]
+    first = (np.arange(len(counts.names)) * CELLS)[:, None]
+
+    def part(s: slice) -> Floats:
+        theta, log_prior = _nodes(mu[s, None, None], tau[s, None, None], centre, scale)
+        u = np.clip(np.arcsinh((theta - centre) / scale), -REACH, REACH)
+        cell = np.clip(np.floor((u + REACH) / STEP), 0, CELLS - 1).astype(np.int64)
+        f = u + REACH - cell * STEP
+        c = counts.coef[:, first + cell]
+        value = ((c[3] * f + c[2]) * f + c[1]) * f + c[0] + log_prior
+        top = value.max(axis=-1)
+        return np.asarray(top + np.log(np.exp(value - top[..., None]).sum(axis=-1)))
+
+    return in_chunks(part, len(mu), 6 * len(counts.names) * len(_T))

@@ -1,0 +1,117 @@
+"""Coefficients of a model as the sampler sees them: centred and scaled by a first estimate.
+
+coef = centre + chol raw, where centre and chol chol' are the coefficients' posterior mean and
+covariance under a guess of the variances. The sampler moves in `raw`, about standard normal on any
+scale of the outcome and for any collinearity; the prior is put on coef itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nssi_meta.models.marginal import numpy_sums
+from nssi_meta.models.ops import numpy_ops
+from nssi_meta.models.priors import PriorError
+from nssi_meta.models.structure import CoefPrior, Draws
+from nssi_meta.models.study_rows import Floats, StudyRows
+
+
+def row_values(rows: StudyRows) -> dict[str, dict[str, NDArray[Any]]]:
+    """Data nodes of the rows: `X` is (p, k)."""
+    columns = {"y": rows.y, "z": rows.z, "d": rows.d, "study": rows.study, "X": rows.X.T}
+    return {"rows": columns, "studies": {"size": rows.size}}
+
+
+def coef_values(rows: StudyRows, prior: CoefPrior) -> dict[str, NDArray[Any]]:
+    """Data nodes of fixed shape that `coefficients` reads."""
+    centre, chol = first_estimate(rows, prior)
+    return {
+        "coef_mean": prior.mean,
+        "coef_precision": prior.precision,
+        "coef_centre": centre,
+        "coef_chol": chol,
+    }
+
+
+def coefficients(data: dict[str, Any], p: int) -> Any:
+    """The variable `coef` (p,) of the model in context, its normal or flat prior added."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    raw = pm.Flat("coef_raw", shape=p)
+    coef = pm.Deterministic("coef", data["coef_centre"] + data["coef_chol"] @ raw)
+    gap = coef - data["coef_mean"]
+    pm.Potential("coef_prior", -0.5 * pt.sum(data["coef_precision"] * gap**2))
+    return coef
+
+
+def coef_draws(fixed: Mapping[str, Floats], draws: Draws) -> Floats:
+    """`coef` (S, p) from the sampled `coef_raw`, with the values of `coef_values`."""
+    return np.asarray(fixed["coef_centre"] + draws["coef_raw"] @ fixed["coef_chol"].T)
+
+
+def residual(data: dict[str, Any], coef: Any) -> Any:
+    """Rows' distance from their expected value (k,)."""
+    return data["y"] - coef @ data["X"]
+
+
+def flat_rank(rows: StudyRows, prior: CoefPrior) -> int:
+    """Rank of the design's columns whose coefficients have flat priors."""
+    columns = rows.X[:, prior.precision == 0]
+    return int(np.linalg.matrix_rank(columns)) if columns.shape[1] else 0
+
+
+def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
+    """Posterior mean (p,) and Cholesky factor of its covariance (p, p) at guessed variances.
+
+    The residual variance beyond the sampling errors, by moments, is shared by tau and omega.
+    """
+    p = rows.X.shape[1]
+    extra = guessed_variance(rows)
+    share = 0.5 if rows.nested else 1.0
+    left, right = _normal_equations(rows, prior, share * extra, (1 - share) * extra)
+    try:
+        chol = np.linalg.cholesky(np.linalg.inv(left))
+    except np.linalg.LinAlgError as error:
+        raise PriorError(
+            "the coefficients are not identified: leave out moderators that follow from others, or "
+            "use proper priors such as normal(0,1)"
+        ) from error
+    centre = np.linalg.solve(left, right)
+    if not (np.isfinite(centre).all() and np.isfinite(chol).all() and chol.shape == (p, p)):
+        raise PriorError("the coefficients' first estimate is not finite: check the moderators")
+    return centre, chol
+
+
+def guessed_variance(rows: StudyRows) -> float:
+    """Mean squared residual of a weighted fit beyond the sampling variance, at least 0."""
+    root = np.sqrt(1.0 / rows.d)
+    fit = np.linalg.lstsq(rows.X * root[:, None], rows.y * root, rcond=None)[0]
+    return max(float(np.mean((rows.y - rows.X @ fit) ** 2 - rows.d)), 0.0)
+
+
+def _normal_equations(
+    rows: StudyRows, prior: CoefPrior, tau2: float, omega2: float
+) -> tuple[Floats, Floats]:
+    """Precision (p, p) and its product with the posterior mean (p,) under given variances."""
+    w = 1.0 / (rows.d + omega2)
+    A = rows.total(w * rows.z**2)
+    shrink = tau2 / (1.0 + tau2 * A)
+    zx = rows.total((w * rows.z) * rows.X.T).T
+    zy = rows.total(w * rows.z * rows.y)
+    left = (rows.X.T * w) @ rows.X - (zx.T * shrink) @ zx + np.diag(prior.precision)
+    right = rows.X.T @ (w * rows.y) - zx.T @ (shrink * zy) + prior.precision * prior.mean
+    return left, right
+
+
+def study_log_likelihood(rows: StudyRows, coef: Floats, tau: Floats, omega: Floats) -> Floats:
+    """Log marginal density of each study (S, J) at S draws, normal study effects.
+
+    `tau` is (S,), or (S, J) where it differs between studies.
+    """
+    tau2 = tau**2 if tau.ndim == 2 else tau[:, None] ** 2
+    return np.asarray(numpy_sums(rows, coef, omega**2).given(tau2, numpy_ops()))
