@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 N_DRAWS = 99
 #: One chain after the other on one core (simulations run side by side); small steps, so that few
 #: fits need the second try.
-SETTINGS = Settings(draws=700, tune=500, chains=4, target_accept=0.95)
+SETTINGS = Settings(draws=800, tune=500, chains=4, target_accept=0.95)
 _COMPILED: dict[str, Any] = {}
 
 

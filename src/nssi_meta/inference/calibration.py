@@ -1,4 +1,4 @@
-"""Simulation-based calibration: are posteriors right on average over the prior?
+"""Simulation-based calibration: posteriors must be right on average over the prior.
 
 Parameters are drawn from the prior, data from the parameters, and the truth's place in the
 posterior is noted: it is uniform if the model is computed rightly (Talts et al. 2018,

@@ -85,9 +85,9 @@ def replicate(
     for rows in (b for b in blocks if len(b) > 1):
         part = frame.iloc[rows]
         y[:, rows] += tau[:, rows] * _contrasts(part, shape[0], rng)
-        y[:, rows] += rng.standard_normal((shape[0], len(rows))) @ np.linalg.cholesky(
-            errors(part)
-        ).T
+        y[:, rows] += (
+            rng.standard_normal((shape[0], len(rows))) @ np.linalg.cholesky(errors(part)).T
+        )
     return np.asarray(y)
 
 

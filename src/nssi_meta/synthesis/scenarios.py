@@ -79,8 +79,8 @@ def pool_trial(frame: pd.DataFrame, priors: Priors, rng: np.random.Generator) ->
         out["omega"] = float(post.omega_density.cdf(omega))
     draws = post.draws(N_DRAWS, int(rng.integers(2**31)))
     at = [np.append(d, t) for d, t in zip(draws, (mu, tau, omega), strict=True)]
-    each = [np.repeat(a[:, None], len(frame), axis=1) for a in at[:2]]
-    fits = log_likelihood(data, *each, at[2][:, None]).sum(axis=1)
+    means, sds = (np.repeat(a[:, None], len(frame), axis=1) for a in at[:2])
+    fits = log_likelihood(data, means, sds, at[2][:, None]).sum(axis=1)
     out["log likelihood"] = place(float(fits[-1]), fits[:-1], rng)
     return out
 
@@ -117,8 +117,8 @@ def exact_scenarios() -> list[Scenario]:
         ("pool_t", "Student-t priors", 300, _SINGLE, heavy),
         ("pool_bounds", "bounds", 500, _BOUNDS, plain),
         ("pool_unsigned", "sizes without sign", 300, _UNSIGNED, plain),
-        ("pool_nested", "several rows a study", 500, _NESTED, nested),
-        ("pool_nested_bounds", "several rows a study, bounds", 200, _NESTED_BOUNDS, nested),
+        ("pool_nested", "several rows a study", 300, _NESTED, nested),
+        ("pool_nested_bounds", "several rows a study, bounds", 120, _NESTED_BOUNDS, nested),
     ]
     return [
         Scenario(name, label, n, partial(pool_trial, design(rows), priors))

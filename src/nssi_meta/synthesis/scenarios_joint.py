@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the joint model of all mechanisms and conditions, and its overlap.
+"""Simulation-based calibration of the joint model of mechanisms and conditions, and of overlap.
 
 A review of six mechanisms and three conditions with everything the model takes: exact rows, bounds,
 two rows of one study, two bounds of one study, arms that share their controls, patients compared
@@ -22,8 +22,13 @@ from nssi_meta.inference.replicate import as_reported, replicate, thresholds
 from nssi_meta.inference.shrinkage import sampling_covariance
 from nssi_meta.models.blocks import RHO
 from nssi_meta.models.likelihood import log_likelihood
-from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES, ProfileData, profile_data
-from nssi_meta.models.profiles import profiles_model
+from nssi_meta.models.profiles import (
+    LKJ_ETA,
+    PRIOR_SCALES,
+    ProfileData,
+    profile_data,
+    profiles_model,
+)
 from nssi_meta.synthesis.overlap_figures import lkj, overlap_figures
 from nssi_meta.synthesis.scenarios import design, known_errors
 
@@ -84,13 +89,11 @@ def joint_prior(rng: np.random.Generator) -> dict[str, Floats]:
 def row_means(data: ProfileData, mu: Floats) -> Floats:
     """True mean (S, k) of each row from the profiles (S, M, C)."""
     arms = np.concatenate([mu, np.zeros((*mu.shape[:2], 1))], axis=2)
-    return np.asarray(
-        arms[:, data.mechanism, data.case] - arms[:, data.mechanism, data.comparator]
-    )
+    return np.asarray(arms[:, data.mechanism, data.case] - arms[:, data.mechanism, data.comparator])
 
 
 def joint_quantities(draws: Mapping[str, Floats]) -> dict[str, Floats]:
-    """What is noted of S draws, each (S,): parameters and overlap figures of alpha with the rest."""
+    """What is noted of S draws, each (S,): parameters, overlap figures of alpha with the rest."""
     mu = draws["mu"]
     out = {"tau 0": draws["tau_0"], "omega": draws["omega"], "tau m0": draws["tau"][:, 0]}
     for m, c in ((0, 0), (2, 1), (3, 0), (5, 2)):
@@ -119,9 +122,7 @@ def joint_trial(frame: pd.DataFrame, rng: np.random.Generator) -> dict[str, floa
     errors = partial(sampling_covariance, vcalc=known_errors, rho=RHO)
     tau = true["tau"][:, data.mechanism]
     mean = row_means(data, true["mu"])
-    y = replicate(
-        data.frame, data.layout.block_rows, mean, tau, true["omega"], errors, rng
-    )[0]
+    y = replicate(data.frame, data.layout.block_rows, mean, tau, true["omega"], errors, rng)[0]
     seen = as_reported(data.frame, y, thresholds(data.frame))
     ends = seen[["lower", "upper"]].to_numpy(dtype=float).clip(-FAR, FAR)
     observed = np.nan_to_num(np.stack([seen["yi"].to_numpy(dtype=float), *ends.T]))
@@ -149,4 +150,4 @@ def _log_likelihood(data: ProfileData, draws: Mapping[str, Floats]) -> Floats:
 def joint_scenarios() -> list[Scenario]:
     """The joint model of profiles."""
     trial = partial(joint_trial, joint_design())
-    return [Scenario("joint", "joint model of profiles, overlap figures", 120, trial)]
+    return [Scenario("joint", "joint model of profiles, overlap figures", 100, trial)]
