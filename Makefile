@@ -2,9 +2,10 @@
 # make test   run the tests            make lint    style, types, layers
 # make run    the whole analysis       make bench   timings
 # make clean  caches and builds        make distclean  .venv as well
+# make calibrate  simulation-based calibration of every model (resumes; about half an hour)
 
 .DEFAULT_GOAL := help
-.PHONY: help env test run lint format bench clean distclean
+.PHONY: help env test run lint format bench calibrate clean distclean
 
 # Any Python from 3.8 on will do here, if it runs: tools/make_env.py finds the one for .venv.
 BOOTSTRAP ?= $(shell for p in python3 python /usr/bin/python3 python3.13 python3.12 python3.14; do \
@@ -13,6 +14,7 @@ BOOTSTRAP ?= $(shell for p in python3 python /usr/bin/python3 python3.13 python3
 BIN := .venv/bin
 PYTEST_ARGS ?= -n 2
 OUT ?= results
+CALIBRATE_ARGS ?=
 
 export MPLBACKEND ?= Agg
 ifdef NSSI_META_PYTHON
@@ -20,7 +22,7 @@ export NSSI_META_PYTHON
 endif
 
 help:
-	@sed -n 's/^# //p' Makefile | head -4
+	@sed -n 's/^# //p' Makefile | head -5
 
 env:
 	@test -n "$(BOOTSTRAP)" || { echo "env: no Python 3.8 or newer on PATH to start with" >&2; exit 1; }
@@ -46,6 +48,9 @@ bench: env
 	@for script in benchmarks/bench_*.py; do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; \
 	done
+
+calibrate: env
+	$(BIN)/python tools/calibrate.py $(CALIBRATE_ARGS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

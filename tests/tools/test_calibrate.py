@@ -1,61 +1,71 @@
-"""The calibration of verdicts: rates by hand, and the page's blocks."""
+"""The tool that calibrates: resumes where it stopped, and writes what it found."""
 
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from nssi_meta.inference.calibration import FAILED, Scenario
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CALLS: list[int] = []
 
 
-@pytest.fixture(scope="module")
-def calibrate():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location(
-            "calibrate_verdicts", BENCHMARKS / "calibrate_verdicts.py"
-        )
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def _uniform(rng):
+    CALLS.append(1)
+    return {"mu": float(rng.random()), FAILED: 0.0}
+
+
+def _skewed(rng):
+    return {"mu": float(rng.random() ** 3)}
+
+
+GOOD = Scenario("good", "a good one", 45, _uniform)
+BAD = Scenario("bad", "a bad one", 80, _skewed)
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("calibrate", ROOT / "tools" / "calibrate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "docs" / "img").mkdir(parents=True)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
     return module
 
 
-def test_rates_by_hand(calibrate):
-    inside = {f: [True] * 6 for f in ("n_shared", "jaccard", "magnitude", "correlation")}
-    found = [
-        {"verdicts": ["shared", "shared", "undecided"], "truth": ["shared", "distinct", "shared"],
-         "inside": inside, "randomised": inside},
-        {"verdicts": ["distinct", "uninformative", "neither"],
-         "truth": ["distinct", "neither", "neither"], "inside": inside,
-         "randomised": inside},
-    ]  # fmt: skip
-    got = calibrate.rates(found)
-    assert got["shared"] == {"called": 2 / 6, "wrong": 0.5, "false": 1 / 4, "found": 0.5}
-    assert got["distinct"]["wrong"] == 0.0
-    assert got["opposite"] == {"called": 0.0, "wrong": None, "false": 0.0, "found": None}
-    assert got["silent"] == pytest.approx(2 / 6)
-    assert got["inside"]["jaccard"] == [1.0] * 6
+def test_a_stopped_run_goes_on_with_what_is_missing(tool, tmp_path):
+    tool.compute([GOOD], tmp_path / "c", "threading")
+    first = tool.places(GOOD, tmp_path / "c")
+    assert len(first) == 45
+    sorted((tmp_path / "c" / "good").iterdir())[1].unlink()
+    CALLS.clear()
+    tool.compute([GOOD], tmp_path / "c", "threading")
+    assert len(CALLS) == tool.CHUNK
+    assert tool.places(GOOD, tmp_path / "c").equals(first)
 
 
-def test_simulated_bounds_hold_the_estimate(calibrate):
-    """A row that prints only a bound has the interval in which its estimate fell."""
-    exact = calibrate.simulate(4, 0.0, np.random.default_rng(1))[2]
-    hidden = calibrate.simulate(4, 1.0, np.random.default_rng(1))[2]
-    assert np.isfinite(exact.y).all()
-    assert np.isnan(hidden.y).all()
-    assert ((hidden.lower < exact.y) & (exact.y < hidden.upper)).all()
+def test_the_page_tells_good_from_bad_and_what_is_missing(tool, tmp_path):
+    tool.compute([GOOD, BAD], tmp_path / "c", "threading")
+    sorted((tmp_path / "c" / "good").iterdir())[0].unlink()
+    page = tool.report([GOOD, BAD], tmp_path / "c")
+    assert page == (tmp_path / "docs" / "calibration.md").read_text(encoding="utf-8")
+    assert "| [a good one](#a-good-one) | 35 of 45 | 1 | 0 |" in page
+    assert "| [a bad one](#a-bad-one) | 80 | 1 | 1 |" in page
+    assert "1 of them fall below 0.05: those models are not calibrated" in page
+    assert "Not all simulations are there yet: a good one." in page
+    for name in ("good", "bad"):
+        assert (tmp_path / "docs" / "img" / f"calibration_{name}.png").is_file()
 
 
-def test_blocks_are_filled_or_missed(calibrate, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n")
-    calibrate.write_blocks(page, {"x": "new"})
-    assert page.read_text() == "a\n<!-- x:begin -->\nnew\n<!-- x:end -->\nb\n"
-    with pytest.raises(SystemExit, match="no block y"):
-        calibrate.write_blocks(page, {"y": "new"})
+def test_without_simulations_there_is_no_page(tool, tmp_path):
+    with pytest.raises(SystemExit, match="holds no simulations"):
+        tool.report([GOOD], tmp_path / "none")
+
+
+def test_unknown_models_are_named(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["--only", "poll"])
+    assert "no model poll; allowed: pool, pool_t" in capsys.readouterr().err

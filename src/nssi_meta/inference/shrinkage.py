@@ -47,7 +47,7 @@ def shrunken(
     for rows in data.block_rows:
         part = frame.iloc[rows]
         same = (study[rows][:, None] == study[rows][None, :]).astype(float)
-        V = _sampling_covariance(part, vcalc, rho)
+        V = sampling_covariance(part, vcalc, rho)
         between = tau[:, None, None] ** 2 * same + omega[:, None, None] ** 2 * np.eye(len(rows))
         sigma = between + V
         gain = np.linalg.solve(sigma, between).transpose(0, 2, 1)  # T Sigma^-1
@@ -63,7 +63,8 @@ def shrunken(
     return [m for m in out if m is not None]
 
 
-def _sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats:
+def sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats:
+    """Sampling covariance (n, n) of the rows of one block, as the likelihood takes it."""
     if len(part) == 1:
         return part["vi"].to_numpy(dtype=float)[:, None]
     if (part["kind"] != "interval").all():

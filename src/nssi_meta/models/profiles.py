@@ -78,8 +78,11 @@ def profile_data(
     )
 
 
-def profiles_model(data: ProfileData) -> pm.Model:
-    """The joint model. Free parameters are non-centred: most cells hold few rows or bounds."""
+def profiles_model(data: ProfileData, observed: NDArray[np.float64] | None = None) -> pm.Model:
+    """The joint model. Free parameters are non-centred: most cells hold few rows or bounds.
+
+    `observed` (3, k) are yi, lower and upper as mutable data named "observed" (see `add_evidence`).
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -102,5 +105,8 @@ def profiles_model(data: ProfileData) -> pm.Model:
         # One zero column behind the conditions: index -1 is the reference group's mean of 0.
         arms = pt.concatenate([mu, pt.zeros((n_m, 1))], axis=1)
         mean = arms[data.mechanism, data.case] - arms[data.mechanism, data.comparator]
-        add_evidence(data.layout, data.frame["kind"].to_numpy(), mean, tau[data.mechanism], omega)
+        kind, node = data.frame["kind"].to_numpy(), None
+        if observed is not None:
+            node = pm.Data("observed", observed)
+        add_evidence(data.layout, kind, mean, tau[data.mechanism], omega, node)
     return model
