@@ -8,12 +8,15 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
+from nssi_meta.report.claims_text import CLAIM_COLUMNS, GAP_COLUMNS
 from nssi_meta.report.page import NOT_CONVERGED, build
 
 HEADINGS = (
     "Key findings",
     "What could not be said",
     "Overlap",
+    "The review's claims and model",
+    "Which study next",
     "Pooled effects by system",
     "From rows to results",
     "Methods",
@@ -83,17 +86,26 @@ def test_headings_do_not_skip_a_level_and_tables_have_captions(page):
     assert count.count("summary") == count.count("details") > 10
 
 
+def claims_and_gaps():
+    """One row of each, with the columns that the page reads."""
+    return {
+        "claims": pd.DataFrame([dict.fromkeys(CLAIM_COLUMNS, 1.0) | {"verdict": "open"}]),
+        "gaps": pd.DataFrame([dict.fromkeys(GAP_COLUMNS, 1.0)]),
+    }
+
+
 def test_a_model_that_did_not_converge_is_marked_on_top_and_in_each_of_its_sections(
     tables, figures, make_manifest_facts, read_page
 ):
     bad = make_manifest_facts(converged=False, problems=["R-hat 1.23 for mu[7]"])
+    tables |= claims_and_gaps()
     html = build(tables, bad, figures)
     assert read_page(html).faults == []
     sections = html.split("<section ")
     assert len(sections) == len(HEADINGS) + 1
     box = 'class="box" role="alert"'
     marked = [i for i, part in enumerate(sections) if box in part]
-    assert marked == [0, 3, 7]  # head, overlap, diagnostics
+    assert marked == [0, 3, 4, 5, 9]  # head, overlap, claims, gaps, diagnostics
     assert all(NOT_CONVERGED in sections[i] for i in marked)
     assert sections[0].index(box) < sections[0].index("<nav")
     # overlap and the means of the joint model each have their own box, before anything they say
@@ -103,6 +115,9 @@ def test_a_model_that_did_not_converge_is_marked_on_top_and_in_each_of_its_secti
     # each caption of a table of that model, too: it may be copied alone
     captions = sections[3].count("<caption>")
     assert captions == sections[3].count(f"({NOT_CONVERGED})</caption>") > 3
+    for i, least in ((4, 1), (5, 1)):
+        captions = sections[i].count("<caption>")
+        assert captions == sections[i].count(f"({NOT_CONVERGED})</caption>") >= least
 
 
 def test_pools_that_were_sampled_are_marked_as_well(tables, figures, make_manifest_facts):
@@ -110,7 +125,7 @@ def test_pools_that_were_sampled_are_marked_as_well(tables, figures, make_manife
     tables["pools"]["engine"] = "nuts"
     sections = build(tables, bad, figures).split("<section ")
     marked = [i for i, part in enumerate(sections) if 'class="box"' in part]
-    assert marked == [0, 1, 3, 4, 7]
+    assert marked == [0, 1, 3, 4, 5, 6, 9]
     assert "do not depend on it" not in sections[0]
 
 

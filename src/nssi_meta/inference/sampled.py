@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -136,15 +136,26 @@ def fit_pool_nuts(
 
     structure = _structure(data, mu_prior, tau_prior, omega_prior)
     if structure is not None:
-        fit = refit(structure, seed=seed)
+        fit = _named(refit(structure, seed=seed))
     else:
         model = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
         fit = sample(model, reported, seed=seed)
     posterior = fit.posterior_data["posterior"]
-    draws = {"mu": posterior["mu" if structure is None else "mean"]}
-    draws |= {name: posterior[name] for name in names[1:]}
-    flat = {name: np.asarray(value).ravel() for name, value in draws.items()}
+    flat = {name: np.asarray(posterior[name]).ravel() for name in names}
     return fit, SampledPosterior(flat["mu"], flat["tau"], flat.get("omega"))
+
+
+def _named(fit: Fit) -> Fit:
+    """A fit of the regression with one mean alone, under the names of a pool."""
+    tree = fit.posterior_data.copy()
+    data = tree["posterior"].dataset
+    data = data.assign(mu=data["mean"].isel(mean_label=0, drop=True))
+    data["prediction"] = data["prediction"].isel(prediction_label=0, drop=True)
+    tree["posterior"].dataset = data.drop_vars(["coef", "mean", "coef_label", "mean_label"])
+    names = {"mean[mu]": "mu", "prediction[mu]": "prediction"}
+    table = fit.diagnostics[fit.diagnostics["quantity"] != "coef[mu]"]
+    table = table.assign(quantity=table["quantity"].replace(names)).reset_index(drop=True)
+    return replace(fit, posterior_data=tree, diagnostics=table)
 
 
 def _structure(

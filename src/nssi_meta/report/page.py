@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -112,8 +112,8 @@ def build(
         overlaps=_overlaps(tables, names, warning),
         profiles=_profiles(tables, names, warning),
         claims=claims_sentence(tables),
-        claims_table=claims_table(tables, _claims_rule(manifest)),
-        gaps=gaps_table(tables),
+        claims_table=_marked_table(claims_table(tables, _claims_rule(manifest)), warning),
+        gaps=_marked_table(gaps_table(tables), warning),
         systems=_systems(pools, names),
         coverage=_coverage(tables, names),
         flow=_flow(tables),
@@ -188,6 +188,10 @@ def _findings(pools: Sequence[Record], names: Names) -> list[tuple[str, list[tup
 
 def _marked(caption: str, warning: str) -> str:
     return f"{caption} ({warning})" if warning else caption
+
+
+def _marked_table(table: Table | None, warning: str) -> Table | None:
+    return None if table is None else replace(table, caption=_marked(table.caption, warning))
 
 
 def _overlaps(tables: Tables, names: Names, warning: str) -> list[Overlap]:
