@@ -288,6 +288,7 @@ def test_a_pool_that_did_not_converge_ends_with_3_and_is_marked(monkeypatch):
         draws = {"mu": rng.normal(size=(4, 200)), "tau": np.abs(rng.normal(size=(4, 200)))}
         return Fit({"posterior": draws}, pd.DataFrame(), {}, ("R-hat 1.2 is too large",))
 
+    monkeypatch.setattr("nssi_meta.inference.sampled._structure", lambda *a: None)
     monkeypatch.setattr("nssi_meta.inference.sampled.pool_model", lambda *a: None)
     monkeypatch.setattr("nssi_meta.inference.sampled.sample", sampler)
     words = ["pool", BCG, "--yi", "yi", "--vi", "vi", "--engine", "nuts"]

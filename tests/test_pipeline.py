@@ -19,7 +19,8 @@ from nssi_meta.synthesis.overlap import overlap
 
 TABLES = {
     "pools", "rows", "profiles", "correlations", "overlap_mechanisms", "overlap_summary",
-    "overlap_thresholds", "overlap_systems", "diagnostics", "flow", "coverage", "excluded",
+    "overlap_thresholds", "overlap_systems", "overlap_stages", "overlap_contrasts",
+    "overlap_leave_one_out", "gaps", "estimands", "diagnostics", "flow", "coverage", "excluded",
 }  # fmt: skip
 
 
@@ -226,7 +227,7 @@ def test_a_run_replaces_the_last_results_with_every_promised_table(
     assert asked["settings"].draws == 123
     assert (asked["seed"], asked["delta"], asked["level"], asked["rho"]) == (9, 0.3, 0.9, 0.6)
     steps = list(dict.fromkeys(step for step, _ in told))
-    assert steps == ["check", "pools", "overlap", "figures", "report"]
+    assert steps == ["check", "overlap", "gaps", "pools", "figures", "report"]
     pools = pd.read_csv(old_results / "tables" / "pools.csv")
     assert len(pools) == 12
     pd.testing.assert_frame_equal(

@@ -29,17 +29,22 @@ if TYPE_CHECKING:
     from nssi_meta.synthesis.bias import robma
     from nssi_meta.synthesis.counts import pool_counts
     from nssi_meta.synthesis.external import external_check
+    from nssi_meta.synthesis.model_comparison import compare_pools
     from nssi_meta.synthesis.overlap import overlap
     from nssi_meta.synthesis.pooled import pool
+    from nssi_meta.synthesis.predictive import predictive
+    from nssi_meta.synthesis.prior_sensitivity import pool_sensitivity
     from nssi_meta.synthesis.profiles import fit_profiles
     from nssi_meta.synthesis.regression import regress
     from nssi_meta.synthesis.reporting import adjusted_pools
     from nssi_meta.synthesis.rho_sweep import sweep_rho
+    from nssi_meta.synthesis.sensitivity import sensitivity
 
 _HOMES = {
     "Evidence": "evidence.read",
     "EvidenceError": "evidence.problems",
     "adjusted_pools": "synthesis.reporting",
+    "compare_pools": "synthesis.model_comparison",
     "coverage": "evidence.flow",
     "escalc": "evidence.escalc",
     "external_check": "synthesis.external",
@@ -51,6 +56,8 @@ _HOMES = {
     "pet_peese": "inference.pet_peese",
     "pool": "synthesis.pooled",
     "pool_counts": "synthesis.counts",
+    "pool_sensitivity": "synthesis.prior_sensitivity",
+    "predictive": "synthesis.predictive",
     "ranktest": "inference.small_study",
     "read_effects": "evidence.read",
     "read_simple": "evidence.simple",
@@ -62,6 +69,7 @@ _HOMES = {
     "robust": "inference.robust",
     "run": "pipeline",
     "selmodel": "inference.selmodel",
+    "sensitivity": "synthesis.sensitivity",
     "sweep_rho": "synthesis.rho_sweep",
     "trimfill": "inference.small_study",
     "vcalc": "evidence.vcalc",
@@ -71,6 +79,7 @@ __all__ = [
     "Evidence",
     "EvidenceError",
     "adjusted_pools",
+    "compare_pools",
     "coverage",
     "escalc",
     "external_check",
@@ -82,6 +91,8 @@ __all__ = [
     "pet_peese",
     "pool",
     "pool_counts",
+    "pool_sensitivity",
+    "predictive",
     "ranktest",
     "read_effects",
     "read_simple",
@@ -93,6 +104,7 @@ __all__ = [
     "robust",
     "run",
     "selmodel",
+    "sensitivity",
     "sweep_rho",
     "trimfill",
     "vcalc",

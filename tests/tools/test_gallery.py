@@ -35,7 +35,8 @@ def test_pictures_without_entry_are_not_kept():
 def test_the_gallery_shows_every_figure_that_pools_alone_can_fill():
     shown = " ".join(code for _, code in gallery.ENTRIES.values())
     drawn = {n for n in figures.__all__ if not n.startswith(("alt_", "save")) and n.islower()}
-    # these need the joint model, a regression, simulated ranks, or are parts of another
-    drawn -= {"overlap_mechanisms", "overlap_summary", "bubble", "calibration"}
+    # these need the joint model, pools of others, a regression, simulated ranks, or are parts
+    drawn -= {"overlap_mechanisms", "overlap_summary", "mechanism_model", "gap_map", "external"}
+    drawn -= {"bubble", "calibration"}
     drawn -= {"forest_pages", "forest_table"}
     assert {n for n in drawn if f"fig.{n}(" not in shown} == set()
