@@ -118,9 +118,7 @@ words = fig.alt_evidence_map(cells)
         """\
 here = [t[t["estimand"] == "case_control"] for t in pain]
 effects = here[0].assign(group=here[0]["condition"])
-groups = here[1].drop(columns="label").rename(
-    columns={"condition": "group", "condition_label": "label"}
-)
+groups = here[1].assign(group=here[1]["condition"], label=here[1]["condition_label"])
 picture = fig.orchard(effects, groups, title="Pain threshold")
 words = fig.alt_orchard(effects, groups)
 """,
@@ -197,9 +195,9 @@ import numpy as np
 x = np.linspace(-3, 3, 201)
 normal = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 ours = [c for c in pools.cells if c.key[0] == "pain_threshold" and c.key[2] == "case_control"]
-shown = [{"quantity": c.key[1], "label": f"μ, {c.key[1]}", "x": x, "prior": normal,
-          "posterior": c.posterior.mu.pdf(x)} for c in ours]
-table = pd.concat([pd.DataFrame(s) for s in shown])
+mu = {f"μ, {c.key[1]}": c.posterior.mu.pdf(x) for c in ours}
+parts = [pd.DataFrame({"x": x, "posterior": y}).assign(label=n) for n, y in mu.items()]
+table = pd.concat(parts).assign(prior=np.tile(normal, len(mu)), quantity=lambda t: t["label"])
 picture = fig.prior_posterior(table, title="Pain threshold: what the data taught")
 words = fig.alt_prior_posterior(table)
 """,
