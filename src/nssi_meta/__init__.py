@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nssi_meta.evidence.read import Evidence, read_effects
     from nssi_meta.evidence.simple import read_simple
     from nssi_meta.evidence.vcalc import vcalc
-    from nssi_meta.inference.batch import fit_many, leave_one_out
+    from nssi_meta.inference.batch import fit_many
     from nssi_meta.inference.frequentist import rma
     from nssi_meta.inference.pet_peese import pet_peese
     from nssi_meta.inference.rma_mv import rma_mv
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nssi_meta.synthesis.bias import robma
     from nssi_meta.synthesis.counts import pool_counts
     from nssi_meta.synthesis.external import external_check
+    from nssi_meta.synthesis.leave_one_out import leave_one_out
     from nssi_meta.synthesis.model_comparison import compare_pools
     from nssi_meta.synthesis.overlap import overlap
     from nssi_meta.synthesis.pooled import pool
@@ -51,7 +52,7 @@ _HOMES = {
     "fit_many": "inference.batch",
     "fit_profiles": "synthesis.profiles",
     "flow": "evidence.flow",
-    "leave_one_out": "inference.batch",
+    "leave_one_out": "synthesis.leave_one_out",
     "overlap": "synthesis.overlap",
     "pet_peese": "inference.pet_peese",
     "pool": "synthesis.pooled",

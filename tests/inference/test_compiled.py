@@ -142,8 +142,9 @@ def test_a_pool_of_exact_effects_uses_the_compiled_structure(three, monkeypatch)
     fit, posterior = fit_pool_nuts(data, np.array(["exact"] * len(y)), mu, sd, sd, seed=7)
     assert fit.converged
     exact = load("three_level_exact.json")["results"]["konstantopoulos_N01_HN0.5"]
-    agrees(fit, "mean[mu]", exact["mu"]["mean"], exact["mu"]["sd"])
-    assert posterior.mu_draws.tolist() == draws_of(fit, "mean[mu]").ravel().tolist()
+    agrees(fit, "mu", exact["mu"]["mean"], exact["mu"]["sd"])
+    assert posterior.mu_draws.tolist() == draws_of(fit, "mu").ravel().tolist()
+    assert set(fit.diagnostics["quantity"]) == {"mu", "tau", "omega", "prediction"}
     assert posterior.omega.mean() == pytest.approx(exact["sd_inner"]["mean"], abs=0.01)
 
 
