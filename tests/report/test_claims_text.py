@@ -27,13 +27,13 @@ def test_verdicts_are_counted_and_disputes_told():
 
 
 def test_the_table_shows_the_factor_that_the_rule_uses():
-    table = claims_table({"claims": pd.DataFrame([claim()])}, "The rule.")
-    assert table.caption == "Claims. The rule."
+    table = claims_table({"claims": pd.DataFrame([claim()])})
+    assert table.caption == "Claims of the review, verdicts and evidence"
     cells = dict(zip(table.headers, table.rows[0], strict=True))
     assert cells["Bayes factor against its negation"] == "32.30"
     assert cells["against any value"] == "1.94"
     assert cells["Verdict"] == "supported"
-    assert claims_table({}, "") is None
+    assert claims_table({}) is None
 
 
 def test_only_the_best_studies_stand_on_the_page():

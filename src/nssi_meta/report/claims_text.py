@@ -35,7 +35,7 @@ def claims_sentence(tables: Tables) -> str:
     return f"Of {len(rows)} {noun} of the review: {enumerate_words(told)}.{also}"
 
 
-def claims_table(tables: Tables, rule: str) -> Table | None:
+def claims_table(tables: Tables) -> Table | None:
     """Every claim with its probability, verdict and evidence."""
     rows = records(tables.get("claims"), CLAIM_COLUMNS, "claims")
     columns = [
@@ -52,7 +52,9 @@ def claims_table(tables: Tables, rule: str) -> Table | None:
         text("Other readings", "sensitivity"),
         text("Disputed", "disputed"),
     ]
-    return make_table(f"Claims. {rule}", columns, rows) if rows else None
+    return (
+        make_table("Claims of the review, verdicts and evidence", columns, rows) if rows else None
+    )
 
 
 def gaps_table(tables: Tables) -> Table | None:
