@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.inference import nuts
+from nssi_meta.inference import compiling, nuts
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import fit_exact
 from nssi_meta.inference.nuts import Settings, diagnose, sample
@@ -173,7 +173,7 @@ class FakeNutpie:
     def __init__(self, runs):
         self.runs, self.calls, self.compiled = list(runs), [], 0
 
-    def compile_pymc_model(self, model):
+    def compile_model(self, model):
         self.compiled += 1
         return model
 
@@ -192,6 +192,7 @@ class FakeNutpie:
 def run(monkeypatch, *runs, **options):
     fake = FakeNutpie(runs)
     monkeypatch.setitem(__import__("sys").modules, "nutpie", fake)
+    monkeypatch.setattr(compiling, "compile_model", fake.compile_model)
     told = []
     fit = sample(object(), lambda p: {"mu": p["mu"]}, seed=7, progress=told.append, **options)
     return fit, fake, told

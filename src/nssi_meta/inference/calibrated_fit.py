@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.calibration import FAILED, place
-from nssi_meta.inference.nuts import Fit, Reported, Settings, compile_model, sample_compiled
+from nssi_meta.inference.compiling import compile_model, with_data
+from nssi_meta.inference.nuts import Fit, Reported, Settings, sample_compiled
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -35,7 +36,7 @@ def fit_again(
     """The model `name` sampled with new data; compiled once in a process."""
     if name not in _COMPILED:
         _COMPILED[name] = compile_model(build())
-    compiled = _COMPILED[name].with_data(**values)
+    compiled = with_data(_COMPILED[name], values)
     return sample_compiled(compiled, reported, seed=seed, settings=SETTINGS, cores=1)
 
 

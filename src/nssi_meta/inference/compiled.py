@@ -1,8 +1,8 @@
 """One compile per model structure, reused for every data set in the process.
 
 A structure's data are mutable nodes of its model. The first fit of a structure compiles it; later
-fits with the same key, whatever their number of rows and studies, only swap the data (nutpie's
-`with_data`). Between processes, PyTensor keeps the numba functions of a model on disk.
+fits with the same key, whatever their number of rows and studies, only swap the data. Between
+processes the machine code is kept on disk (`compiling`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.inference.nuts import Fit, Progress, Settings, compile_model, sample_compiled
+from nssi_meta.inference.compiling import compile_model, with_data
+from nssi_meta.inference.nuts import Fit, Progress, Settings, sample_compiled
 from nssi_meta.models.structure import Structure, pack
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ def compiled_for(structure: Structure, progress: Progress | None = None) -> Any:
             names = [rv.name for rv in model.free_RVs]
             _COMPILED[structure.key] = compile_model(model, var_names=names)
         compiled = _COMPILED[structure.key]
-    # Data that no compiled function reads (a flat prior's parameters) are unknown to it.
-    known = {node.name for node in compiled.shared_var_keys}
-    return compiled.with_data(**{n: v for n, v in pack(structure.values).items() if n in known})
+    return with_data(compiled, pack(structure.values))
 
 
 def refit(

@@ -6,7 +6,6 @@ tail ESS >= 400, no divergences, E-BFMI > 0.3 (Vehtari et al. 2021, Bayesian Ana
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -74,22 +73,11 @@ def sample(
     compiled once for both.
     """
     (progress or _silent)("compiling the model")
+    from nssi_meta.inference.compiling import compile_model
+
     return sample_compiled(
         compile_model(model), reported, seed=seed, settings=settings, cores=cores, progress=progress
     )
-
-
-def compile_model(model: pm.Model, **options: Any) -> Any:
-    """nutpie's compiled form of a model, ready for `sample_compiled`.
-
-    `options` are those of `nutpie.compile_pymc_model`.
-    """
-    import nutpie
-
-    with warnings.catch_warnings():
-        # Advice about the C compiler's BLAS; nutpie compiles with numba and needs none.
-        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
-        return nutpie.compile_pymc_model(model, **options)
 
 
 def sample_compiled(
