@@ -240,7 +240,9 @@ def uv_environment(settings, environ):
 def install_commands(uv, python):
     """The two ways to install the package, editable, with its extras and pinned versions."""
     what = ["-c", str(ROOT / "constraints.txt"), "-e", "{}[{}]".format(ROOT, EXTRAS)]
-    by_uv = [uv, "pip", "install", "--quiet", "--python", str(python), *what]
+    # Compiled now, by all cores, and not by the first program that imports it (or by every one,
+    # where PYTHONDONTWRITEBYTECODE is set).
+    by_uv = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *what]
     by_pip = [str(python), "-m", "pip", "install", "-qq", "--no-input", *what]
     return by_uv if uv else None, by_pip
 
@@ -313,6 +315,7 @@ def build(environ, root=ROOT):
     say("making .venv with " + python)
     create_venv(python, venv, environ)
     install(venv / "bin" / "python", environ)
+    run_quiet([venv / "bin" / "python", "-m", "compileall", "-q", ROOT / "src"])
     (venv / STAMP).write_text(wanted + "\n")
     say("ready in {:.0f} s".format(time.time() - start))
     return True
