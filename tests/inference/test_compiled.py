@@ -247,7 +247,7 @@ def test_horseshoe_shrinks_noise_and_keeps_what_matters():
 def test_a_structure_is_compiled_once_and_gets_its_own_data(monkeypatch):
     class Fake:
         def __init__(self, model):
-            self._shared_data = {n.name: np.empty(0) for n in model.data_vars}
+            self.shared_var_keys = dict.fromkeys(model.data_vars)
 
         def with_data(self, **data):
             return data
