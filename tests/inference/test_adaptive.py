@@ -107,6 +107,23 @@ def test_one_axis_is_evaluated_once_in_every_place():
     assert grid.log_integral == pytest.approx(0.5 * np.log(2 * np.pi) + np.log(1e-4), abs=1e-8)
 
 
+def test_two_axes_are_evaluated_once_and_not_where_nothing_is():
+    """A needle on a wide plane: panels that stay are kept, halves of empty panels left out."""
+    seen = []
+
+    def log_density(x, y):
+        a, b = x[:, None], y[None, :]
+        seen.extend((float(i), float(j)) for i in x for j in y)
+        return -0.5 * ((a - 0.3) / 0.002) ** 2 - 0.5 * ((b - 0.5 - a) / 0.005) ** 2
+
+    grid = integrate(log_density, [real_line(0, 0.5), real_line(0, 0.5)], [LINE, LINE], tol=1e-8)
+    assert len(seen) == len(set(seen))
+    assert len(seen) < grid.weight.size  # rounds before the last included
+    assert grid.log_integral == pytest.approx(np.log(2 * np.pi * 0.002 * 0.005), abs=1e-8)
+    assert grid.marginal(1).mean == pytest.approx(0.8, abs=1e-8)
+    assert grid.marginal(1).sd == pytest.approx(np.hypot(0.002, 0.005), rel=1e-7)
+
+
 def test_a_log_density_of_a_million_is_resolved_to_its_rounding():
     noise = np.random.default_rng(1)
 

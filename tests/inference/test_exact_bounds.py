@@ -283,3 +283,15 @@ def test_shares_of_draws_are_shares_of_the_density(fit, omega):
     mu, _, _ = posterior.draws(100_000, seed=1)
     for x in np.linspace(-0.3, 0.7, 11):
         assert (mu < x).mean() == pytest.approx(float(posterior.mu.cdf(x)), abs=0.03)
+
+
+@pytest.mark.parametrize("tau", ["halfnormal(0.001)", "uniform(0,0.002)"])
+def test_next_to_no_heterogeneity_predicts_what_mu_is(fit, tau):
+    """Every kernel of the prediction is narrower than the nodes of mu are apart."""
+    rows = POOLS["exact and bounds"]
+    ours, none = fit(rows, tau=tau), fit(rows, tau="zero")
+    # tau of 0.001 adds 1e-6 to a variance of 0.01: a relative 5e-5 of the SD
+    assert ours.mu.sd == pytest.approx(none.mu.sd, rel=1e-3)
+    assert ours.prediction.sd == pytest.approx(none.mu.sd, rel=1e-2)
+    gap = np.subtract(interval(ours.prediction), interval(none.mu))
+    assert np.abs(gap).max() < 1e-2 * none.mu.sd

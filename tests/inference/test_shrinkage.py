@@ -13,8 +13,9 @@ from scipy import stats
 
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference import shrinkage
 from nssi_meta.inference.exact import fit_exact
-from nssi_meta.inference.shrinkage import _truncated, shrunken
+from nssi_meta.inference.shrinkage import _truncated, shrunken, shrunken_quantiles
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import parse_prior
 
@@ -214,3 +215,30 @@ def test_truncated_normal_by_inversion(a, b):
     assert (got <= b).all()
     want = stats.truncnorm.ppf(u, a, b)
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
+
+
+MIXED = [
+    {"yi": 0.5},
+    {"yi": 0.3, "study_id": "S", "sample_id": "a"},
+    {"yi": -0.1, "study_id": "S", "sample_id": "a"},
+    {"kind": "interval", "lower": 0.2, "upper": INF},
+    {"kind": "interval", "lower": -0.4, "upper": 0.4, "study_id": "T", "sample_id": "b"},
+    {"yi": 0.4, "kind": "unsigned"},
+    {"yi": 0.2, "vi": 0.01, "study_id": "T", "sample_id": "b"},
+    {"kind": "interval", "lower": -INF, "upper": -0.1},
+]
+
+
+@pytest.mark.parametrize("rows", [MIXED, MIXED[:3], [{"yi": float(y)} for y in range(3)]])
+@pytest.mark.parametrize("at_once", [1, 2, 100_000])
+def test_many_quantiles_at_once_are_those_one_by_one(monkeypatch, rows, at_once):
+    """Draws are the same however many rows are worked on together."""
+    frame, errors = frame_of(rows), partial(vcalc, rho=0.6)
+    data = layout(frame, errors, 0.6)
+    posterior = fit_exact(data, mu_prior=MU, tau_prior=TAU)
+    one_by_one = shrunken(frame, data, posterior, errors)
+    monkeypatch.setattr(shrinkage, "_CACHE", at_once * (1500 if not data.gaussian else 10))
+    p = (0.5, 0.025, 0.975)
+    together = shrunken_quantiles(frame, data, posterior, errors, p)
+    expected = np.array([[theta.quantile(level) for level in p] for theta in one_by_one])
+    np.testing.assert_allclose(together, expected, atol=1e-10)

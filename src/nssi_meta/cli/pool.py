@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nssi_meta.cli.mirror import check_words, show_mirror
 from nssi_meta.cli.options import (
     MU_PRIOR,
     NOT_CONVERGED,
@@ -18,6 +19,8 @@ from nssi_meta.cli.options import (
     seed_option,
     select,
 )
+
+_METHODS = ["reml", "ml", "dl", "pm", "mp", "eb", "pmm", "he", "hs", "hsk", "sj", "ee", "fe", "ce"]
 
 
 @click.command()
@@ -59,6 +62,18 @@ from nssi_meta.cli.options import (
     show_default=True,
     help="Exact quadrature, or the same model sampled by NUTS.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(_METHODS, case_sensitive=False),
+    metavar="NAME",
+    help="The classical analysis instead, of exact rows only, by this estimator of tau squared: "
+    f"{', '.join(_METHODS)}. With several rows a study cluster-robust errors too.",
+)
+@click.option(
+    "--test",
+    type=click.Choice(["knha", "adhoc", "t", "z"]),
+    help="Its interval (with --method): knha is Hartung-Knapp.  [default: knha; z for ee]",
+)
 @seed_option
 @pool_options
 @format_option
@@ -67,13 +82,15 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
          estimand: tuple[str, ...], comparator: str | None, doubtful: bool, yi: str | None,
          vi: str | None, sei: str | None, study: str | None, sample: str | None, lower: str | None,
          upper: str | None, by: str | None, sd: tuple[str, ...], ni: str | None,
-         **options: Any) -> None:  # fmt: skip
+         method: str | None, test: str | None, **options: Any) -> None:  # fmt: skip
     """Pool effects: estimate, credible and prediction interval, heterogeneity per cell.
 
     \b
     nssi-meta pool -m pain_threshold -c nssi
     nssi-meta pool my.csv --yi yi --sei sei --study study --format json
+    nssi-meta pool my.csv --yi yi --sei sei --method reml
     """  # noqa: D301 - click wants the backspace character
+    check_words(method, test)
     ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,
              "upper": upper, "by": by, "measure": options["measure"], "sd": sd or None,
              "ni": ni}  # fmt: skip
@@ -91,7 +108,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         )  # fmt: skip
         if sd and options["measure"] is None:
             raise click.UsageError("--sd needs --measure: priors follow the SD on a raw scale only")
-        if options["mu_prior"] == MU_PRIOR and options["measure"] is None:
+        if method is None and options["mu_prior"] == MU_PRIOR and options["measure"] is None:
             click.echo(
                 f"Note: priors are on the scale of {yi}: mu ~ {options['mu_prior']}, tau ~ "
                 f"{options['tau_prior']} suit standardised effects and log ratios. For raw units "
@@ -100,6 +117,9 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
             )
     else:
         source = select(data, chosen, comparator, doubtful)
+    if method is not None:
+        show_mirror(source, form, method, test, options["level"], options["rho"])
+        return
     from nssi_meta.synthesis.pooled import pool as pool_all
     from nssi_meta.terminal import POOL_COLUMNS, progress, show
 

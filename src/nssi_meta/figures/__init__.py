@@ -16,6 +16,7 @@ from .orchard import alt_orchard, orchard
 from .overlap import overlap_mechanisms
 from .overlap_summary import overlap_summary
 from .overview import overview
+from .predictive import alt_predictive, predictive
 from .printed import forest_table
 from .prior_posterior import alt_prior_posterior, prior_posterior
 from .profile_scatter import alt_profile_scatter, profile_scatter
@@ -41,6 +42,7 @@ __all__ = [
     "alt_overlap_mechanisms",
     "alt_overlap_summary",
     "alt_overview",
+    "alt_predictive",
     "alt_prior_posterior",
     "alt_profile_scatter",
     "alt_specification",
@@ -61,6 +63,7 @@ __all__ = [
     "overlap_mechanisms",
     "overlap_summary",
     "overview",
+    "predictive",
     "prior_posterior",
     "profile_scatter",
     "save",

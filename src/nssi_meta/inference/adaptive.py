@@ -21,6 +21,8 @@ LogDensity = Callable[..., Floats]
 
 MAX_ROUNDS = 40
 MAX_NODES = 4_000_000
+#: Share of the mass at a node below which the halves of its panel are not looked at.
+_NOTHING = 1e-30
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,12 @@ def integrate(
     finite anywhere).
     """
     edges = [np.asarray(e, dtype=float) for e in start]
-    if len(axes) == 1:
-        log_density = _remembering(log_density, n)
     shape_error = "the posterior could not be resolved by quadrature"
+    nodes = [_nodes(e, n) for e in edges]
+    x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
+    value = np.asarray(log_density(*x), dtype=float)
     for _ in range(MAX_ROUNDS):
-        nodes = [_nodes(e, n) for e in edges]
-        x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
-        log_f = np.asarray(log_density(*x), dtype=float)
+        log_f = value
         for d, (axis, (u, w)) in enumerate(zip(axes, nodes, strict=True)):
             shape = [1] * len(axes)
             shape[d] = -1
@@ -118,23 +119,78 @@ def integrate(
                 "a prior or likelihood that does not fall off is the usual cause"
             )
         edges = new
+        nodes = [_nodes(e, n) for e in edges]
+        x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
+        value = _refined(log_density, x, n, value, mass, split)
     raise FloatingPointError(f"{shape_error} in {MAX_ROUNDS} rounds (error {error:.1e})")
 
 
-def _remembering(log_density: LogDensity, n: int) -> LogDensity:
-    """`log_density` of one axis, called for new panels of n nodes alone."""
-    known: dict[float, Floats] = {}
+def _refined(
+    log_density: LogDensity,
+    x: Sequence[Floats],
+    n: int,
+    old: Floats,
+    mass: Floats,
+    split: Sequence[NDArray[np.bool_]],
+) -> Floats:
+    """The log density at nodes `x` after panels were halved: asked for new panels alone.
 
-    def values(x: Floats) -> Floats:
-        panels = x.reshape(-1, n)
-        first = panels[:, 0].tolist()
-        new = [i for i, at in enumerate(first) if at not in known]
-        if new:
-            found = np.asarray(log_density(panels[new].ravel()), dtype=float).reshape(-1, n)
-            known.update((first[i], value) for i, value in zip(new, found, strict=True))
-        return np.concatenate([known[at] for at in first])
+    Values (`old`) of panels that stay are kept. Halves of a panel that held next to nothing
+    (`mass`, of the nodes) are not asked for: they are taken to hold nothing.
+    """
+    d = len(split)
+    mother = [np.repeat(np.arange(len(s)), 1 + s) for s in split]
+    fresh = [np.repeat(s, 1 + s) for s in split]
+    if d == 1:
+        live = np.ones(len(mother[0]), dtype=bool)
+    else:
+        panels = mass.reshape([size for s in split for size in (len(s), n)])
+        live = (panels.max(axis=tuple(range(1, 2 * d, 2))) > _NOTHING)[np.ix_(*mother)]
+    out = np.full([len(v) for v in x], -np.inf)
+    stay = [np.flatnonzero(~f) for f in fresh]
+    new_places = np.ix_(*(_of_panels(s, n) for s in stay))
+    out[new_places] = old[np.ix_(*(_of_panels(m[s], n) for m, s in zip(mother, stay, strict=True)))]
+    for axis in range(d):
+        # What is new along this axis and old along those before it: each node once.
+        chosen = [
+            stay[e] if e < axis else np.flatnonzero(fresh[e]) if e == axis else np.arange(len(f))
+            for e, f in enumerate(fresh)
+        ]
+        for box in _boxes(live[np.ix_(*chosen)]):
+            kept = [_of_panels(c[p], n) for c, p in zip(chosen, box, strict=True)]
+            out[np.ix_(*kept)] = log_density(*(v[k] for v, k in zip(x, kept, strict=True)))
+    return out
 
-    return values
+
+def _boxes(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
+    """Boxes of panels that hold all that are worth a look: one, or one a pattern of the first axis.
+
+    A ridge across the axes fills little of the box around it.
+    """
+    if not worth.any():
+        return []
+    whole = _box(worth)
+    if worth.ndim == 1 or worth.sum() > 0.6 * np.prod([float(len(side)) for side in whole]):
+        return [whole]
+    flat = worth.reshape(len(worth), -1)
+    patterns, which = np.unique(flat, axis=0, return_inverse=True)
+    rows = [np.flatnonzero(which.ravel() == i) for i in range(len(patterns))]
+    return [
+        [first, *_box(worth[first[:1]])[1:]]
+        for first, pattern in zip(rows, patterns, strict=True)
+        if pattern.any()
+    ]
+
+
+def _box(worth: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Panels of each axis that are worth a look anywhere."""
+    axes = range(worth.ndim)
+    return [np.flatnonzero(worth.any(axis=tuple(e for e in axes if e != i))) for i in axes]
+
+
+def _of_panels(panels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Positions of the nodes of `panels`."""
+    return np.asarray((panels[:, None] * n + np.arange(n)).ravel(), dtype=np.int64)
 
 
 def _halve(edges: Floats, split: NDArray[np.bool_]) -> Floats:

@@ -18,7 +18,7 @@ from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.conditions import bound_priors, check_rows, finite_moments
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
-from nssi_meta.inference.on_grid import log_density
+from nssi_meta.inference.on_grid import OnGrid
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import predictive_mixture
 from nssi_meta.models.blocks import Layout
@@ -123,13 +123,13 @@ def fit_exact(
         return assemble(grid, m, np.sqrt(v), tau, omega, free, proper, moments)
 
     axes = [mu_axis(layout, mu_prior, scale), *hyper]
+    log_density = OnGrid(layout)
 
     def on_grid(mu: Floats, *sds: Floats) -> Floats:
         tau, omega = _tensor(sds, free)
         lead = (-1, *([1] * len(sds)))
         prior = _log_prior(tau, omega, of_tau, of_omega)
         return log_density(
-            layout,
             mu.reshape(lead),
             tau,
             omega,
@@ -183,6 +183,8 @@ def log_evidence(
     axes = [mu_axis(layout, on_axis, scale)] if on_axis is not None else []
     axes += [sd_axis(p, layout, scale) for p in (tau_prior, omega_prior) if p is not None]
 
+    log_density = OnGrid(layout)
+
     def density(*x: Floats) -> Floats:
         parts = [v.reshape([-1 if i == d else 1 for i in range(len(x))]) for d, v in enumerate(x)]
         one = np.ones([1] * max(len(x), 1))
@@ -194,7 +196,7 @@ def log_evidence(
             value = _integrated(layout, tau, omega, known)[0]
         else:
             shape = np.broadcast_shapes(at.shape, tau.shape, omega.shape)
-            value = log_density(layout, at, tau, omega, np.zeros(shape), 0.0)
+            value = log_density(at, tau, omega, np.zeros(shape), 0.0)
         for prior, sd in ((tau_prior, tau), (omega_prior, omega)):
             value = value + (prior.logpdf(sd) if prior is not None else 0.0)
         return value + (on_axis.logpdf(at) if on_axis is not None else 0.0)

@@ -1,67 +1,193 @@
-"""The likelihood of a pool at every node of a grid of mu, tau and omega, bounds included."""
+"""The likelihood of a pool at every node of a grid of mu, tau and omega, bounds included.
+
+Exact rows are a parabola in mu for each (tau, omega), so that they cost one pass over those nodes.
+Bounds are probabilities, at most 1: a node that all else already puts far below the best one found
+so far is left without them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr, ndtr
 
+from nssi_meta.inference.gaussian import gauss_terms, log_product, order_of
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
-from nssi_meta.models.likelihood import closed_terms
+from nssi_meta.models.likelihood import LOG_2PI, closed_terms, log_interval
 from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _OPS = numpy_ops()
-#: Values held at once while the likelihood is evaluated on the grid (memory, not accuracy).
-_CHUNK = 2_000_000
+_NONE: Ints = np.zeros(0, dtype=np.int64)
+#: Values held at once: about a processor's cache, and more where blocks are integrated.
+_CACHE, _CHUNK = 100_000, 2_000_000
+#: Logs below the best node at which bounds are left out: single ones, and blocks, which are dear.
+_FAR, _FAR_BLOCKS = 60.0, 25.0
+#: Below this the normal distribution function leaves the range of numbers.
+_DEEP = -37.0
 
 
-def log_density(
-    layout: Layout, mu: Floats, tau: Floats, omega: Floats, prior: Floats, log_step: Floats | float
-) -> Floats:
-    """Log joint density on the tensor of nodes (the shape of `prior`).
+class OnGrid:
+    """Log joint density of one layout on tensors of nodes; asked for one tensor after another."""
 
-    Blocks of bounds are integrals and dear. Their log probability is at most 0, so nodes that
-    the rest already puts e^-25 below the best node found so far are left without them. What
-    counts there is a node's probability: its density times the step, which goes with tau where
-    the axis is log tau (`log_step`).
-    """
-    shape = prior.shape
-    mu, tau, omega = (np.broadcast_to(a, shape).ravel() for a in (mu, tau, omega))
-    out = prior.ravel().copy()
+    def __init__(self, layout: Layout) -> None:
+        blocks = layout.exact_blocks
+        signed = blocks is not None and blocks.signs.shape[1] > 1
+        alone = replace(
+            layout,
+            single_unsigned=_NONE,
+            single_beyond=_NONE,
+            single_within=_NONE,
+            exact_blocks=None if signed else blocks,
+            bound_blocks=None,
+        )
+        self.layout, self.exact, self.order = layout, alone, order_of(alone)
+        self.n_exact = len(self.order.y) + sum(y.size for y, _, _ in self.order.correlated)
+        #: Sizes without a sign: sums of two densities, no parabola.
+        self.unsigned = replace(
+            layout,
+            single_exact=_NONE,
+            single_beyond=_NONE,
+            single_within=_NONE,
+            exact_blocks=blocks if signed else None,
+            bound_blocks=None,
+        )
+        self.has_unsigned = signed or layout.single_unsigned.size > 0
+        i = layout.single_beyond
+        above = np.isposinf(layout.upper[i])
+        self.sign = np.where(above, 1.0, -1.0)
+        self.bound = np.where(above, layout.lower[i], layout.upper[i])
+        j = layout.single_within
+        self.centre = (layout.lower[j] + layout.upper[j]) / 2
+        self.half = (layout.upper[j] - layout.lower[j]) / 2
+        #: Log of the most probable node so far, its step included.
+        self.best = -np.inf
 
-    def rows(part: Any) -> tuple[Floats, Floats, Floats]:
-        size = (len(mu[part]), layout.k)
-        mean, spread = (np.broadcast_to(a[part][:, None], size) for a in (mu, tau))
-        return mean, spread, omega[part][:, None]
+    def __call__(
+        self, mu: Floats, tau: Floats, omega: Floats, prior: Floats, log_step: Floats | float
+    ) -> Floats:
+        """Log density at the nodes: `mu` along the first axis, `tau` and `omega` along others.
 
-    step = max(1, _CHUNK // layout.k)
-    for i in range(0, out.size, step):
-        part = slice(i, i + step)
-        mean, spread, w = rows(part)
+        `prior` broadcasts to the tensor. What counts at a node is its probability: its density
+        times the step, which goes with tau where the axis is log tau (`log_step`).
+        """
+        shape = np.broadcast_shapes(mu.shape, tau.shape, omega.shape)
+        at = mu.ravel()
+        t, w = (np.array(a).ravel() for a in np.broadcast_arrays(tau, omega))
+        size = (at.size, t.size)
+        out = np.array(np.broadcast_to(prior, shape), dtype=float).reshape(size)
+        step = np.broadcast_to(log_step, shape).reshape(size)
+        block = self.layout.bound_blocks
         try:
-            terms = list(closed_terms(layout, mean, spread**2, w**2, _OPS))
+            self._add_exact(out, at, t, w)
+            if self.has_unsigned:
+                self._add_unsigned(out, at, t, w)
         except np.linalg.LinAlgError as error:
             raise FloatingPointError(
                 "the posterior could not be resolved by quadrature: the sampling variances of a "
                 "study are too small beside its heterogeneity"
             ) from error
-        for _, value in terms:
-            out[part] += value.sum(axis=-1)
-    block = layout.bound_blocks
-    if block is None:
+        everywhere = np.arange(out.size)
+        # Blocks with exact rows are densities, which may exceed 1.
+        dense = block is not None and block.exact.size > 0
+        if dense:
+            self._add_blocks(out, everywhere, at, t, w)
+        if not np.isfinite(self.best) and np.isfinite(top := (out + step).max()):
+            first = out.copy()
+            one = np.flatnonzero((out + step).ravel() == top)[:1]
+            self._add_bounds(first, one, at, t, w)
+            if block is not None and not dense:
+                self._add_blocks(first, one, at, t, w)
+            self.best = float((first + step).ravel()[one[0]])
+        self._add_bounds(out, self._live(out + step, _FAR), at, t, w)
+        if block is not None and not dense:
+            self._add_blocks(out, self._live(out + step, _FAR_BLOCKS), at, t, w)
+        self.best = max(self.best, float((out + step).max()))
         return out.reshape(shape)
-    live = np.arange(out.size)
-    if block.exact.size == 0:
-        mass = out + np.broadcast_to(log_step, shape).ravel()
-        best = [int(np.argmax(mass))]
-        at_best = bound_blocks(layout, block, *rows(best)).sum()
-        live = np.flatnonzero(mass > mass[best] + at_best - 25.0)
-    step = max(1, _CHUNK // (32 * block.bounds.size))
-    for i in range(0, live.size, step):
-        some = live[i : i + step]
-        out[some] += bound_blocks(layout, block, *rows(some)).sum(axis=-1)
-    return out.reshape(shape)
+
+    def _live(self, mass: Floats, far: float) -> Ints:
+        """Nodes worth the bounds, those of one (tau, omega) together."""
+        found = np.flatnonzero(self.best - far < mass.T)
+        hyper, place = np.divmod(found, mass.shape[0])
+        return np.asarray(place * mass.shape[1] + hyper, dtype=np.int64)
+
+    def _add_exact(self, out: Floats, at: Floats, t: Floats, w: Floats) -> None:
+        if not self.n_exact:
+            return
+        step = max(1, _CACHE // self.n_exact)
+        for i in range(0, t.size, step):
+            part = slice(i, i + step)
+            terms = gauss_terms(self.exact, t[part], w[part], self.order)
+            least = terms.quad(terms.mean) + terms.log_det + self.n_exact * LOG_2PI
+            parabola = terms.precision * (at[:, None] - terms.mean) ** 2
+            out[:, part] -= 0.5 * (parabola + least)
+
+    def _add_unsigned(self, out: Floats, at: Floats, t: Floats, w: Floats) -> None:
+        step = max(1, _CHUNK // self.layout.k)
+        flat = out.reshape(-1)
+        for i in range(0, flat.size, step):
+            mean, spread, within = self._rows(np.arange(i, min(i + step, flat.size)), at, t, w)
+            for _, value in closed_terms(self.unsigned, mean, spread**2, within**2, _OPS):
+                flat[i : i + step] += value.sum(axis=-1)
+
+    def _rows(self, nodes: Ints, at: Floats, t: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
+        """mean and tau (n, k), omega (n, 1) at flat `nodes`."""
+        place, hyper = np.divmod(nodes, t.size)
+        size = (len(nodes), self.layout.k)
+        mean, spread = (np.broadcast_to(a[:, None], size) for a in (at[place], t[hyper]))
+        return mean, spread, w[hyper][:, None]
+
+    def _add_blocks(self, out: Floats, nodes: Ints, at: Floats, t: Floats, w: Floats) -> None:
+        block = self.layout.bound_blocks
+        assert block is not None
+        step = max(1, _CHUNK // (32 * block.bounds.size))
+        flat = out.reshape(-1)
+        for i in range(0, nodes.size, step):
+            some = nodes[i : i + step]
+            value = bound_blocks(self.layout, block, *self._rows(some, at, t, w))
+            flat[some] += value.sum(axis=-1)
+
+    def _add_bounds(self, out: Floats, nodes: Ints, at: Floats, t: Floats, w: Floats) -> None:
+        """Single bounds at flat `nodes`, those of one (tau, omega) beside each other."""
+        one, two = self.layout.single_beyond, self.layout.single_within
+        flat = out.reshape(-1)
+        step = max(8, _CACHE // max(one.size, two.size, 1))
+        for i in range(0, nodes.size if one.size or two.size else 0, step):
+            some = nodes[i : i + step]
+            place, hyper = np.divmod(some, t.size)
+            mu = at[place][:, None]
+            kinds, which = np.unique(hyper, return_inverse=True)
+            extra = (t[kinds] ** 2 + w[kinds] ** 2)[:, None]
+            if one.size:
+                scale = self.sign / np.sqrt(self.layout.v[one] + extra)
+                z = (mu - self.bound) * scale[which]
+                flat[some] += _sum_beyond(z)
+            if two.size:
+                scale = 1.0 / np.sqrt(self.layout.v[two] + extra)
+                flat[some] += _sum_within(np.abs(mu - self.centre), self.half, scale[which])
+
+
+def _sum_beyond(z: Floats) -> Floats:
+    """Sum over the last axis of log Phi(z)."""
+    if z.min() < _DEEP:
+        return np.asarray(log_ndtr(z).sum(axis=-1))
+    return log_product(ndtr(z))
+
+
+def _sum_within(distance: Floats, half: Floats, scale: Floats) -> Floats:
+    """Sum over the last axis of log Pr(within `half` of a centre that is `distance` away).
+
+    Measured in the lower tail, where the distribution function keeps its relative precision.
+    """
+    high, low = (half - distance) * scale, -(half + distance) * scale
+    if high.min() < _DEEP:
+        return np.asarray(log_interval(low, high, _OPS).sum(axis=-1))
+    inside = ndtr(high) - ndtr(low)
+    if (inside <= 0).any():  # an interval narrower than the numbers are apart
+        return np.asarray(log_interval(low, high, _OPS).sum(axis=-1))
+    return log_product(inside)

@@ -54,16 +54,20 @@ def predictive_mixture(
     # A kernel wider than the node spacing needs no finer nodes.
     mu, spacing = nodes(x)
     wide = (t > 2 * np.median(spacing[density.sum(axis=2) > 0])) if density.any() else t > 0
-    coarse = NormalMixture.build(mu[:, :, None], t[wide], density[..., wide] * w[None, :, None])
+    parts, shares = [], []
+    if wide.any():
+        coarse = density[..., wide] * w[None, :, None]
+        parts.append(NormalMixture.build(mu[:, :, None], t[wide], coarse))
+        shares.append(float(mass[:, wide].sum() / mass.sum()))
     if wide.all():
-        return coarse
-    share_coarse = float(mass[:, wide].sum() / mass.sum())
+        return parts[0]
     finer = np.maximum(np.einsum("fn,png->pfg", refine, density[..., ~wide]), 0.0)
     mu, spacing = nodes(xf)
     sd = np.maximum(t[~wide], 0.5 * spacing[:, :, None])
-    narrow = NormalMixture.build(mu[:, :, None], sd, finer * wf[None, :, None])
+    parts.append(NormalMixture.build(mu[:, :, None], sd, finer * wf[None, :, None]))
+    shares.append(1.0 - sum(shares))
     return NormalMixture(
-        np.concatenate([coarse.means, narrow.means]),
-        np.concatenate([coarse.sds, narrow.sds]),
-        np.concatenate([share_coarse * coarse.weights, (1 - share_coarse) * narrow.weights]),
+        np.concatenate([p.means for p in parts]),
+        np.concatenate([p.sds for p in parts]),
+        np.concatenate([s * p.weights for s, p in zip(shares, parts, strict=True)]),
     )

@@ -8,19 +8,36 @@ seed), so its shrunken effect carries a Monte Carlo error of about 2% of its SD.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
-from nssi_meta.inference.densities import NormalMixture
+from nssi_meta.inference.densities import NormalMixture, mixture_quantiles
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, error_correlation
 
 Floats = NDArray[np.float64]
 
+Ints = NDArray[np.int64]
+
 N_DRAWS = 1500
 _SWEEPS = 25
+#: Kernels held at once where rows stand alone: about a processor's cache.
+_CACHE = 100_000
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Normal kernels (D, R) of theta at `rows` (R,): one a node or draw, weights (D,) in common."""
+
+    rows: Ints
+    means: Floats
+    sds: Floats
+    weights: Floats
 
 
 def shrunken(
@@ -32,8 +49,47 @@ def shrunken(
     seed: int = 0,
 ) -> list[NormalMixture]:
     """Posterior of theta_i for every row of `frame` (the frame that `data` was laid out from)."""
+    out: list[NormalMixture | None] = [None] * data.k
+    for part in _kernels(frame, data, posterior, vcalc, rho, seed):
+        for column, row in enumerate(part.rows):
+            mean, sd = part.means[:, column], part.sds[:, column]
+            out[row] = NormalMixture.build(mean, sd, part.weights)
+    return [m for m in out if m is not None]
+
+
+def shrunken_quantiles(
+    frame: pd.DataFrame,
+    data: Layout,
+    posterior: ExactPosterior,
+    vcalc: Vcalc,
+    p: Sequence[float],
+    rho: float = RHO,
+    seed: int = 0,
+) -> Floats:
+    """Quantiles (k, len(p)) of what `shrunken` returns, many rows at a time."""
+    out = np.empty((data.k, len(p)))
+    for part in _kernels(frame, data, posterior, vcalc, rho, seed):
+        for j, level in enumerate(p):
+            found = mixture_quantiles(part.means.T, part.sds.T, part.weights, level)
+            out[part.rows, j] = found
+    return out
+
+
+def _kernels(
+    frame: pd.DataFrame,
+    data: Layout,
+    posterior: ExactPosterior,
+    vcalc: Vcalc,
+    rho: float,
+    seed: int,
+) -> Iterator[Kernels]:
+    """Kernels of all rows: those that stand alone many at a time, blocks one by one.
+
+    Draws are taken in the order of the blocks, however many are worked on at a time.
+    """
     frame = frame.reset_index(drop=True)
     study = frame["study_id"].to_numpy()
+    exact = (frame["kind"] == "exact").to_numpy()
     # A stream of its own: the same seed would repeat the permutation of the posterior draws.
     rng = np.random.default_rng([seed, 1])
     if data.gaussian:
@@ -43,24 +99,83 @@ def shrunken(
     else:
         mu, tau, omega = posterior.draws(N_DRAWS, seed)
         mu_sd, weight = np.zeros(N_DRAWS), np.ones(N_DRAWS)
-    out: list[NormalMixture | None] = [None] * data.k
+    weight = weight / weight.sum()
+    at_once = max(1, _CACHE // len(mu))
+
+    def alone(rows: list[int], u: list[Floats]) -> Kernels:
+        some = np.array(rows, dtype=np.int64)
+        v = frame["vi"].to_numpy(dtype=float)[some]
+        between = (tau**2 + omega**2)[:, None]
+        total = between + v
+        if u:
+            y = _drawn(frame.iloc[some], mu[:, None], total, np.stack(u, axis=1))
+        else:
+            y = frame["yi"].to_numpy(dtype=float)[some][None, :]
+        gain = between / total
+        mean = mu[:, None] + gain * (y - mu[:, None])
+        var = between * (1.0 - gain) + ((1.0 - gain) * mu_sd[:, None]) ** 2
+        return Kernels(some, mean, np.sqrt(np.maximum(var, 1e-12 * v)), weight)
+
+    known: list[int] = []
+    free: list[int] = []
+    uniform: list[Floats] = []
     for rows in data.block_rows:
-        part = frame.iloc[rows]
-        same = (study[rows][:, None] == study[rows][None, :]).astype(float)
-        V = sampling_covariance(part, vcalc, rho)
-        between = tau[:, None, None] ** 2 * same + omega[:, None, None] ** 2 * np.eye(len(rows))
-        sigma = between + V
-        gain = np.linalg.solve(sigma, between).transpose(0, 2, 1)  # T Sigma^-1
-        rest = between - gain @ between
-        y = _estimates(part, mu, sigma, rng)
-        mean = mu[:, None] + np.einsum("dij,dj->di", gain, y - mu[:, None])
-        slope = 1.0 - gain.sum(axis=2)
-        var = np.einsum("dii->di", rest) + (slope * mu_sd[:, None]) ** 2
-        # A known study effect (tau = 0) leaves no spread; keep the mixture's kernels proper.
-        sd = np.sqrt(np.maximum(var, 1e-12 * np.diag(V)))
-        for column, row in enumerate(rows):
-            out[row] = NormalMixture.build(mean[:, column], sd[:, column], weight)
-    return [m for m in out if m is not None]
+        if len(rows) == 1 and exact[rows[0]]:
+            known.append(int(rows[0]))
+            if len(known) == at_once:
+                yield alone(known, [])
+                known = []
+        elif len(rows) == 1:
+            free.append(int(rows[0]))
+            uniform.append(_stratified(len(mu), rng))
+            if len(free) == at_once:
+                yield alone(free, uniform)
+                free, uniform = [], []
+        else:
+            part = frame.iloc[rows]
+            same = (study[rows][:, None] == study[rows][None, :]).astype(float)
+            V = sampling_covariance(part, vcalc, rho)
+            between = tau[:, None, None] ** 2 * same + omega[:, None, None] ** 2 * np.eye(len(rows))
+            sigma = between + V
+            gain = np.linalg.solve(sigma, between).transpose(0, 2, 1)  # T Sigma^-1
+            rest = between - gain @ between
+            y = _estimates(part, mu, sigma, rng)
+            mean = mu[:, None] + np.einsum("dij,dj->di", gain, y - mu[:, None])
+            slope = 1.0 - gain.sum(axis=2)
+            var = np.einsum("dii->di", rest) + (slope * mu_sd[:, None]) ** 2
+            # A known study effect (tau = 0) leaves no spread; keep the mixture's kernels proper.
+            yield Kernels(rows, mean, np.sqrt(np.maximum(var, 1e-12 * np.diag(V))), weight)
+    if known:
+        yield alone(known, [])
+    if free:
+        yield alone(free, uniform)
+
+
+def _stratified(n: int, rng: np.random.Generator) -> Floats:
+    """One uniform draw from each n-th of (0, 1), in any order."""
+    return rng.permutation((np.arange(n) + rng.random(n)) / n)
+
+
+def _drawn(part: pd.DataFrame, centre: Floats, total: Floats, u: Floats) -> Floats:
+    """Estimates (D, R) of rows that stand alone, of which a bound or a size is known."""
+    reported = part["yi"].to_numpy(dtype=float)
+    lower, upper = part["lower"].to_numpy(dtype=float), part["upper"].to_numpy(dtype=float)
+    sd = np.sqrt(total)
+    unsigned = (part["kind"] == "unsigned").to_numpy()
+    y = np.empty_like(u)
+    if unsigned.any():
+        y[:, unsigned] = _signed(reported[unsigned], centre, total[:, unsigned], u[:, unsigned])
+    bound = ~unsigned
+    if bound.any():
+        low, high = ((e[bound] - centre) / sd[:, bound] for e in (lower, upper))
+        y[:, bound] = centre + sd[:, bound] * _truncated(low, high, u[:, bound])
+    return y
+
+
+def _signed(size: Floats, centre: Floats, var: Floats, u: Floats) -> Floats:
+    """A size with its sign drawn: P(+) from the two normal densities."""
+    log_odds = 2 * size * centre / var
+    return np.where(u < 1 / (1 + np.exp(-np.clip(log_odds, -700, 700))), 1, -1) * size
 
 
 def sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats:
@@ -78,25 +193,21 @@ def _estimates(part: pd.DataFrame, mu: Floats, sigma: Floats, rng: np.random.Gen
     kind = part["kind"].to_numpy()
     reported = part["yi"].to_numpy(dtype=float)
     lower, upper = part["lower"].to_numpy(dtype=float), part["upper"].to_numpy(dtype=float)
-    n = len(part)
     start = np.where(kind == "interval", _inside(lower, upper), reported)
     y = np.tile(start, (len(mu), 1))
     free = np.flatnonzero(kind != "exact")
     if not free.size:
         return y
     precision = np.linalg.inv(sigma)
-    for _ in range(_SWEEPS if n > 1 else 1):
+    for _ in range(_SWEEPS):
         for i in free:
             var = 1.0 / precision[:, i, i]
             others = np.einsum("dj,dj->d", precision[:, i], y - mu[:, None])
             others = others - precision[:, i, i] * (y[:, i] - mu)
             centre, sd = mu - var * others, np.sqrt(var)
-            u = rng.permutation((np.arange(len(mu)) + rng.random(len(mu))) / len(mu))
+            u = _stratified(len(mu), rng)
             if kind[i] == "unsigned":
-                # Only the sign is drawn: P(+) from the two normal densities.
-                log_odds = 2 * reported[i] * centre / var
-                y[:, i] = np.where(u < 1 / (1 + np.exp(-np.clip(log_odds, -700, 700))), 1, -1)
-                y[:, i] *= reported[i]
+                y[:, i] = _signed(reported[i], centre, var, u)
             else:
                 y[:, i] = centre + sd * _truncated(
                     (lower[i] - centre) / sd, (upper[i] - centre) / sd, u

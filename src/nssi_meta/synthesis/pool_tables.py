@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.densities import Density, interval
 from nssi_meta.inference.exact import ExactPosterior
-from nssi_meta.inference.shrinkage import shrunken
+from nssi_meta.inference.shrinkage import shrunken, shrunken_quantiles
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
+
+Floats = NDArray[np.float64]
 
 ROW_COLUMNS = [
     "effect_id", "study_id", "label", "measure", "stimulus", "year", "n_case", "n_control",
@@ -137,24 +140,25 @@ def rows_table(cells: Sequence[Cell], table: pd.DataFrame, options: Options) -> 
         yi = rows["yi"].to_numpy(dtype=float)
         part["ci_low"] = np.where(exact, yi - half, np.nan)
         part["ci_high"] = np.where(exact, yi + half, np.nan)
-        theta: list[Density] = list(
-            shrunken(
-                rows,
-                cell.layout,
-                cell.posterior,
-                partial(vcalc, rho=options.rho),
-                options.rho,
-                options.seed,
-            )
-        )
-        part["shrunk_median"] = [t.quantile(0.5) for t in theta]
-        ends = [interval(t, options.level, options.interval) for t in theta]
-        part["shrunk_low"], part["shrunk_high"] = zip(*ends, strict=True)
+        part["shrunk_median"], part["shrunk_low"], part["shrunk_high"] = _shrunk(cell, options)
         parts.append(part)
     out = pd.concat(parts, ignore_index=True)
     keep = ["mechanism", "label", "system", "condition", "condition_label", "estimand"]
     names = table[keep].rename(columns={"label": "mechanism_label"})
     return out.merge(names, on=CELL, how="left", sort=False)
+
+
+def _shrunk(cell: Cell, options: Options) -> tuple[Floats, ...]:
+    """Median and interval of every row's true effect."""
+    errors = partial(vcalc, rho=options.rho)
+    known = (cell.rows, cell.layout, cell.posterior, errors)
+    if options.interval == "central":
+        tail = (1 - options.level) / 2
+        p = (0.5, tail, 1 - tail)
+        return tuple(shrunken_quantiles(*known, p, options.rho, options.seed).T)
+    theta: list[Density] = list(shrunken(*known, options.rho, options.seed))
+    ends = np.array([interval(t, options.level, options.interval) for t in theta])
+    return np.array([t.quantile(0.5) for t in theta]), ends[:, 0], ends[:, 1]
 
 
 def _normal_quantile(p: float) -> float:

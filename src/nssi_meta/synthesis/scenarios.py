@@ -118,7 +118,7 @@ def exact_scenarios() -> list[Scenario]:
         ("pool_bounds", "bounds", 500, _BOUNDS, plain),
         ("pool_unsigned", "sizes without sign", 300, _UNSIGNED, plain),
         ("pool_nested", "several rows a study", 300, _NESTED, nested),
-        ("pool_nested_bounds", "several rows a study, bounds", 120, _NESTED_BOUNDS, nested),
+        ("pool_nested_bounds", "several rows a study, bounds", 300, _NESTED_BOUNDS, nested),
     ]
     return [
         Scenario(name, label, n, partial(pool_trial, design(rows), priors))

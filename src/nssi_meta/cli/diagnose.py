@@ -1,0 +1,155 @@
+"""The verb `diagnose`: the checks of fitted pools, as tables and figures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nssi_meta.cli.options import (
+    DEFAULT_DATA,
+    doubtful_option,
+    format_option,
+    plain_errors,
+    pool_options,
+    select,
+)
+
+#: Columns for people of each check.
+LEFT_OUT = {
+    "mechanism": "Mechanism", "condition": "Condition", "estimand": "Estimand",
+    "label": "Study left out", "k": "k", "median": "Median", "low": "Low", "high": "High",
+    "pred_low": "New low", "pred_high": "New high", "shift": "Shift (SD)", "narrower": "Narrower",
+    "elpd": "Log score", "influential": "Influence",
+}  # fmt: skip
+SENSITIVITY = {
+    "mechanism": "Mechanism", "condition": "Condition", "estimand": "Estimand",
+    "quantity": "Quantity", "prior": "Prior", "likelihood": "Likelihood", "diagnosis": "Diagnosis",
+}  # fmt: skip
+PREDICTIVE = {
+    "mechanism": "Mechanism", "condition": "Condition", "estimand": "Estimand", "source": "Drawn",
+    "label": "Statistic", "observed": "Observed", "low": "Low", "median": "Median", "high": "High",
+    "p": "p", "flag": "Note",
+}  # fmt: skip
+
+
+@click.command()
+@click.argument("mechanism", required=False)
+@click.option("--data", default=DEFAULT_DATA, show_default=True, type=click.Path())
+@click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
+@click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
+@doubtful_option
+@click.option("--yi", help="Column of ready-made effects: --data is any CSV file.")
+@click.option("--vi", help="Column of sampling variances (with --yi).")
+@click.option("--sei", help="Column of standard errors (with --yi).")
+@click.option("--study", help="Column of studies (with --yi).")
+@click.option("--sample", help="Column of samples (with --yi): same people, correlated errors.")
+@click.option("--lower", help="Column of lower bounds (with --yi): rows without an effect.")
+@click.option("--upper", help="Column of upper bounds (with --yi): rows without an effect.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    help="Folder for the tables (csv) and a figure of each check (pdf, svg, png).",
+)
+@pool_options
+@format_option
+@plain_errors
+def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
+             estimand: tuple[str, ...], doubtful: bool, yi: str | None, out: str | None,
+             form: str, **options: Any) -> None:  # fmt: skip
+    """Check pools: single studies, priors, and reviews drawn from the model.
+
+    \b
+    nssi-meta diagnose pain_threshold -c nssi --out checks
+    nssi-meta diagnose --data my.csv --yi yi --sei sei
+    """  # noqa: D301 - click wants the backspace character
+    columns = ("vi", "sei", "study", "sample", "lower", "upper")
+    ready = {name: options.pop(name) for name in columns}
+    if yi is None and (given := [f"--{n}" for n, v in ready.items() if v is not None]):
+        raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
+    if yi is None:
+        chosen = {"condition": condition, "estimand": estimand}
+        if mechanism is not None:
+            chosen["mechanism"] = (mechanism,)
+        source: Any = select(data, chosen, None, doubtful)
+    else:
+        if mechanism or condition or estimand or doubtful:
+            raise click.UsageError("--yi checks ready-made effects: no MECHANISM, -c, -e with it")
+        from nssi_meta.evidence.simple import read_simple
+
+        source = read_simple(data, yi, **ready)
+    from nssi_meta.inference.predictive import CAVEAT
+    from nssi_meta.synthesis.diagnose import diagnose as check
+    from nssi_meta.synthesis.pooled import pool
+    from nssi_meta.terminal import progress, show
+
+    with progress() as tell:
+        pools = pool(source, progress=lambda detail: tell("pool", detail), **options)
+        found = check(pools, progress=lambda detail: tell("checks", detail))
+        if out is not None:
+            tell("figures", "")
+            write_folder(Path(out), pools, found)
+    if form == "table":
+        show(
+            found.leave_one_out.dropna(axis=1, how="all"),
+            form,
+            LEFT_OUT,
+            "Without each study in turn",
+        )
+        show(found.prior_sensitivity, form, SENSITIVITY, "Power-scaling sensitivity")
+        show(found.predictive, form, PREDICTIVE, "Drawn reviews beside the observed one")
+    else:
+        show(found.table(), form, {})
+    for note in (*found.notes, CAVEAT):
+        click.echo(note, err=True)
+    if out is not None:
+        click.echo(f"Written: {out}", err=True)
+
+
+def write_folder(folder: Path, pools: Any, found: Any) -> None:
+    """The tables as CSV, and per pool a figure of leaving out and one of the drawn reviews."""
+    from nssi_meta.figures import alt_predictive, alt_steps, leave_one_out, predictive, save
+    from nssi_meta.figures.records import SCALES
+    from nssi_meta.synthesis.cells import CELL
+    from nssi_meta.synthesis.leave_one_out import whole
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("leave_one_out", "prior_sensitivity", "predictive"):
+        getattr(found, name).to_csv(folder / f"{name}.csv", index=False)
+    for cell in pools.cells:
+        key = dict(zip(CELL, cell.key, strict=True))
+        label = _name(pools.table, key)
+        stem = re.sub(r"[^\w.-]+", "_", "_".join(p for p in map(str, cell.key) if p)) or "pool"
+        left, checks, drawn = (
+            _of(table, key) for table in (found.leave_one_out, found.predictive, found.drawn)
+        )
+        if len(left):
+            scale = SCALES.get(str(cell.rows["scale"].iloc[0]), ("", "Effect"))[1]
+            title = f"{label}: without each study in turn"
+            drawing = leave_one_out(
+                left, whole(pools, cell.key), scale=scale, level=pools.options.level, title=title
+            )
+            save(drawing, folder / f"leave_one_out_{stem}", title=title,
+                 alt_text=alt_steps(left, what="left out"))  # fmt: skip
+        if len(checks):
+            title = f"{label}: drawn reviews beside the observed one"
+            save(predictive(checks, drawn, title=title), folder / f"predictive_{stem}",
+                 title=title, alt_text=alt_predictive(checks))  # fmt: skip
+
+
+def _name(table: Any, key: dict[str, str]) -> str:
+    """What a reader calls the pool."""
+    row = _of(table, key).iloc[0]
+    words = [row["label"], row["condition_label"], row["estimand"].replace("_", "-")]
+    return ", ".join(str(word) for word in words if word and word != "given") or "Pool"
+
+
+def _of(table: Any, key: dict[str, str]) -> Any:
+    if table.empty:
+        return table
+    keep = table["mechanism"].notna()
+    for column, value in key.items():
+        keep &= table[column] == value
+    return table[keep].reset_index(drop=True)

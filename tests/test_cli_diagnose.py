@@ -1,0 +1,79 @@
+"""The verb `diagnose`: tables, formats, a folder of figures."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from nssi_meta.cli import cli
+
+BCG = str(Path(__file__).parent / "reference" / "bcg_RR.csv")
+
+
+def call(*words, code=0):
+    done = CliRunner().invoke(cli, ["diagnose", *map(str, words)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done
+
+
+def test_tables_and_the_caveat(review):
+    done = call("reflex", "--data", review, "-c", "alpha", "-e", "case_control")
+    for word in ("Study left out", "Shift (SD)", "Narrower", "Quantity", "Diagnosis", "Observed"):
+        assert word in done.stdout
+    assert "data are used twice" in done.stderr
+
+
+def test_csv_and_json_are_one_table_of_all_checks(review):
+    words = ["tremor", "--data", review, "-c", "beta"]
+    table = pd.read_csv(io.StringIO(call(*words, "--format", "csv").stdout))
+    assert set(table["check"]) == {"leave_one_out", "prior_sensitivity", "predictive"}
+    rows = json.loads(call(*words, "--format", "json").stdout)
+    assert len(rows) == len(table)
+    assert isinstance(rows[0]["shift"], float)
+    assert rows[-1]["p"] == pytest.approx(table["p"].iloc[-1])
+
+
+def test_a_folder_of_tables_and_figures(review, tmp_path):
+    out = tmp_path / "checks"
+    done = call("tremor", "--data", review, "-c", "beta", "--out", out)
+    assert f"Written: {out}" in done.stderr
+    names = {p.name for p in out.iterdir()}
+    for check in ("leave_one_out", "predictive"):
+        assert {f"{check}_tremor_beta_case_control.{k}" for k in ("pdf", "svg", "png")} <= names
+    assert {"leave_one_out.csv", "prior_sensitivity.csv", "predictive.csv"} <= names
+    svg = (out / "predictive_tremor_beta_case_control.svg").read_text(encoding="utf-8")
+    assert "Tremor, Beta disorder" in svg
+    assert "under the posterior" in svg  # the alternative text
+
+
+def test_ready_made_effects_with_the_priors_of_pool():
+    words = ["--data", BCG, "--yi", "yi", "--vi", "vi", "--mu-prior", "normal(0,4)"]
+    table = pd.read_csv(io.StringIO(call(*words, "--format", "csv").stdout))
+    left = table[table["check"] == "leave_one_out"]
+    assert len(left) == 13
+    assert left["k"].eq(12).all()
+    # p(y_j | others) of each study; a sum of exact log scores is finite and negative here
+    assert left["elpd"].lt(0).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--data", BCG, "--sei", "sei"], "--yi"),
+        (["grip", "--data", BCG, "--yi", "yi", "--vi", "vi"], "no MECHANISM"),
+        (["--data", BCG, "--yi", "yi"], "exactly one of vi"),
+    ],
+)
+def test_wrong_usage(words, says):
+    assert says in call(*words, code=2).stderr
+
+
+def test_an_unknown_mechanism_is_wrong_usage(review):
+    assert "tremor" in call("tremro", "--data", review, code=2).stderr
