@@ -7,8 +7,9 @@ Otherwise mu is one more axis. Both ways return the same `ExactPosterior`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.conditions import bound_priors, check_rows, finite_moments
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
-from nssi_meta.inference.on_grid import log_density
+from nssi_meta.inference.on_grid import Remembered, log_density
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import predictive_mixture
 from nssi_meta.models.blocks import Layout
@@ -45,7 +46,7 @@ class ExactPosterior:
     mu: Density
     tau_density: PanelDensity | PointMass
     omega_density: PanelDensity | None
-    prediction: Density
+    predict: Callable[[], Density]
     mu_mean: Floats
     mu_sd: Floats
     tau: Floats
@@ -69,6 +70,11 @@ class ExactPosterior:
         return mu, self.tau[index], self.omega[index]
 
     @cached_property
+    def prediction(self) -> Density:
+        """The effect in a new setting, computed when it is asked for."""
+        return self.predict()
+
+    @cached_property
     def p_positive(self) -> float:
         return float(1.0 - self.mu.cdf(0.0))
 
@@ -85,13 +91,16 @@ def fit_exact(
     tau_prior: Prior,
     omega_prior: Prior | None = None,
     n_studies: int | None = None,
+    likelihood: Remembered | None = None,
 ) -> ExactPosterior:
     """Posterior of one pool by quadrature.
 
     `omega_prior` None leaves the within-study component out; the tau prior `zero` is the
     fixed-effect model. `n_studies` is the number of studies with an effect size, if it is not that
-    of the layout's independent blocks. Raises `PriorError` for an improper posterior, ValueError
-    for rows that are no evidence, and FloatingPointError when quadrature does not resolve it.
+    of the layout's independent blocks. `likelihood` is what earlier fits of the same layout (and
+    with or without omega, as now) have evaluated: it saves time and changes no number. Raises
+    `PriorError` for an improper posterior, ValueError for rows that are no evidence, and
+    FloatingPointError when quadrature does not resolve it.
     """
     check_rows(layout)
     exact = np.isfinite(layout.y)
@@ -124,22 +133,18 @@ def fit_exact(
 
     axes = [mu_axis(layout, mu_prior, scale), *hyper]
 
-    def on_grid(mu: Floats, *sds: Floats) -> Floats:
-        tau, omega = _tensor(sds, free)
-        lead = (-1, *([1] * len(sds)))
-        prior = _log_prior(tau, omega, of_tau, of_omega)
-        return log_density(
-            layout,
-            mu.reshape(lead),
-            tau,
-            omega,
-            (prior if sds else 0.0) + mu_prior.logpdf(mu).reshape(lead),
-            _log_step(of_tau, tau) + _log_step(of_omega, omega),
-        )
-
     # The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
     n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
     start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
+    known_panels = Remembered(layout) if likelihood is None else likelihood
+
+    def on_grid(mu: Floats, *sds: Floats) -> Floats:
+        tau, omega = _tensor(sds, free)
+        prior = _log_prior(tau, omega, of_tau, of_omega) if sds else np.zeros(())
+        log_prior = prior + mu_prior.logpdf(mu).reshape(-1, *([1] * len(sds)))
+        log_step = _log_step(of_tau, tau) + _log_step(of_omega, omega)
+        return known_panels.density((mu, *sds), n, free, log_prior, log_step)
+
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
@@ -150,7 +155,9 @@ def _fixed_effect(m: Floats, sd: Floats, log_evidence: float | None) -> ExactPos
     """tau = omega = 0: mu is normal, and so is the effect in a new setting."""
     one, zero = np.ones(1), np.zeros(1)
     mu = NormalMixture.build(m, sd, one)
-    return ExactPosterior(mu, PointMass(), None, mu, m, sd, zero, zero, one, log_evidence, 0.0)
+    return ExactPosterior(
+        mu, PointMass(), None, lambda: mu, m, sd, zero, zero, one, log_evidence, 0.0
+    )
 
 
 def log_evidence(
@@ -285,13 +292,13 @@ def assemble(
     m, sd, tau, omega = (np.broadcast_to(a, shape) for a in (m, sd, tau, omega))
     first = 0 if mu_density is None else 1
     total = np.sqrt(tau**2 + omega**2)
-    prediction: Density
+    predict: Callable[[], Density]
     if mu_density is None:
         mu: Density = NormalMixture.build(m, sd, grid.weight)
-        prediction = NormalMixture.build(m, np.sqrt(sd**2 + total**2), grid.weight)
+        predict = partial(NormalMixture.build, m, np.sqrt(sd**2 + total**2), grid.weight)
     else:
         mu = mu_density
-        prediction = predictive_mixture(grid, total) if any(free) else mu
+        predict = partial(predictive_mixture, grid, total) if any(free) else lambda: mu
     tau_density: PanelDensity | PointMass = PointMass()
     if free[0]:
         tau_density = replace(grid.marginal(first), finite_moments=finite_moments)
@@ -299,7 +306,7 @@ def assemble(
         mu=mu,
         tau_density=tau_density,
         omega_density=grid.marginal(first + free[0]) if free[1] else None,
-        prediction=prediction,
+        predict=predict,
         mu_mean=m.ravel(),
         mu_sd=sd.ravel(),
         tau=tau.ravel(),
