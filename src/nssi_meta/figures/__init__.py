@@ -23,6 +23,7 @@ from .save import save, save_pages
 from .specification import alt_specification, specification_curve
 from .steps import alt_steps, cumulative, leave_one_out
 from .style import DOUBLE, SINGLE, Style
+from .subsets import alt_subset_plot, subset_plot
 
 __all__ = [
     "CONTRAST_COLUMNS",
@@ -45,6 +46,7 @@ __all__ = [
     "alt_profile_scatter",
     "alt_specification",
     "alt_steps",
+    "alt_subset_plot",
     "bubble",
     "calibration",
     "cumulative",
@@ -66,4 +68,5 @@ __all__ = [
     "save",
     "save_pages",
     "specification_curve",
+    "subset_plot",
 ]

@@ -133,9 +133,7 @@ def fit_exact(
 
     axes = [mu_axis(layout, mu_prior, scale), *hyper]
 
-    # The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
-    n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
-    start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
+    start, n, tol = coarse([e for _, e in axes])
     known_panels = Remembered(layout) if likelihood is None else likelihood
 
     def on_grid(mu: Floats, *sds: Floats) -> Floats:
@@ -209,6 +207,16 @@ def log_evidence(
     if not axes:
         return float(density().ravel()[0])
     return integrate(density, [a for a, _ in axes], [e for _, e in axes]).log_integral
+
+
+def coarse(edges: list[Floats]) -> tuple[list[Floats], int, float]:
+    """First panels, order and tolerance where mu is an axis; three axes begin coarser.
+
+    The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
+    """
+    if len(edges) < 3:
+        return edges, 12, 1e-6
+    return [e[_COARSE[len(e)]] if len(e) in _COARSE else e for e in edges], 6, 0.02
 
 
 def _conjugate_mu(layout: Layout, prior: Prior) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.bound_blocks import block_ceiling, bound_blocks
-from nssi_meta.models.likelihood import closed_terms
+from nssi_meta.models.bound_blocks import bound_blocks
+from nssi_meta.models.likelihood import closed_terms, log_interval
 from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
@@ -48,12 +48,13 @@ def finish(
     """
     if layout.bound_blocks is None:
         return base
+    live = np.arange(len(base))
     top = base + most
-    mass = top + log_step
-    best = np.array([int(np.argmax(mass))])
-    _fill(layout, at, blocks, best)
-    floor = mass[best] + blocks[best] - most[best] - _NEGLIGIBLE
-    live = np.flatnonzero(mass > floor)
+    if layout.bound_blocks.exact.size == 0:
+        mass = top + log_step
+        best = np.array([int(np.argmax(mass))])
+        _fill(layout, at, blocks, best)
+        live = np.flatnonzero(mass > mass[best] + blocks[best] - most[best] - _NEGLIGIBLE)
     _fill(layout, at, blocks, live)
     top[live] = base[live] + blocks[live]
     return top
@@ -86,13 +87,22 @@ def closed(layout: Layout, at: Nodes) -> Floats:
 
 
 def ceiling(layout: Layout, at: Nodes) -> Floats:
-    """An upper limit (n,) of the log density of all blocks of bounds."""
+    """An upper limit (n,) of the log probability of all blocks of bounds: the least probable bound
+    of each. Infinite where some block has exact rows, whose density has no such limit.
+    """
     block = layout.bound_blocks
     out = np.zeros(len(at[0]))
     if block is None:
         return out
-    for part in _parts(np.arange(len(out)), _CHUNK // (4 * block.rows.size)):
-        out[part] = block_ceiling(layout, block, *_rows(layout, at, part)).sum(axis=-1)
+    if block.exact.size:
+        return np.full(len(out), np.inf)
+    rows = block.bounds
+    for part in _parts(np.arange(len(out)), _CHUNK // (4 * rows.size)):
+        mean, tau, omega = _rows(layout, at, part)
+        sd = np.sqrt(layout.v[rows] + tau[:, rows] ** 2 + omega[..., None] ** 2)
+        low, high = ((end[rows] - mean[:, rows]) / sd for end in (layout.lower, layout.upper))
+        one = np.where(block.bounds_mask > 0, log_interval(low, high, _OPS), 0.0)
+        out[part] = one.min(axis=-1).sum(axis=-1)
     return out
 
 

@@ -61,31 +61,6 @@ def bound_blocks(
     return np.asarray(np.logaddexp.reduce(values, axis=0))
 
 
-def block_ceiling(
-    layout: Layout, block: BoundBlocks, mean: Floats, tau: Floats, omega: Floats
-) -> Floats:
-    """An upper limit of `bound_blocks` (n, B) that needs no integral.
-
-    With exact rows in some block, their density alone; otherwise the least probable bound's.
-    """
-    if block.exact.size:
-        t2 = tau[:, block.first] ** 2
-        v = layout.v[block.rows]
-        load2 = common_part(t2, v, block.mask, block.rho, np.sqrt)
-        rest = np.maximum(t2[..., None] + omega[..., None] ** 2 + v - load2, 1e-12 * v)
-        loads = np.sqrt(load2)
-        values = [
-            _given_exact(layout, block, p, mean, loads, rest)[0]
-            for p in range(block.signs.shape[1])
-        ]
-        return np.asarray(np.logaddexp.reduce(values, axis=0))
-    rows = block.bounds
-    sd = np.sqrt(layout.v[rows] + tau[:, rows] ** 2 + omega[..., None] ** 2)
-    low, high = ((end[rows] - mean[:, rows]) / sd for end in (layout.lower, layout.upper))
-    one = log_interval(low, high, _OPS)
-    return np.asarray(np.where(block.bounds_mask > 0, one, 0.0).min(axis=-1))
-
-
 def _given_exact(
     layout: Layout, block: BoundBlocks, p: int, mean: Floats, loads: Floats, rests: Floats
 ) -> tuple[Floats, Floats, Floats]:
