@@ -108,7 +108,11 @@ SENSITIVITY_COLUMNS = {
     "high": "High",
     "lowest_median": "Lowest",
     "highest_median": "Highest",
+    "lowest_low": "Lowest low",
+    "highest_high": "Highest high",
     "conclusion": "Conclusion",
+    "most_moved_by": "Moved most by",
+    "most_moved": "by",
 }
 ANALYSIS_COLUMNS = {
     "spec_id": "Analysis",
@@ -117,11 +121,25 @@ ANALYSIS_COLUMNS = {
     "choice_mu_prior": "mu",
     "choice_tau_prior": "tau",
     "choice_rho": "rho",
+    "choice_how": "How",
+    "choice_convert": "Converted",
+    "choice_interval": "Interval",
     "k": "k",
     "median": "Median",
     "low": "Low",
     "high": "High",
     "stands": "Stands",
+    "same_as": "Same as",
+    "note": "Note",
+}
+LEFT_OUT_COLUMNS = {
+    "label": "Without",
+    "k": "k",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "p_positive": "P(mu>0)",
+    "influential": "Note",
 }
 
 
@@ -180,6 +198,37 @@ def show_problems(problems: Sequence[Problem], form: str) -> None:
     import pandas as pd
 
     show(pd.DataFrame([asdict(p) for p in problems]), form, {})
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar of what is done of how much; a line at every tenth where there is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        told = 0
+
+        def line(detail: str, done: int, total: int) -> None:
+            nonlocal told
+            if 10 * done // max(total, 1) > told:
+                told = 10 * done // max(total, 1)
+                console.print(f"{what}: {done} of {total}", highlight=False, markup=False)
+
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    layout = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*layout, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def move(detail: str, done: int, total: int) -> None:
+            bar.update(
+                task, description=f"{what}: {detail}".rstrip(": "), completed=done, total=total
+            )
+
+        yield move
 
 
 @contextmanager

@@ -17,9 +17,24 @@ from nssi_meta.cli.options import DEFAULT_DATA, format_option, plain_errors, sel
 @click.option(
     "--grid",
     type=click.Path(),
-    help="TOML file with lists rows, mu_prior, tau_prior, rho; the main option of each first.",
+    help="TOML file with lists rows, mu_prior, tau_prior, rho, how, convert, interval; the main "
+    "option of each first.",
 )
 @click.option("--analyses", is_flag=True, help="One row per analysis, not per pool.")
+@click.option(
+    "--influence", is_flag=True, help="Also the pool without each study, and how fragile it is."
+)
+@click.option(
+    "--resume",
+    type=click.Path(file_okay=False),
+    help="Folder for finished parts: the same call goes on where it was stopped.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    help="Folder for every figure with its table: specification curve, funnel, prior and "
+    "posterior, leave-one-out, cumulative, subsets; needs a single pool.",
+)
 @click.option(
     "--figure",
     type=click.Path(dir_okay=False),
@@ -28,12 +43,17 @@ from nssi_meta.cli.options import DEFAULT_DATA, format_option, plain_errors, sel
 @format_option
 @plain_errors
 def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
-                estimand: tuple[str, ...], grid: str | None, analyses: bool, figure: str | None,
+                estimand: tuple[str, ...], grid: str | None, analyses: bool, influence: bool,
+                resume: str | None, out: str | None, figure: str | None,
                 form: str) -> None:  # fmt: skip
-    """How far pooled effects depend on rows, priors and the correlation of errors.
+    """How far pooled effects depend on rows, priors, the correlation of errors and the method.
+
+    Without MECHANISM: one line for every pool. A single pool has the larger grid by default:
+    Student's t effects, selective reporting, and other kinds of evidence converted, too.
 
     \b
-    nssi-meta sensitivity pain_threshold -c nssi -e case_control --figure curve.pdf
+    nssi-meta sensitivity
+    nssi-meta sensitivity pain_threshold -c nssi -e case_control --out pain
     """  # noqa: D301 - click wants the backspace character
     chosen = {"condition": condition, "estimand": estimand}
     if mechanism is not None:
@@ -42,34 +62,55 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
     if path is not None and path.suffix.lower() not in (".pdf", ".svg", ".png"):
         raise click.UsageError(f"--figure {path}: the ending must be .pdf, .svg or .png")
     evidence = select(data, chosen, None, False)
-    from nssi_meta.synthesis.sensitivity import read_grid
+    from nssi_meta.synthesis.cells import CELL
+    from nssi_meta.synthesis.grid import FULL_GRID, GRID, read_grid
+    from nssi_meta.synthesis.pooled import pool, rows_to_pool
     from nssi_meta.synthesis.sensitivity import sensitivity as vary
-    from nssi_meta.terminal import ANALYSIS_COLUMNS, SENSITIVITY_COLUMNS, progress, show
+    from nssi_meta.synthesis.sensitivity_figures import draw_all, draw_curve
+    from nssi_meta.terminal import (
+        ANALYSIS_COLUMNS,
+        LEFT_OUT_COLUMNS,
+        SENSITIVITY_COLUMNS,
+        counting,
+        show,
+    )
 
-    with progress() as tell:
-        tell("sensitivity", "")
-        found = vary(
-            evidence,
-            None if grid is None else read_grid(grid),
-            progress=lambda detail: tell("sensitivity", detail),
+    n_pools = len(rows_to_pool(evidence)[0][CELL].drop_duplicates())
+    if n_pools != 1 and (option := _single(out, figure, influence)):
+        raise click.UsageError(
+            f"{option} needs a single pool, this selection has {n_pools}: name a mechanism, -c "
+            "and -e"
         )
+    wanted = (FULL_GRID if n_pools == 1 else GRID) if grid is None else read_grid(grid)
+    with counting("analyses") as tell:
+        found = vary(evidence, wanted, folder=resume, progress=tell)
     if path is not None:
-        if len(found.table) != 1:
-            raise click.UsageError(
-                f"--figure needs a single pool, this selection has {len(found.table)}: name a "
-                "mechanism, -c and -e"
-            )
-        from nssi_meta.figures import alt_specification, save, specification_curve
-        from nssi_meta.figures.records import SCALES
-
-        base = str(found.analyses["spec_id"].iloc[0])
-        scale = SCALES[str(found.analyses["scale"].iloc[0])][1]
-        drawn = specification_curve(found.analyses, base=base, scale=scale)
-        text = alt_specification(found.analyses, base=base)
-        kind = path.suffix.lstrip(".").lower()
-        save(drawn, path.with_suffix(""), (kind,), title="Specification curve", alt_text=text)
+        draw_curve(found, path.with_suffix(""), (path.suffix.lstrip(".").lower(),))
         click.echo(f"Written: {path}", err=True)
     if analyses:
         show(found.analyses, form, ANALYSIS_COLUMNS)
     else:
         show(found.summary(), form, SENSITIVITY_COLUMNS)
+    if not (influence or out):
+        return
+    pools = pool(evidence)
+    if influence:
+        from nssi_meta.synthesis.influence import fragility
+        from nssi_meta.synthesis.leave_one_out import leave_one_out
+
+        show(leave_one_out(pools), form, LEFT_OUT_COLUMNS, "Without each study in turn")
+        click.echo(f"Fragility: {fragility(pools)['sentence']}.", err=form != "table")
+    if out is not None:
+        with counting("subsets") as tell:
+            written, untold = draw_all(
+                found, pools, Path(out), progress=lambda done, total: tell("", done, total)
+            )
+        for line in untold:
+            click.echo(line, err=True)
+        click.echo(f"Written: {len(written)} files in {out}", err=True)
+
+
+def _single(out: str | None, figure: str | None, influence: bool) -> str:
+    """The option given that needs a single pool."""
+    given = {"--out": out, "--figure": figure, "--influence": influence}
+    return next((name for name, value in given.items() if value), "")

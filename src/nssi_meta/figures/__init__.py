@@ -24,6 +24,7 @@ from .save import save, save_pages
 from .specification import alt_specification, specification_curve
 from .steps import alt_steps, cumulative, leave_one_out
 from .style import DOUBLE, SINGLE, Style
+from .subsets import alt_subset_plot, subset_plot
 
 __all__ = [
     "CONTRAST_COLUMNS",
@@ -47,6 +48,7 @@ __all__ = [
     "alt_profile_scatter",
     "alt_specification",
     "alt_steps",
+    "alt_subset_plot",
     "bubble",
     "calibration",
     "cumulative",
@@ -69,4 +71,5 @@ __all__ = [
     "save",
     "save_pages",
     "specification_curve",
+    "subset_plot",
 ]

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from nssi_meta.inference.densities import Axis, PanelDensity, to_coefficients
+from nssi_meta.inference.densities import Axis, PanelDensity, gauss_legendre, to_coefficients
 
 Floats = NDArray[np.float64]
 LogDensity = Callable[..., Floats]
@@ -45,13 +44,13 @@ class Grid:
         """The marginal density of one axis."""
         other = tuple(i for i in range(self.weight.ndim) if i != axis)
         mass = self.weight.sum(axis=other).reshape(-1, self.n)
-        _, w = legendre.leggauss(self.n)
+        _, w = gauss_legendre(self.n)
         half = np.diff(self.edges[axis])[:, None] / 2
         return PanelDensity(self.axes[axis], self.edges[axis], mass / (half * w))
 
 
 def _nodes(edges: Floats, n: int) -> tuple[Floats, Floats]:
-    x, w = legendre.leggauss(n)
+    x, w = gauss_legendre(n)
     mid, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     return (mid[:, None] + half[:, None] * x).ravel(), (half[:, None] * w).ravel()
 
@@ -61,7 +60,7 @@ def _unresolved(mass: Floats, axis: int, n: int) -> Floats:
 
     `mass` holds node probabilities; dividing by the Gauss weight gives the integrand.
     """
-    _, w = legendre.leggauss(n)
+    _, w = gauss_legendre(n)
     moved = np.moveaxis(mass, axis, 0)
     values = moved.reshape(-1, n, moved.size // moved.shape[0]) / w[None, :, None]
     tail = np.einsum("kn,pno->pko", to_coefficients(n)[-2:], values)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -202,7 +202,7 @@ class PanelDensity:
 
     @cached_property
     def _nodes(self) -> tuple[Floats, Floats]:
-        x, w = legendre.leggauss(self.values.shape[1])
+        x, w = gauss_legendre(self.values.shape[1])
         mid, half = (self.edges[1:] + self.edges[:-1]) / 2, np.diff(self.edges) / 2
         return mid[:, None] + half[:, None] * x, half[:, None] * w
 
@@ -271,13 +271,20 @@ class PanelDensity:
         return float(self.axis.to_x(np.asarray((low + high) / 2 + t * (high - low) / 2)))
 
 
+@cache
+def gauss_legendre(n: int) -> tuple[Floats, Floats]:
+    """Nodes and weights (n,) on [-1, 1]; computed once, as quadrature asks again and again."""
+    x, w = legendre.leggauss(n)
+    return x, w
+
+
 _COEFFICIENTS: dict[int, Floats] = {}
 
 
 def to_coefficients(n: int) -> Floats:
     """Matrix (n, n) from values at n Gauss-Legendre nodes to Legendre coefficients."""
     if n not in _COEFFICIENTS:
-        x, w = legendre.leggauss(n)
+        x, w = gauss_legendre(n)
         vander = legendre.legvander(x, n - 1)
         _COEFFICIENTS[n] = (vander * w[:, None]).T * (np.arange(n)[:, None] + 0.5)
     return _COEFFICIENTS[n]

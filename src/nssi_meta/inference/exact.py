@@ -7,8 +7,9 @@ Otherwise mu is one more axis. Both ways return the same `ExactPosterior`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import OnGrid
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import predictive_mixture
+from nssi_meta.inference.remembered import Remembered
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
@@ -45,7 +47,7 @@ class ExactPosterior:
     mu: Density
     tau_density: PanelDensity | PointMass
     omega_density: PanelDensity | None
-    prediction: Density
+    predict: Callable[[], Density]
     mu_mean: Floats
     mu_sd: Floats
     tau: Floats
@@ -69,6 +71,11 @@ class ExactPosterior:
         return mu, self.tau[index], self.omega[index]
 
     @cached_property
+    def prediction(self) -> Density:
+        """The effect in a new setting, computed when it is asked for."""
+        return self.predict()
+
+    @cached_property
     def p_positive(self) -> float:
         return float(1.0 - self.mu.cdf(0.0))
 
@@ -85,13 +92,16 @@ def fit_exact(
     tau_prior: Prior,
     omega_prior: Prior | None = None,
     n_studies: int | None = None,
+    likelihood: Remembered | None = None,
 ) -> ExactPosterior:
     """Posterior of one pool by quadrature.
 
     `omega_prior` None leaves the within-study component out; the tau prior `zero` is the
     fixed-effect model. `n_studies` is the number of studies with an effect size, if it is not that
-    of the layout's independent blocks. Raises `PriorError` for an improper posterior, ValueError
-    for rows that are no evidence, and FloatingPointError when quadrature does not resolve it.
+    of the layout's independent blocks. `likelihood` is what earlier fits of the same layout (and
+    with or without omega, as now) have evaluated: it saves time and changes no number. Raises
+    `PriorError` for an improper posterior, ValueError for rows that are no evidence, and
+    FloatingPointError when quadrature does not resolve it.
     """
     check_rows(layout)
     exact = np.isfinite(layout.y)
@@ -123,23 +133,20 @@ def fit_exact(
         return assemble(grid, m, np.sqrt(v), tau, omega, free, proper, moments)
 
     axes = [mu_axis(layout, mu_prior, scale), *hyper]
+    start, n, tol = coarse([e for _, e in axes])
     log_density = OnGrid(layout)
 
     def on_grid(mu: Floats, *sds: Floats) -> Floats:
         tau, omega = _tensor(sds, free)
         lead = (-1, *([1] * len(sds)))
-        prior = _log_prior(tau, omega, of_tau, of_omega)
-        return log_density(
-            mu.reshape(lead),
-            tau,
-            omega,
-            (prior if sds else 0.0) + mu_prior.logpdf(mu).reshape(lead),
-            _log_step(of_tau, tau) + _log_step(of_omega, omega),
-        )
+        prior = (_log_prior(tau, omega, of_tau, of_omega) if sds else 0.0) + mu_prior.logpdf(
+            mu
+        ).reshape(lead)
+        log_step = _log_step(of_tau, tau) + _log_step(of_omega, omega)
+        if likelihood is not None:
+            return likelihood.density((mu, *sds), n, free, prior, log_step)
+        return log_density(mu.reshape(lead), tau, omega, prior, log_step)
 
-    # The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
-    n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
-    start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
@@ -150,7 +157,9 @@ def _fixed_effect(m: Floats, sd: Floats, log_evidence: float | None) -> ExactPos
     """tau = omega = 0: mu is normal, and so is the effect in a new setting."""
     one, zero = np.ones(1), np.zeros(1)
     mu = NormalMixture.build(m, sd, one)
-    return ExactPosterior(mu, PointMass(), None, mu, m, sd, zero, zero, one, log_evidence, 0.0)
+    return ExactPosterior(
+        mu, PointMass(), None, lambda: mu, m, sd, zero, zero, one, log_evidence, 0.0
+    )
 
 
 def log_evidence(
@@ -204,6 +213,16 @@ def log_evidence(
     if not axes:
         return float(density().ravel()[0])
     return integrate(density, [a for a, _ in axes], [e for _, e in axes]).log_integral
+
+
+def coarse(edges: list[Floats]) -> tuple[list[Floats], int, float]:
+    """First panels, order and tolerance where mu is an axis; three axes begin coarser.
+
+    The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
+    """
+    if len(edges) < 3:
+        return edges, 12, 1e-6
+    return [e[_COARSE[len(e)]] if len(e) in _COARSE else e for e in edges], 6, 0.02
 
 
 def _conjugate_mu(layout: Layout, prior: Prior) -> bool:
@@ -287,13 +306,13 @@ def assemble(
     m, sd, tau, omega = (np.broadcast_to(a, shape) for a in (m, sd, tau, omega))
     first = 0 if mu_density is None else 1
     total = np.sqrt(tau**2 + omega**2)
-    prediction: Density
+    predict: Callable[[], Density]
     if mu_density is None:
         mu: Density = NormalMixture.build(m, sd, grid.weight)
-        prediction = NormalMixture.build(m, np.sqrt(sd**2 + total**2), grid.weight)
+        predict = partial(NormalMixture.build, m, np.sqrt(sd**2 + total**2), grid.weight)
     else:
         mu = mu_density
-        prediction = predictive_mixture(grid, total) if any(free) else mu
+        predict = partial(predictive_mixture, grid, total) if any(free) else lambda: mu
     tau_density: PanelDensity | PointMass = PointMass()
     if free[0]:
         tau_density = replace(grid.marginal(first), finite_moments=finite_moments)
@@ -301,7 +320,7 @@ def assemble(
         mu=mu,
         tau_density=tau_density,
         omega_density=grid.marginal(first + free[0]) if free[1] else None,
-        prediction=prediction,
+        predict=predict,
         mu_mean=m.ravel(),
         mu_sd=sd.ravel(),
         tau=tau.ravel(),

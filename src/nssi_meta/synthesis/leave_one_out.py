@@ -67,7 +67,7 @@ def leave_one_out(pools: Pools, key: Key | None = None) -> pd.DataFrame:
     records = []
     for study in studies:
         rows = chosen.rows[chosen.rows["study_id"] != study]
-        post = _refit(chosen, rows, options, within)
+        post = refit(chosen, rows, options, within)
         record = describe(post, options)
         shift = (post.mu.mean - full.mu.mean) / full.mu.sd
         narrower = 1 - (record["pred_high"] - record["pred_low"]) / (high - low)
@@ -106,22 +106,24 @@ def cell_of(pools: Pools, key: Key | None) -> Cell:
     return found[0]
 
 
-def describe(post: ExactPosterior, options: Options) -> dict[str, float]:
-    """Median and intervals of mu, prediction interval, tau, P(mu > 0)."""
+def describe(post: ExactPosterior, options: Options, prediction: bool = True) -> dict[str, float]:
+    """Median and interval of mu, P(mu > 0), tau, and the prediction interval if asked for."""
     low, high = interval(post.mu, options.level, options.interval)
-    pred_low, pred_high = interval(post.prediction, options.level, options.interval)
-    return {
+    found = {
         "median": post.mu.quantile(0.5),
         "low": low,
         "high": high,
         "p_positive": float(1 - post.mu.cdf(0.0)),
-        "pred_low": pred_low,
-        "pred_high": pred_high,
         "tau_median": post.tau_density.quantile(0.5),
     }
+    if not prediction:
+        return found
+    pred_low, pred_high = interval(post.prediction, options.level, options.interval)
+    return {**found, "pred_low": pred_low, "pred_high": pred_high}
 
 
-def _refit(cell: Cell, rows: pd.DataFrame, options: Options, within: bool) -> ExactPosterior:
+def refit(cell: Cell, rows: pd.DataFrame, options: Options, within: bool) -> ExactPosterior:
+    """The pool of other rows under a cell's priors; `within` says whether omega is in the model."""
     mu, tau, omega = cell.priors
     data = layout(rows.reset_index(drop=True), partial(vcalc, rho=options.rho), options.rho)
     n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()

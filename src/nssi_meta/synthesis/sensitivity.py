@@ -1,14 +1,14 @@
 """Question 4: what another reasonable analysis would have said.
 
-A grid names which rows, which priors and which correlation of errors are reasonable; every
-combination is pooled by the exact engine. The first option of each choice is the main analysis.
-No p-value is pooled over analyses: they share their data, and the grid is a choice itself.
+A grid (`synthesis.grid`) names which rows, which priors, which correlation of errors and which way
+to compute are reasonable; every combination is computed for every pool. The first option of each
+choice is the main analysis. No p-value is pooled over analyses: they share their data, and the grid
+is a choice itself.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -18,28 +18,20 @@ import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
+from nssi_meta.synthesis.analyses import COLUMNS, Task, analyse
 from nssi_meta.synthesis.cells import CELL
-from nssi_meta.synthesis.pool_tables import summarise
-from nssi_meta.synthesis.pooled import check_options, comparable_rows, pool
+from nssi_meta.synthesis.chunks import name_of, read_part, write_part
+from nssi_meta.synthesis.conversion import with_converted
+from nssi_meta.synthesis.grid import GRID, ROWS, SMALL_GRID, Grid, complete
+from nssi_meta.synthesis.pooled import check_options, comparable_rows
+from nssi_meta.synthesis.ranges import judged, ranges
 
-#: Rows by name: what they are, and which of a frame's rows they keep.
-ROWS: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "all": lambda rows: np.ones(len(rows), dtype=bool),
-    "exact": lambda rows: rows["kind"] != "interval",
-    "high_confidence": lambda rows: rows["confidence"] == "high",
-    "stated_thresholds": lambda rows: rows["bound"] != "assumed",
-    "adolescents": lambda rows: rows["age_group"].astype(str).str.startswith("adolescent"),
-    "pure_samples": lambda rows: rows["pure_sample"].astype(str) == "yes",
-    "with_doubtful": lambda rows: np.ones(len(rows), dtype=bool),
-}
-#: What is taken for reasonable where no grid is given.
-GRID: dict[str, tuple[Any, ...]] = {
-    "rows": ("all", "exact", "high_confidence", "stated_thresholds", "with_doubtful"),
-    "mu_prior": ("normal(0,1)", "normal(0,0.5)"),
-    "tau_prior": ("halfnormal(0.5)", "halfcauchy(0.5)", "halfnormal(0.25)"),
-    "rho": (0.6, 0.0),
-}
-_SHOWN = ["scale", "k", "n_studies", "n_bounds", "mu_median", "mu_low", "mu_high", "p_positive"]
+#: Choices that decide which rows a pool has.
+_OF_ROWS = ("rows", "convert")
+RANGE_COLUMNS = [
+    "lowest_median", "highest_median", "lowest_low", "highest_low", "lowest_high", "highest_high",
+    "n_analyses", "n_stands", "conclusion", "most_moved_by", "most_moved",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,33 +46,15 @@ class Sensitivity:
         return self.table.copy()
 
 
-def read_grid(path: str | Path) -> dict[str, tuple[Any, ...]]:
-    """A grid from a TOML file: rows, mu_prior, tau_prior, rho, each a list, the main one first.
-
-    A choice that the file leaves out has its main option only. Raises ValueError naming every
-    unknown choice and option.
-    """
-    try:
-        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no TOML: {error}") from None
-    wrong = [f"{name!r} is no choice; allowed: {', '.join(GRID)}" for name in given.keys() - GRID]
-    for name, options in given.items():
-        if name in GRID and not (isinstance(options, list) and options):
-            wrong.append(f'{name} must be a list of options, such as {name} = ["{GRID[name][0]}"]')
-    if wrong:
-        raise ValueError(f"{path}: " + "; ".join(wrong))
-    return {name: tuple(given.get(name, options[:1])) for name, options in GRID.items()}
-
-
 def sensitivity(
     evidence: Evidence,
     grid: Mapping[str, Sequence[Any]] | None = None,
     *,
     n_jobs: int = 2,
-    progress: Callable[[str], None] | None = None,
+    folder: str | Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Sensitivity:
-    """Pool every cell of `evidence` under every combination of the grid.
+    """Compute every cell of `evidence` under every combination of the grid.
 
     Parameters
     ----------
@@ -89,58 +63,185 @@ def sensitivity(
     grid
         As `read_grid` returns it; `GRID` if None. The first option of each choice is the main one.
     n_jobs
-        Processes; another joblib backend takes over where one is configured.
+        Processes; another joblib backend takes over where one is configured (`parallel_config`).
+    folder
+        Where finished parts are kept: a second call goes on where the first was stopped. A part is
+        used only for the very rows, options and version that it was computed with.
     progress
-        Called with the name of each analysis when it is done.
+        Called with the name of a pool, how many analyses are done and how many there are.
 
     Returns
     -------
     Sensitivity
         `analyses` has a row for each cell and analysis: `spec_id`, one column `choice_*` a choice,
-        counts of rows, median, interval and P(mu > 0). An analysis without rows is left out, and
-        so is one that differs in rho alone where no two rows share people. `stands` says whether
-        the interval excludes 0 on the same side as the main one (if that does), or includes it
-        (if that does).
+        counts of rows, median, interval and P(mu > 0), and
+
+        - `same_as`: the earlier analysis that is the same one, as its rows are, or as rho does not
+          matter to them; empty for an analysis of its own, and only those are counted;
+        - `note`: why an analysis cannot be had for this pool; its numbers are missing;
+        - `stands`: whether the interval excludes 0 on the same side as the main one (if that does),
+          or includes it (if that does).
+
+        Cells that the main analysis has no rows for are left out.
 
     Raises
     ------
     ValueError
-        For unknown rows, an option out of range, or evidence without rows.
+        For an unknown option, or evidence without rows in the main analysis.
     PriorError
-        For a prior that cannot be read or gives a cell no proper posterior.
+        For a prior that cannot be read, or where the main analysis has no proper posterior.
     """
     from joblib import Parallel, delayed
 
-    chosen = {name: tuple((grid or GRID).get(name, o[:1])) for name, o in GRID.items()}
-    unknown = [r for r in chosen["rows"] if r not in ROWS]
-    if unknown:
-        raise ValueError(f"unknown rows {', '.join(unknown)}; allowed: {', '.join(ROWS)}")
+    chosen = complete(GRID if grid is None else grid)
     specs = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
-    parts = {name: _part(evidence, name) for name in chosen["rows"]}
-    if comparable_rows(parts[chosen["rows"][0]]).empty:
-        raise ValueError("no rows to pool in the main analysis; `nssi-meta check` tells why")
-    jobs = []
-    for i, spec in enumerate(specs):
-        part = parts[spec["rows"]]
-        rows = comparable_rows(part)
-        if rows.empty or (spec["rho"] != chosen["rho"][0] and not _shared_people(rows)):
-            continue
-        options = {k: v for k, v in spec.items() if k != "rows"}
-        check_options(part, **options)
-        jobs.append((i, spec, part, options))
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_pooled)(part, options) for _, _, part, options in jobs
+    cells, tasks = _tasks(evidence, chosen, specs)
+    where = None if folder is None else Path(folder)
+    total = sum(len(task.specs) for task in tasks)
+    names = ["" if where is None else name_of(t.rows, [t.key, t.specs]) for t in tasks]
+    known = [None if where is None else read_part(where, name) for name in names]
+    results: Iterator[Any] = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(analyse)(t) for t, k in zip(tasks, known, strict=True) if k is None
     )
-    found = []
-    for (i, spec, _, _), table in zip(jobs, results, strict=True):
-        table.insert(0, "spec_id", f"a{i + 1:03d}")
-        for name, value in spec.items():
-            table[f"choice_{name}"] = str(value)
-        found.append(table)
+    done = 0
+    for task, name, finished in zip(tasks, names, known, strict=True):
+        found = next(results) if finished is None else finished
+        if where is not None and finished is None:
+            write_part(where, name, found)
+        cells[task.key].take(task, found)
+        done += len(task.specs)
         if progress is not None:
-            progress(", ".join(str(v) for v in spec.values()))
-    analyses = _judged(pd.concat(found, ignore_index=True))
-    return Sensitivity(analyses, _ranges(analyses))
+            progress(" / ".join(p for p in task.key if p), done, total)
+    table = pd.DataFrame([r for cell in cells.values() for r in cell.records(chosen, specs)])
+    analyses = judged(table)
+    return Sensitivity(analyses, ranges(analyses))
+
+
+def pool_ranges(
+    evidence: Evidence,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    adjusted: pd.DataFrame | None = None,
+    n_jobs: int = 2,
+) -> pd.DataFrame:
+    """The range over reasonable analyses that every pooled estimate carries.
+
+    Parameters
+    ----------
+    evidence, n_jobs
+        As for `sensitivity`.
+    grid
+        `SMALL_GRID` if None.
+    adjusted
+        Table of `adjusted_pools` (selective reporting, learned from all pools), if there is one: it
+        counts as one more analysis of each pool.
+
+    Returns
+    -------
+    One row a cell: its key and `RANGE_COLUMNS`, to be joined onto the `pools` table by the key.
+    """
+    found = sensitivity(evidence, SMALL_GRID if grid is None else grid, n_jobs=n_jobs)
+    analyses = found.analyses
+    if adjusted is not None:
+        there = adjusted.rename(columns={"mu_median": "median", "mu_low": "low", "mu_high": "high"})
+        counts, numbers = ["k", "n_studies", "n_bounds"], ["median", "low", "high", "p_positive"]
+        more = there[[*CELL, "scale", *counts, *numbers]].assign(
+            spec_id="adjusted", choice_how="adjusted for selective reporting", same_as="", note=""
+        )
+        analyses = judged(pd.concat([analyses.drop(columns="stands"), more], ignore_index=True))
+    return ranges(analyses)[[*CELL, *RANGE_COLUMNS]]
+
+
+class _CellOf:
+    """What is found of one cell, by number of the analysis."""
+
+    def __init__(self, key: tuple[str, str, str]) -> None:
+        self.key = key
+        self.found: dict[int, dict[str, Any]] = {}
+        self.same: dict[int, int] = {}
+
+    def take(self, task: Task, records: list[dict[str, Any]]) -> None:
+        rows = task.rows
+        counts = {
+            "scale": rows["scale"].iloc[0],
+            "k": len(rows),
+            "n_studies": rows["study_id"].nunique(),
+            "n_bounds": int((rows["kind"] == "interval").sum()),
+        }
+        for record in records:
+            self.found[record["spec"]] = {**counts, **record}
+
+    def records(self, chosen: Grid, specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        width = max(3, len(str(len(specs))))
+        for i, spec in enumerate(specs):
+            first = self.same.get(i, i)
+            record = {**self.found[first]}
+            del record["spec"]
+            other = record["same_as"] if record["same_as"] >= 0 else first
+            record["same_as"] = "" if other == i else f"a{other + 1:0{width}d}"
+            record.update({f"choice_{name}": str(spec[name]) for name in chosen})
+            yield {
+                "spec_id": f"a{i + 1:0{width}d}", **dict(zip(CELL, self.key, strict=True)), **record
+            }  # fmt: skip
+
+
+def _tasks(
+    evidence: Evidence, chosen: Grid, specs: list[dict[str, Any]]
+) -> tuple[dict[tuple[str, str, str], _CellOf], list[Task]]:
+    """The pools, and what is to be computed of each: every choice of rows once."""
+    parts = {name: comparable_rows(_part(evidence, name)) for name in chosen["rows"]}
+    main = parts[chosen["rows"][0]]
+    if main.empty:
+        raise ValueError("no rows to pool in the main analysis; `nssi-meta check` tells why")
+    first = {n: specs[0][n] for n in ("mu_prior", "tau_prior", "rho", "interval")}
+    check_options(_part(evidence, chosen["rows"][0]), **first)
+    groups = {name: _cells(part) for name, part in parts.items()}
+    by_rows: dict[tuple[Any, ...], list[tuple[int, dict[str, Any]]]] = {}
+    for i, spec in enumerate(specs):
+        rest = {name: value for name, value in spec.items() if name not in _OF_ROWS}
+        by_rows.setdefault(tuple(spec[n] for n in _OF_ROWS), []).append((i, rest))
+    cells, tasks = {}, []
+    for key in groups[chosen["rows"][0]]:
+        cell = cells[key] = _CellOf(key)
+        seen: dict[tuple[Any, ...], list[int]] = {}
+        for (name, converted), mine in by_rows.items():
+            numbers = [i for i, _ in mine]
+            try:
+                rows = _rows(parts[name], groups[name], key, converted)
+            except ValueError as error:
+                cell.found.update({i: _missing(i, str(error)) for i in numbers})
+                continue
+            same = tuple(sorted(zip(rows["effect_id"], rows["estimand"], strict=True)))
+            if same in seen:
+                cell.same.update(zip(numbers, seen[same], strict=True))
+                continue
+            seen[same] = numbers
+            tasks.append(Task(key, rows, tuple(mine)))
+    return cells, tasks
+
+
+def _cells(rows: pd.DataFrame) -> dict[Any, pd.DataFrame]:
+    return dict(iter(rows.groupby(CELL, sort=False, dropna=False)))
+
+
+def _rows(
+    part: pd.DataFrame, cells: Mapping[Any, pd.DataFrame], key: tuple[str, str, str], converted: str
+) -> pd.DataFrame:
+    """The rows of one pool; ValueError says why there are none."""
+    if key not in cells:
+        raise ValueError("no such rows")
+    rows = cells[key]
+    if converted == "yes":
+        mechanism, condition, _ = key
+        here = (part["mechanism"] == mechanism) & (part["condition"] == condition)
+        rows = with_converted(rows, part[here])
+    return rows.reindex(columns=list(COLUMNS)).reset_index(drop=True)
+
+
+def _missing(number: int, note: str) -> dict[str, Any]:
+    numbers = dict.fromkeys(("median", "low", "high", "p_positive"), np.nan)
+    counts = {"scale": "", "k": 0, "n_studies": 0, "n_bounds": 0}
+    return {**counts, "spec": number, "same_as": -1, "note": note, **numbers}
 
 
 def _part(evidence: Evidence, name: str) -> Evidence:
@@ -148,49 +249,3 @@ def _part(evidence: Evidence, name: str) -> Evidence:
         return evidence.select(doubtful=True)
     keep = np.asarray(ROWS[name](evidence.rows), dtype=bool)
     return replace(evidence, rows=evidence.rows[keep])
-
-
-def _shared_people(rows: pd.DataFrame) -> bool:
-    """Whether rho can matter: some people give several rows of one cell."""
-    return bool(rows.duplicated([*CELL, "study_id"]).any())
-
-
-def _pooled(part: Evidence, options: Mapping[str, Any]) -> pd.DataFrame:
-    pools = pool(part, **options)
-    table = pd.DataFrame([summarise(cell, pools.options) for cell in pools.cells])
-    return table[[*CELL, *_SHOWN]].rename(
-        columns={"mu_median": "median", "mu_low": "low", "mu_high": "high"}
-    )
-
-
-def _judged(analyses: pd.DataFrame) -> pd.DataFrame:
-    side = np.where(analyses["low"] > 0, 1, np.where(analyses["high"] < 0, -1, 0))
-    main = analyses.assign(side=side).drop_duplicates(CELL).set_index(CELL)["side"]
-    keys = pd.MultiIndex.from_frame(analyses[CELL])
-    stands = side == main.reindex(keys).to_numpy()
-    return analyses.assign(stands=stands)
-
-
-def _ranges(analyses: pd.DataFrame) -> pd.DataFrame:
-    records = []
-    for key, rows in analyses.groupby(CELL, sort=False):
-        main = rows.iloc[0]
-        n, stands = len(rows), int(rows["stands"].sum())
-        records.append(
-            {
-                **dict(zip(CELL, key, strict=True)),
-                "k": main["k"],
-                "n_bounds": main["n_bounds"],
-                "median": main["median"],
-                "low": main["low"],
-                "high": main["high"],
-                "lowest_median": rows["median"].min(),
-                "highest_median": rows["median"].max(),
-                "lowest_low": rows["low"].min(),
-                "highest_high": rows["high"].max(),
-                "n_analyses": n,
-                "n_stands": stands,
-                "conclusion": f"stands in {stands} of {n} analyses",
-            }
-        )
-    return pd.DataFrame(records)

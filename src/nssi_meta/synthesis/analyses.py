@@ -1,0 +1,178 @@
+"""The analyses of one pool under one choice of rows: all that differ in priors, rho, how, interval.
+
+They share their layout and their likelihood: what one has evaluated, the others do not evaluate
+again. Every number is that of the single engine.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference.densities import Density, interval
+from nssi_meta.inference.exact import fit_exact, has_omega
+from nssi_meta.inference.remembered import Remembered
+from nssi_meta.models.blocks import Layout, layout
+from nssi_meta.models.priors import OMEGA_DEFAULT, PriorError, parse_prior
+
+LEVEL = 0.95
+#: Columns that an analysis needs; a task carries no others.
+COLUMNS = (
+    "effect_id", "mechanism", "condition", "comparator", "estimand", "study_id", "sample_id",
+    "control_id", "label", "measure", "modality", "stimulus", "year", "n_case", "n_control",
+    "n_total", "events_case", "total_case", "events_control", "total_control", "seen_in", "scale",
+    "kind", "bound", "confidence", "yi", "vi", "sei", "lower", "upper",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """`specs` of one pool on one choice of rows: their number and their other choices."""
+
+    key: tuple[str, str, str]
+    rows: pd.DataFrame
+    specs: tuple[tuple[int, Mapping[str, Any]], ...]
+
+
+def analyse(task: Task) -> list[dict[str, Any]]:
+    """One record an analysis: `spec`, median, low, high, p_positive, `same_as`, `note`.
+
+    `same_as` is the number of the analysis that is the same one (rho does not matter where nobody
+    gives two rows), else -1. `note` says why an analysis cannot be had; its numbers are missing.
+    """
+    rows = task.rows.reset_index(drop=True)
+    records = []
+    laid: list[tuple[float, Layout]] = []
+    for rho in dict.fromkeys(spec["rho"] for _, spec in task.specs):
+        mine = [(i, s) for i, s in task.specs if s["rho"] == rho]
+        with warnings.catch_warnings():
+            # A contradiction between assumed correlations is told where the pool is fitted.
+            warnings.simplefilter("ignore", UserWarning)
+            data = layout(rows, partial(vcalc, rho=rho), rho)
+        twin = next((r for r, other in laid if _same(data, other)), None)
+        if twin is None:
+            laid.append((rho, data))
+            records += _fits(rows, data, rho, mine)
+            continue
+        like = {_rest(s): i for i, s in task.specs if s["rho"] == twin}
+        done = {r["spec"]: r for r in records}
+        for i, s in mine:
+            first = like[_rest(s)]
+            records.append({**done[first], "spec": i, "same_as": first})
+    return records
+
+
+def _rest(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(v) for name, v in sorted(spec.items()) if name != "rho")
+
+
+def _same(a: Layout, b: Layout) -> bool:
+    """Whether two layouts of the same rows differ in no covariance."""
+    pairs: list[tuple[Any, Any]] = []
+    if a.exact_blocks is not None and b.exact_blocks is not None:
+        pairs.append((a.exact_blocks.V, b.exact_blocks.V))
+    if a.bound_blocks is not None and b.bound_blocks is not None:
+        pairs.append((a.bound_blocks.rho, b.bound_blocks.rho))
+    return all(x.shape == y.shape and np.array_equal(x, y) for x, y in pairs)
+
+
+def _fits(
+    rows: pd.DataFrame, data: Layout, rho: float, specs: Sequence[tuple[int, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    engines = {
+        "normal": _normal(rows, data),
+        "robust": _robust(rows, data),
+        "selection": _selection(rows, rho),
+    }
+    fitted: dict[tuple[str, str, str], Density | str] = {}
+    records = []
+    for i, spec in specs:
+        choice = spec["how"], spec["mu_prior"], spec["tau_prior"]
+        if choice not in fitted:
+            try:
+                fitted[choice] = engines[choice[0]](choice[1], choice[2])
+            except (PriorError, FloatingPointError, ValueError) as error:
+                fitted[choice] = str(error)
+        records.append(_record(i, fitted[choice], spec["interval"]))
+    return records
+
+
+def _record(number: int, mu: Density | str, kind: Any) -> dict[str, Any]:
+    record = {"spec": number, "same_as": -1, "note": ""}
+    if isinstance(mu, str):
+        missing = dict.fromkeys(("median", "low", "high", "p_positive"), np.nan)
+        return {**record, **missing, "note": mu}
+    low, high = interval(mu, LEVEL, kind)
+    positive = float(1 - mu.cdf(0.0))
+    return {
+        **record, "median": mu.quantile(0.5), "low": low, "high": high, "p_positive": positive
+    }  # fmt: skip
+
+
+Engine = Callable[[str, str], Density]
+
+
+def _normal(rows: pd.DataFrame, data: Layout) -> Engine:
+    known = Remembered(data)
+    n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
+    omega = _omega(rows)
+
+    def fit(mu: str, tau: str) -> Density:
+        post = fit_exact(
+            data,
+            mu_prior=parse_prior(mu, "mu"),
+            tau_prior=parse_prior(tau, "tau"),
+            omega_prior=omega,
+            n_studies=n,
+            likelihood=known,
+        )
+        return post.mu
+
+    return fit
+
+
+def _robust(rows: pd.DataFrame, data: Layout) -> Engine:
+    tables: list[Any] = []
+
+    def fit(mu: str, tau: str) -> Density:
+        from nssi_meta.inference.heavy_tails import StudyTables, fit_heavy_tails
+
+        if not tables:
+            tables.append(StudyTables(data, rows["study_id"].to_numpy()))
+        return fit_heavy_tails(
+            tables[0],
+            mu_prior=parse_prior(mu, "mu"),
+            tau_prior=parse_prior(tau, "tau"),
+            omega_prior=_omega(rows),
+        )
+
+    return fit
+
+
+def _selection(rows: pd.DataFrame, rho: float) -> Engine:
+    def fit(mu: str, tau: str) -> Density:
+        from nssi_meta.synthesis.reporting import UNIT, Selection, adjusted_pools
+
+        of_mu, of_tau = parse_prior(mu, "mu"), parse_prior(tau, "tau")
+        if of_mu.name != "normal" or of_mu.params[0] != 0 or of_tau.name != "halfnormal":
+            raise ValueError(
+                "selection needs priors normal(0, sd) of mu and halfnormal(scale) of tau"
+            )
+        unit = UNIT.get(str(rows["scale"].iloc[0]), 1.0)
+        selection = Selection(spread=of_mu.params[1] / unit, tau=of_tau.params[0] / unit)
+        post = adjusted_pools(rows, selection, rho=rho).pools.cells[0].posterior
+        mu_density: Density = post.mu
+        return mu_density
+
+    return fit
+
+
+def _omega(rows: pd.DataFrame) -> Any:
+    return parse_prior(OMEGA_DEFAULT, "tau") if has_omega(rows["study_id"].to_numpy()) else None
