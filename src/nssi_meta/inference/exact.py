@@ -212,7 +212,9 @@ def log_evidence(
 
     if not axes:
         return float(density().ravel()[0])
-    return integrate(density, [a for a, _ in axes], [e for _, e in axes]).log_integral
+    # Blocks of bounds are integrals themselves, exact to 1e-8: finer than that nothing is resolved.
+    tol = 1e-9 if layout.bound_blocks is None else 1e-7
+    return integrate(density, [a for a, _ in axes], [e for _, e in axes], tol=tol).log_integral
 
 
 def coarse(edges: list[Floats]) -> tuple[list[Floats], int, float]:

@@ -28,16 +28,17 @@ Floats = NDArray[np.float64]
 
 #: Points of the trapezoidal rule, the fewest that suffice are taken. Its step h is at most
 #: STEP / sqrt(1 + R^2), R^2 the sum of the (l_i / d_i)^2: off the real axis the integrand grows as
-#: exp((1 + R^2) y^2 / 2), so that the rule errs by 2 exp(-2 pi^2 / (h^2 (1 + R^2))) = 2e-6 at most
+#: exp((1 + R^2) y^2 / 2), so that the rule errs by 2 exp(-2 pi^2 / (h^2 (1 + R^2))) = 5e-9 at most
 #: (Trefethen and Weideman 2014, SIAM Review 56:385).
-POINTS = (10, 13, 16, 20, 26, 34, 46, 64)
-STEP = 1.2
-#: Steeper integrands have edges: Gauss-Legendre, error in the log below 1e-3.
-N_NODES = 64
+POINTS = (13, 15, 18, 22, 27, 34, 45, 64, 96, 160, 320)
+STEP = 1.0
+#: Steeper integrands have edges: Gauss-Legendre, error in the log below 1e-4.
+N_NODES = 160
 #: Newton steps towards the mode; the support only needs it to within a unit.
 N_NEWTON = 3
-#: Half-width of the support in standard deviations: e^(-5^2 / 2) = 4e-6 is left out at most.
-REACH = 5.0
+#: Half-width of the support in standard deviations: the density there
+#: is e^(-6^2 / 2) = 2e-8.
+REACH = 6.0
 #: Values below this are computed again as logarithms.
 SMALL = 1e-200
 #: Values of the integrand held at once (memory, and what a processor keeps near).
