@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from nssi_meta.synthesis import overlap_variants as ov
 from nssi_meta.synthesis.overlap import overlap
 from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
+from nssi_meta.synthesis.overlap_figures import heavy
 from nssi_meta.synthesis.pair import Pair
 
 
@@ -156,6 +158,40 @@ def test_variants_change_the_rows_that_they_name(evidence):
     assert (apart["control_id"] == "").sum() == (used["control_id"] == "").sum()
     with pytest.raises(ValueError, match="no system 'dive'"):
         ov.without_system("dive")(evidence)
+
+
+def test_variants_of_the_model_keep_the_rows(evidence, quick, monkeypatch):
+    asked = []
+
+    def fit(changed, **options):
+        asked.append((changed.used.equals(evidence.used), options))
+        return quick
+
+    monkeypatch.setattr(ov, "fit_profiles", fit)
+    ov.overlap_variants(evidence, ["heavy tails", "selective reporting"])
+    assert [same for same, _ in asked] == [True, True]
+    assert asked[0][1]["tails"] == ov.TAILS
+    assert "selective" not in asked[0][1]
+    assert asked[1][1]["selective"] is True
+
+
+def test_heavy_tails_are_those_of_a_t_distribution(quick):
+    """t with 4 degrees of freedom: quantiles of 200,000 draws, standard error below 0.03."""
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal(200_000) * heavy(4.0, (200_000,), rng)
+    at = [0.01, 0.1, 0.5, 0.9, 0.99]
+    np.testing.assert_allclose(np.quantile(draws, at), stats.t.ppf(at, 4), atol=0.06)
+    assert (heavy(np.inf, (3,), rng) == 1.0).all()
+
+
+def test_the_unstudied_mechanism_has_the_fit_s_tails(quick):
+    """Sigma is 0.6 in these draws: its mean is 0.6 t_4, its partner's too."""
+    pair = Pair(replace(quick, tails=4.0), "beta")
+    for draws in pair.unstudied(200_000):
+        got = np.mean(np.abs(draws) > 1.2)
+        assert got == pytest.approx(2 * stats.t.sf(2.0, 4), abs=0.004)
+    normal = Pair(quick, "beta").unstudied(200_000)[0]
+    assert np.mean(np.abs(normal) > 1.2) == pytest.approx(2 * stats.norm.sf(2.0), abs=0.004)
 
 
 def test_each_variant_is_one_fit(evidence, quick, monkeypatch):

@@ -76,7 +76,8 @@ class Sources:
     def prior(self) -> Floats:
         """Means (S, M, C) under the joint model's prior."""
         data = self.profiles.data
-        return prior_draws(len(data.conditions), len(data.mechanisms))[0]
+        tails = self.profiles.tails
+        return prior_draws(len(data.conditions), len(data.mechanisms), tails=tails)[0]
 
     @cached_property
     def anchored(self) -> set[tuple[str, str]]:
