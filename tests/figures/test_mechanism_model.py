@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nssi_meta.figures import SINGLE, alt_gap_map, alt_mechanism_model, gap_map, mechanism_model
-from nssi_meta.figures.mechanism_model import LIMIT, shade
+from nssi_meta.figures.model_nodes import LIMIT, shade
 
 OTHERS = {"one": "One", "two": "Two"}
 

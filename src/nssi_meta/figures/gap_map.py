@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .mechanism_model import shade
+from .model_nodes import shade
 from .page import Page, new_page, rule, write
 from .records import Record, as_float, as_int, as_text, require_columns
 from .style import BOUND, DOUBLE, INK, POOLED, QUIET, Style

@@ -162,6 +162,28 @@ def joint_data(
 
     Raises EvidenceError when the evidence has problems, ValueError when too little is left.
     """
+    frame, conditions, index, reference = _joint_rows(evidence, estimand)
+    if len(conditions) < 2 or index not in conditions:
+        raise ValueError(
+            f"overlap needs rows of estimand {estimand} for {index} and at least one other "
+            f"condition; found {', '.join(conditions) or 'none'}"
+        )
+    order = {m: i for i, m in enumerate(evidence.mechanisms["mechanism"])}
+    frame = frame.sort_values("mechanism", key=lambda m: m.map(order), kind="stable")
+    data = profile_data(frame, conditions, reference, partial(vcalc, rho=rho), rho)
+    return data, index
+
+
+def comparable(evidence: Evidence, estimand: str = "case_control") -> bool:
+    """Whether the joint model has what it compares: the index condition and another one."""
+    _, conditions, index, _ = _joint_rows(evidence, estimand)
+    return len(conditions) > 1 and index in conditions
+
+
+def _joint_rows(
+    evidence: Evidence, estimand: str
+) -> tuple[pd.DataFrame, tuple[str, ...], str, str]:
+    """Rows of the joint model, conditions that they touch, the index and the reference."""
     used = evidence.used
     roles = evidence.conditions.set_index("id")["role"]
     reference = str(roles.index[roles == "reference"][0])
@@ -173,15 +195,7 @@ def joint_data(
         & used["comparator"].isin([*arms, reference])
     ]
     conditions = tuple(c for c in arms if c in set(frame["condition"]) | set(frame["comparator"]))
-    if len(conditions) < 2 or index not in conditions:
-        raise ValueError(
-            f"overlap needs rows of estimand {estimand} for {index} and at least one other "
-            f"condition; found {', '.join(conditions) or 'none'}"
-        )
-    order = {m: i for i, m in enumerate(evidence.mechanisms["mechanism"])}
-    frame = frame.sort_values("mechanism", key=lambda m: m.map(order), kind="stable")
-    data = profile_data(frame, conditions, reference, partial(vcalc, rho=rho), rho)
-    return data, index
+    return frame, conditions, index, reference
 
 
 def fit_profiles(
