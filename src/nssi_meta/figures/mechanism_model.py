@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrow, FancyBboxPatch, Rectangle
 
-from .model_nodes import CELL, Places, draw_stage
+from .model_nodes import CELL, Places, draw_stage, stage_height
 from .model_plan import STAGE_COLUMNS, Plan, Stage, plan
 from .page import Page, new_page, write
 from .records import as_int, as_text, interval, require_columns
@@ -51,7 +51,13 @@ def mechanism_model(
         raise ValueError("mechanism_model needs at least 120 mm of width: use the double column")
     require_columns(stages, STAGE_COLUMNS, "overlap_stages")
     what = plan(table)
-    tall = max(sum(s.height for s in c) + (BOX + 3.0) * (len(c) - 1) for c in what.columns)
+    n = len(what.columns)
+    width = (style.width - 2 * style.margin - GUTTER * (n - 1)) / n
+    columns = [_places(style.margin + i * (width + GUTTER), width, what) for i in range(n)]
+    tall = max(
+        sum(stage_height(s, where, style) for s in column) + (BOX + 3.0) * (len(column) - 1)
+        for column, where in zip(what.columns, columns, strict=True)
+    )
     top = style.margin + 1.6 * style.row
     first = top + BOX + 2.0 + NAMES
     axis = first + tall + 1.5
@@ -59,19 +65,15 @@ def mechanism_model(
     bottom = third + 5.0 + LINE * len(what.others) + 3.0
     # Small print runs wider on screens than measured: hinting rounds its letters up.
     room = 0.95 * (style.width - 2 * style.margin)
-    notes = wrap(_note(index_label, delta), room, style, size=style.small)
+    below = any(len(column) > 1 for column in what.columns)
+    notes = wrap(_note(index_label, delta, below), room, style, size=style.small)
     page = new_page(bottom + 0.8 * style.row * len(notes) + style.margin, style)
     title = f"A model of {index_label}, with the evidence" if title is None else title
     write(page, style.margin, style.margin + 0.6 * style.row, title, size=style.size + 2, bold=True)
-    n = len(what.columns)
-    width = (style.width - 2 * style.margin - GUTTER * (n - 1)) / n
-    for i, column in enumerate(what.columns):
-        left = style.margin + i * (width + GUTTER)
-        squares = left + width - CELL * len(what.others)
-        where = Places(left, (left + 0.48 * width, squares - 1.5), squares, left + width)
+    for i, (column, where) in enumerate(zip(what.columns, columns, strict=True)):
         _box(page, column[0], where, top)
         if i:
-            _arrow(page, left - GUTTER + 0.4, left - 0.5, top + BOX / 2)
+            _arrow(page, where.left - GUTTER + 0.4, where.left - 0.5, top + BOX / 2)
         _names(page, what, where, first - 1.0)
         y = first
         for stage in column:
@@ -87,16 +89,22 @@ def mechanism_model(
     return page.fig
 
 
-def _note(index_label: str, delta: float | None) -> str:
+def _places(left: float, width: float, what: Plan) -> Places:
+    squares = left + width - CELL * len(what.others)
+    return Places(left, (left + 0.48 * width, squares - 1.5), squares, left + width)
+
+
+def _note(index_label: str, delta: float | None, below: bool) -> str:
     beyond = "" if delta is None else f" (both beyond {delta:g}, same direction)"
     return (
         f"Line and dot: posterior median and interval of the mean effect in {index_label}, "
-        "standardised (g); right of 0: more than in the reference group. Hollow dot: only "
+        "standardised (g); right of 0 (dotted): more than in the reference group. Hollow dot: only "
         "bounds were reported. Diamond: another scale (log odds ratio, Fisher z or standardised "
         "change). Arrowhead: beyond the axis. Square: probability that the mechanism is shared"
         f"{beyond}, from pale (0) to dark (1); hatched: opposite directions more probable than "
         "not; dotted: studied in only one of the two; dash: in neither. Below: shared mechanisms, "
-        "median and interval, of those with evidence in both."
+        "median and interval, of those with evidence in both"
+        + (", for the stage at the top of the column." if below else ".")
     )
 
 
@@ -150,8 +158,9 @@ def _axis(page: Page, where: Places, top: float, y: float) -> None:
     page.ax.add_line(Line2D(list(where.plot), [y, y], color=QUIET, linewidth=0.6))
     for x in (-1.0, 0.0, 1.0):
         page.ax.add_line(Line2D([where.at(x)] * 2, [y, y + 0.9], color=QUIET, linewidth=0.6))
-        write(page, where.at(x), y + 2.3, number(x, 0), align="center",
-              size=page.style.small - 0.5)  # fmt: skip
+        if x:  # three numbers would touch; the dotted line is 0
+            write(page, where.at(x), y + 2.3, number(x, 0), align="center",
+                  size=page.style.small - 0.5)  # fmt: skip
     write(page, sum(where.plot) / 2, y + 5.0, "effect (g)", align="center",
           size=page.style.small - 0.5, color=QUIET)  # fmt: skip
 

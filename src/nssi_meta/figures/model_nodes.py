@@ -11,10 +11,11 @@ from matplotlib.patches import Rectangle
 from .model_plan import HEAD, ROW, Node, Stage
 from .page import Page, write
 from .records import Record, as_float, as_int, as_text, interval
-from .style import INK, POOLED, QUIET, RULE
-from .text import shorten, text_width, wrap
+from .style import INK, POOLED, QUIET, RULE, Style
+from .text import text_width, wrap
 
 LIMIT = 1.5  # effects beyond it end in an arrowhead
+LEAD = 2.05  # distance of a label's lines
 CELL = 2.9  # width of a condition's square
 OPPOSITE = "#e9a227"
 
@@ -44,25 +45,39 @@ def draw_stage(page: Page, stage: Stage, where: Places, y: float) -> float:
         page.ax.add_line(rule)
         y += HEAD
         for node in nodes:
-            _node(page, node, where, y + ROW / 2)
-            y += ROW
+            tall = _height(node, where, style)
+            _node(page, node, where, y + tall / 2)
+            y += tall
     return y
+
+
+def stage_height(stage: Stage, where: Places, style: Style) -> float:
+    """Height in mm of a stage's systems and mechanisms, whose labels are never cut."""
+    tall = sum(_height(node, where, style) for node in stage.nodes)
+    return HEAD * len(stage.systems) + tall
+
+
+def _height(node: Node, where: Places, style: Style) -> float:
+    return ROW + LEAD * max(len(_label(node, where, style)) - 2, 0)
+
+
+def _label(node: Node, where: Places, style: Style) -> list[str]:
+    """A mechanism's name in lines; a compound that is too long breaks at its hyphen."""
+    size, room = style.small - 0.5, where.plot[0] - where.left - 1.0
+    label = as_text(node.index["label"])
+    if any(text_width(word, style, size=size) > room for word in label.split()):
+        label = label.replace("-", "- ")
+    return wrap(label, room, style, size=size)
 
 
 def _node(page: Page, node: Node, where: Places, y: float) -> None:
     style = page.style
     size = style.small - 0.5
-    room = where.plot[0] - where.left - 1.0
-    label = as_text(node.index["label"])
-    if any(text_width(word, style, size=size) > room for word in label.split()):
-        label = label.replace("-", "- ")  # a compound that is too long breaks at its hyphen
-    lines = wrap(label, room, style, size=size)
-    if len(lines) > 2:
-        lines = [lines[0], shorten(" ".join(lines[1:]), room, style, size=size)]
+    lines = _label(node, where, style)
     missing = as_text(node.index["evidence"]) == "none"
     ink = QUIET if missing else INK
     for i, line in enumerate(lines):
-        at = y + (i - (len(lines) - 1) / 2) * 2.05
+        at = y + (i - (len(lines) - 1) / 2) * LEAD
         write(page, where.left, at, line, size=size, color=ink)
     if missing:
         middle = sum(where.plot) / 2
