@@ -12,12 +12,11 @@ import pandas as pd
 
 import nssi_meta as nm
 from nssi_meta.synthesis.overlap_depth import leave_one_out
-from nssi_meta.synthesis.overlap_variants import VARIANTS, Variant, overlap_variants, without_system
+from nssi_meta.synthesis.overlap_variants import VARIANTS, overlap_variants
 
 DATA = "data/effects.csv"
 TABLE = Path("overlap_variants.csv")
 LEFT_OUT = Path("overlap_left_out.csv")
-OTHERS = {"without genes": Variant(without_system("genes"))}
 
 
 def main() -> None:
@@ -27,8 +26,8 @@ def main() -> None:
     leave_one_out(profiles).to_csv(LEFT_OUT, index=False)
     found = nm.overlap(profiles).figures.assign(converged=profiles.converged)
     found.insert(0, "variant", "as it is")
-    for name, variant in {**VARIANTS, **OTHERS}.items():
-        found = pd.concat([found, overlap_variants(evidence, {name: variant}, progress=print)])
+    for name in VARIANTS:
+        found = pd.concat([found, overlap_variants(evidence, [name], progress=print)])
         found.to_csv(TABLE, index=False)
     table = found[found["figure"] == "magnitude"]
     words = [f"{r.median:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in table.itertuples()]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from nssi_meta.evidence.read import read_effects
 from nssi_meta.synthesis import overlap_variants as ov
 from nssi_meta.synthesis.overlap import overlap
 from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
 from nssi_meta.synthesis.overlap_figures import heavy
 from nssi_meta.synthesis.pair import Pair
+from nssi_meta.synthesis.profiles import joint_data
 
 
 def with_mu(profiles, mu):
@@ -158,6 +161,15 @@ def test_variants_change_the_rows_that_they_name(evidence):
     assert (apart["control_id"] == "").sum() == (used["control_id"] == "").sum()
     with pytest.raises(ValueError, match="no system 'dive'"):
         ov.without_system("dive")(evidence)
+
+
+def test_genes_are_not_in_the_joint_model_of_the_shipped_table():
+    """They are odds ratios: a variant without them would be the same fit."""
+    shipped = read_effects(Path(__file__).resolve().parents[2] / "data" / "effects.csv")
+    rest = ov.without_system("genes")(shipped)
+    assert len(rest.used) < len(shipped.used)
+    one, other = (joint_data(e)[0].frame for e in (shipped, rest))
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_variants_of_the_model_keep_the_rows(evidence, quick, monkeypatch):

@@ -92,7 +92,7 @@ def overlap_variants(
     """The `overlap_summary` table under each variant, one after the other (a minute each).
 
     `variants` are names of `VARIANTS`, or a mapping of names to `Variant`s or to changes of the
-    rows such as `{"without genes": without_system("genes")}`. The column `variant` names them,
+    rows such as `{"without pain": without_system("pain")}`. The column `variant` names them,
     `converged` says whether the fit passed its checks. Raises ValueError for an unknown name.
     """
     chosen: Mapping[str, Change | Variant]
