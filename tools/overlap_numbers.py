@@ -42,28 +42,32 @@ def _cell(by: pd.DataFrame, other: str, figure: str) -> str:
 
 
 def moved(found: pd.DataFrame) -> str:
-    """Per variant, where the magnitude overlap moves most, and whether the verdicts change."""
+    """Per variant, where each figure moves most, and whether the verdicts change."""
     keys = ["other_label", "figure"]
     base = found[found["variant"] == BASE].set_index(keys)
     lines = []
     for variant, group in found[found["variant"] != BASE].groupby("variant", sort=False):
-        by = group.set_index(keys)
-        both = by.join(base.add_suffix("_base"), how="inner")
-        magnitude = both.xs("magnitude", level="figure")
-        shift = (magnitude["median"] - magnitude["median_base"]).abs()
-        other = str(shift.idxmax())
-        row = magnitude.loc[other]
-        low, high = float(row["low_base"]), float(row["high_base"])
-        inside = "inside" if low <= float(row["median"]) <= high else "outside"
+        both = group.set_index(keys).join(base.add_suffix("_base"), how="inner")
+        parts = [_largest(both.xs(f, level="figure"), f) for f in FIGURES]
         changed = both[both["verdict"] != both["verdict_base"]]
         words = "; ".join(f"{f} of {o}: {r['verdict']}" for (o, f), r in changed.iterrows())
-        lines.append(
-            f"- *{variant}*: largest change of the magnitude overlap in {other}, from "
-            f"{number(float(row['median_base']))} to {number(float(row['median']))}, {inside} the "
-            f"interval of the main fit. " + (f"Verdicts that change: {words}." if words else
-                                             "No verdict on a figure changes.")
-        )  # fmt: skip
+        end = f"Verdicts that change: {words}." if words else "No verdict on a figure changes."
+        lines.append(f"- *{variant}*, largest changes: {', '.join(parts)}. {end}")
     return "\n".join(lines)
+
+
+def _largest(both: pd.DataFrame, figure: str) -> str:
+    """Where a figure's median moves most, and whether it leaves the main fit's interval."""
+    other = str((both["median"] - both["median_base"]).abs().idxmax())
+    row = both.loc[other]
+    was, now = (float(row[c]) for c in ("median_base", "median"))
+    digits = 0 if figure == "n_shared" else 2
+    inside = float(row["low_base"]) <= now <= float(row["high_base"])
+    words = "" if inside else " (outside the interval of the main fit)"
+    name = FIGURES[figure].lower()
+    if number(was, digits) == number(now, digits):
+        return f"{name} nowhere by a digit that is printed"
+    return f"{name} of {other} from {number(was, digits)} to {number(now, digits)}{words}"
 
 
 def left_out(table: pd.DataFrame) -> str:
