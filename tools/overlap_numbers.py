@@ -67,7 +67,11 @@ def _largest(both: pd.DataFrame, figure: str) -> str:
     name = FIGURES[figure].lower()
     if number(was, digits) == number(now, digits):
         return f"{name} nowhere by a digit that is printed"
-    return f"{name} of {other} from {number(was, digits)} to {number(now, digits)}{words}"
+    of = ["", ""]
+    if figure == "n_shared":
+        of = [f" of {int(row[c])}" for c in ("n_mechanisms_base", "n_mechanisms")]
+    first, then = number(was, digits) + of[0], number(now, digits) + of[1]
+    return f"{name} of {other} from {first} to {then}{words}"
 
 
 def left_out(table: pd.DataFrame) -> str:
