@@ -16,6 +16,7 @@ from nssi_meta.synthesis.overlap import overlap
 from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
 from nssi_meta.synthesis.overlap_figures import heavy
 from nssi_meta.synthesis.pair import Pair
+from nssi_meta.synthesis.posterior_file import save_posterior
 from nssi_meta.synthesis.profiles import joint_data
 
 
@@ -161,6 +162,14 @@ def test_variants_change_the_rows_that_they_name(evidence):
     assert (apart["control_id"] == "").sum() == (used["control_id"] == "").sum()
     with pytest.raises(ValueError, match="no system 'dive'"):
         ov.without_system("dive")(evidence)
+
+
+def test_a_posterior_under_selective_reporting_is_not_saved(quick, tmp_path):
+    """The file holds the likelihood of the rows, which is not this posterior's."""
+    draws = {**quick.fit.posterior_data["posterior"], "w": np.full((1, 4, 2), 0.5)}
+    adjusted = replace(quick, fit=replace(quick.fit, posterior_data={"posterior": draws}))
+    with pytest.raises(ValueError, match="selective reporting cannot be saved"):
+        save_posterior(adjusted, tmp_path / "p.nc", "abc")
 
 
 def test_genes_are_not_in_the_joint_model_of_the_shipped_table():
