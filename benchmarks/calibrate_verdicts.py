@@ -1,32 +1,35 @@
 """How often verdicts are wrong and intervals cover, over simulated reviews with known truth.
 
-    python benchmarks/calibrate_verdicts.py            # simulates, rewrites docs/overlap.md
+    python benchmarks/calibrate_verdicts.py            # simulates, rewrites docs/overlap.md and
+                                                       # docs/own_review.md (some minutes)
     python benchmarks/calibrate_verdicts.py --reviews 20 --out /somewhere   # a quick look
 
 Each simulated review has two conditions and 12 mechanisms whose true means are drawn anew
-(sigma 0.6, R 0.5, tau_0 0.25; in one scenario these are drawn from the model's prior, which tests
-whether intervals are calibrated). Each cell has k studies with 30 people a group; part of the
-studies print only whether p < .05. The posterior is that of `two_arms`; figures, classes and
-verdicts are computed by the package's own functions.
+(sigma 0.6, R 0.5, tau_0 0.25; in two scenarios these are drawn from the model's prior, in one of
+them with sampling variances as the model has them: simulation-based calibration, where intervals
+must hold their level). Each cell has k studies with 30 people a group; part of the studies print
+only whether p < .05. The tutorial's review is simulated with its own truth. The posterior is that
+of `two_arms`; figures, classes and verdicts are computed by the package's own functions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_up_review import made_up
 from numpy.typing import NDArray
-from scipy.special import stdtrit
-from two_arms import MEANS, Draws, Rows, TwoArms
+from scipy.special import chdtrc, stdtrit
+from two_arms import FARTHEST, Draws, Rows, TwoArms
+from verdict_tables import LEVELS, draw, tables, tutorial_table, write_blocks
 
 from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
 from nssi_meta.synthesis.overlap import DECIDE, verdict
-from nssi_meta.synthesis.overlap_figures import CLASSES, FIGURES, classes, lkj, overlap_figures
+from nssi_meta.synthesis.overlap_figures import CLASSES, classes, lkj, overlap_figures
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +40,6 @@ STUDIES = (1, 2, 4, 8)
 BOUNDS = (0.0, 0.66)
 TYPICAL = (2, 0.66)
 N_DRAWS = 1500
-LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NAMED = {0: "shared", 1: "opposite", 2: "distinct", 3: "distinct", 4: "neither"}
 
 
@@ -51,12 +53,20 @@ def scales(from_prior: bool, rng: np.random.Generator) -> tuple[Floats, float, f
 
 
 def simulate(
-    k: int, bounds: float, rng: np.random.Generator, from_prior: bool = False
+    k: int,
+    bounds: float,
+    rng: np.random.Generator,
+    from_prior: bool = False,
+    known: bool = False,
 ) -> tuple[Floats, float, Rows]:
-    """True means (M, 2), true R, and the rows that k studies a cell report."""
+    """True means (M, 2), true R, and the rows that k studies a cell report.
+
+    `known`: errors have the variance 2 / n that the model is told. Otherwise they depend on the
+    true effect and the model is told what the estimate implies, as in a real table.
+    """
     sigma, r, tau_0 = scales(from_prior, rng)
     mu = np.full((M, 2), np.inf)
-    while (out := np.abs(mu).max(axis=1) > MEANS[-1]).any():  # the grid's own range
+    while (out := np.abs(mu).max(axis=1) > FARTHEST).any():  # the grid's own range
         z = rng.standard_normal((int(out.sum()), 2))
         second = r * z[:, 0] + np.sqrt(1 - r**2) * z[:, 1]
         mu[out] = sigma * np.stack([z[:, 0], second], axis=1)
@@ -64,20 +74,26 @@ def simulate(
     mechanism, arm = (a.ravel() for a in np.meshgrid(np.arange(M), [0, 1], indexing="ij"))
     mechanism, arm = np.repeat(mechanism, k), np.repeat(arm, k)
     theta = mu[mechanism, arm] + tau[mechanism] * rng.standard_normal(len(arm))
-    v = 2 / GROUP + theta**2 / (4 * GROUP)
+    more = 0.0 if known else 1 / (4 * GROUP)
+    v = 2 / GROUP + more * theta**2
     y = theta + np.sqrt(v) * rng.standard_normal(len(arm))
-    v = 2 / GROUP + y**2 / (4 * GROUP)
+    v = 2 / GROUP + more * y**2
     df = 2 * GROUP - 2
     c = (1 - 3 / (4 * df - 1)) * stdtrit(df, 0.975) * np.sqrt(2 / GROUP)
     hidden = rng.random(len(y)) < bounds
     lower = np.where(y > c, c, np.where(y < -c, -np.inf, -c))
     upper = np.where(y > c, np.inf, np.where(y < -c, -c, c))
-    v = np.where(hidden, 2 / GROUP + c**2 / (4 * GROUP), v)
+    v = np.where(hidden, 2 / GROUP + more * c**2, v)
     return mu, r, Rows(mechanism, arm, np.where(hidden, np.nan, y), v, lower, upper)
 
 
-def judge(draws: Draws, truth: Floats, true_r: float, rng: np.random.Generator) -> dict[str, Any]:
-    """Verdicts beside true classes, and whether intervals hold the true figures."""
+def judge(
+    draws: Draws, truth: Floats, true_r: float | None, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Verdicts beside true classes, and whether intervals hold the true figures.
+
+    `true_r` is None where the truth is fixed means, which have no R.
+    """
     a, b = draws.mu[:, :, 0], draws.mu[:, :, 1]
     kind = classes(a, b, DELTA)
     n = 20_000
@@ -89,13 +105,18 @@ def judge(draws: Draws, truth: Floats, true_r: float, rng: np.random.Generator) 
         DELTA,
     )
     base = np.array([(nobody == c).mean() for c in range(len(CLASSES))])
-    shares = [np.array([(kind[:, m] == c).mean() for c in range(len(CLASSES))]) for m in range(M)]
+    shares = [
+        np.array([(kind[:, m] == c).mean() for c in range(len(CLASSES))]) for m in range(len(truth))
+    ]
     true = classes(truth[:, 0], truth[:, 1], DELTA)
-    figures = overlap_figures(a, b, DELTA) | {"correlation": draws.R}
+    figures = overlap_figures(a, b, DELTA)
     one = overlap_figures(truth[None, :, 0], truth[None, :, 1], DELTA)
-    exact = {f: float(v[0]) for f, v in one.items()} | {"correlation": true_r}
+    exact = {f: float(v[0]) for f, v in one.items()}
+    if true_r is not None:
+        figures, exact = figures | {"correlation": draws.R}, exact | {"correlation": true_r}
     inside: dict[str, list[bool]] = {}
     randomised: dict[str, list[bool]] = {}
+    places: dict[str, float] = {}
     for name, values in figures.items():
         ends = [np.quantile(values, [(1 - x) / 2, (1 + x) / 2]) for x in LEVELS]
         inside[name] = [bool(lo - 1e-9 <= exact[name] <= hi + 1e-9) for lo, hi in ends]
@@ -104,11 +125,13 @@ def judge(draws: Draws, truth: Floats, true_r: float, rng: np.random.Generator) 
         below = np.mean(values < exact[name] - 1e-9)
         place = below + rng.random() * np.mean(np.abs(values - exact[name]) <= 1e-9)
         randomised[name] = [bool(abs(place - 0.5) <= x / 2) for x in LEVELS]
+        places[name] = float(place)
     return {
         "verdicts": [verdict(s, base) for s in shares],
         "truth": [NAMED[int(t)] for t in true],
         "inside": inside,
         "randomised": randomised,
+        "places": places,
     }
 
 
@@ -132,114 +155,55 @@ def rates(found: list[dict[str, Any]]) -> dict[str, Any]:
     for what in ("inside", "randomised"):
         out[what] = {
             f: [float(np.mean([x[what][f][i] for x in found])) for i in range(len(LEVELS))]
-            for f in (*FIGURES, "correlation")
+            for f in found[0][what]
         }
+    out["p_uniform"] = {f: p_uniform([x["places"][f] for x in found]) for f in found[0]["places"]}
     return out
 
 
-def run(reviews: int, typical: int, store: Path, seed: int = 11) -> list[dict[str, Any]]:
-    """All scenarios, stored one by one; `typical` reviews of the typical one."""
+def p_uniform(places: list[float]) -> float:
+    """p of the chi-squared test that places of the truth are uniform, in 10 bins."""
+    n, bins = len(places), 10
+    counts = np.histogram(places, bins, (0.0, 1.0))[0]
+    return float(chdtrc(bins - 1, ((counts - n / bins) ** 2 / (n / bins)).sum()))
+
+
+def run(reviews: int, typical: int, store: Path, seed: int = 11) -> dict[str, Any]:
+    """All scenarios, stored one by one; `typical` reviews of the typical ones and the tutorial."""
     model = TwoArms()
-    others = [(k, b, False) for b in BOUNDS for k in STUDIES if (k, b) != TYPICAL]
-    out: list[dict[str, Any]] = []
-    for k, bounds, from_prior in [(*TYPICAL, False), (*TYPICAL, True), *others]:
-        rng = np.random.default_rng([seed, k, int(100 * bounds), from_prior])
+    main = [(*TYPICAL, False, False), (*TYPICAL, True, True), (*TYPICAL, True, False)]
+    others = [(k, b, False, False) for b in BOUNDS for k in STUDIES if (k, b) != TYPICAL]
+    out: dict[str, Any] = {"scenarios": [], "tutorial": {}}
+
+    def keep(*words: object) -> None:
+        store.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+        print(*words, f"{time.process_time():.0f} s", flush=True)
+
+    rng = np.random.default_rng([seed, 0])
+    made: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(typical):
+        for other, truth, rows in made_up(rng):
+            draws = model.draws(rows, len(truth), N_DRAWS, rng)
+            made.setdefault(other, []).append(judge(draws, truth, None, rng))
+    out["tutorial"] = {other: rates(found) for other, found in made.items()}
+    keep("tutorial")
+    for k, bounds, from_prior, known in [*main, *others]:
+        rng = np.random.default_rng([seed, k, int(100 * bounds), from_prior, known])
         found = []
         for _ in range(typical if (k, bounds) == TYPICAL else reviews):
-            truth, r, rows = simulate(k, bounds, rng, from_prior)
+            truth, r, rows = simulate(k, bounds, rng, from_prior, known)
             found.append(judge(model.draws(rows, M, N_DRAWS, rng), truth, r, rng))
-        out.append({"studies": k, "bounds": bounds, "from_prior": from_prior, **rates(found)})
-        store.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
-        print(k, bounds, from_prior, f"{time.process_time():.0f} s", out[-1]["shared"], flush=True)
+        facts = {"studies": k, "bounds": bounds, "from_prior": from_prior, "known": known}
+        out["scenarios"].append({**facts, **rates(found)})
+        keep(facts)
     return out
-
-
-def _percent(x: float | None) -> str:
-    return "–" if x is None else f"{100 * x:.0f}%"
-
-
-def tables(results: list[dict[str, Any]]) -> dict[str, str]:
-    """The Markdown blocks of docs/overlap.md."""
-    names = (
-        "studies a cell", "bounds", "called shared", "of these wrong", "false shared",
-        "called distinct", "of these wrong", "false distinct", "no verdict",
-    )  # fmt: skip
-    head = f"| {' | '.join(names)} |\n{'|---' * len(names)}|\n"
-    lines = []
-    for r in sorted(results, key=lambda r: (r["bounds"], r["studies"])):
-        if r["from_prior"]:
-            continue
-        cells = [str(r["studies"]), _percent(r["bounds"])]
-        for name in ("shared", "distinct"):
-            cells += [_percent(r[name][n]) for n in ("called", "wrong", "false")]
-        lines.append("| " + " | ".join([*cells, _percent(r["silent"])]) + " |")
-    t, p = _pick(results, False), _pick(results, True)
-    cover = [
-        "| figure | typical review, as printed | truth from the prior, as printed | randomised |",
-        "|---|---|---|---|",
-    ]
-    for f in (*FIGURES, "correlation"):
-        three = (t["inside"][f][-1], p["inside"][f][-1], p["randomised"][f][-1])
-        cover.append(f"| {f} | {' | '.join(f'{100 * x:.1f}%' for x in three)} |")
-    error = 100 * np.sqrt(0.95 * 0.05 / min(t["reviews"], p["reviews"]))
-    words = (
-        f"Both: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds; "
-        f"{t['reviews']} and {p['reviews']} simulated reviews (standard error of a coverage of "
-        f"95%: {error:.1f} points or less)."
-    )
-    return {"verdicts": head + "\n".join(lines), "coverage": "\n".join(cover) + "\n\n" + words}
-
-
-def _pick(results: list[dict[str, Any]], from_prior: bool) -> dict[str, Any]:
-    """The typical scenario, with fixed scales or with scales from the prior."""
-    return next(
-        r
-        for r in results
-        if (r["studies"], r["bounds"]) == TYPICAL and r["from_prior"] == from_prior
-    )
-
-
-def write_blocks(page: Path, blocks: dict[str, str]) -> None:
-    """Replace what stands between `<!-- name:begin -->` and `<!-- name:end -->`."""
-    text = page.read_text(encoding="utf-8")
-    for name, body in blocks.items():
-        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{page} has no block {name}: add <!-- {name}:begin --> and :end")
-        text = pattern.sub(lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text)
-    page.write_text(text, encoding="utf-8")
-
-
-def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Coverage of the intervals against their level, truth drawn from the prior."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    t = _pick(results, True)
-    figure = Figure(figsize=(85 / 25.4, 80 / 25.4))
-    FigureCanvasAgg(figure)
-    ax = figure.add_axes((0.17, 0.15, 0.78, 0.8))
-    level = np.array(LEVELS)
-    band = 1.96 * np.sqrt(level * (1 - level) / t["reviews"])
-    ax.fill_between(level, level - band, level + band, color="#e3e3e3", lw=0)
-    ax.plot([0.45, 1], [0.45, 1], color="#5a5a5a", lw=0.7)
-    marks = {"n_shared": "o", "jaccard": "s", "magnitude": "D", "correlation": "^"}
-    for f, marker in marks.items():
-        ax.plot(level, t["randomised"][f], marker=marker, ms=3.5, lw=0.8, label=f.replace("_", " "))
-    ax.set_xlabel("level of the interval", fontsize=7)
-    ax.set_ylabel(f"truth inside, of {t['reviews']} reviews", fontsize=7)
-    ax.tick_params(labelsize=6.5)
-    ax.legend(fontsize=6.5, frameon=False)
-    ax.set_xlim(0.45, 1)
-    ax.set_ylim(0.4, 1.02)
-    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     """Simulate, or take the stored results, and write page and figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reviews", type=int, default=60, help="reviews a scenario")
-    parser.add_argument("--typical", type=int, default=250, help="reviews of the typical scenario")
+    parser.add_argument("--typical", type=int, default=300, help="reviews of a typical scenario")
     parser.add_argument("--stored", action="store_true", help="use benchmarks/calibration.json")
     parser.add_argument("--out", type=Path, help="write results here, not into docs")
     chosen = parser.parse_args()
@@ -252,10 +216,11 @@ def main() -> None:
         results = run(chosen.reviews, chosen.typical, store)
     if chosen.out:
         draw(results, chosen.out / "overlap_coverage.svg")
-        print(*tables(results).values(), sep="\n\n")
+        print(*tables(results).values(), tutorial_table(results), sep="\n\n")
         return
     draw(results, ROOT / "docs" / "img" / "overlap_coverage.svg")
     write_blocks(ROOT / "docs" / "overlap.md", tables(results))
+    write_blocks(ROOT / "docs" / "own_review.md", {"tutorial": tutorial_table(results)})
     print(f"written; a mechanism is called at probability {DECIDE}")
 
 

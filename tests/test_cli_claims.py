@@ -149,3 +149,25 @@ def test_the_reviews_own_claims_are_well_formed():
     assert isinstance(claims, pd.DataFrame)
     assert claims["claim_id"].is_unique
     assert set(claims.loc[claims["disputed_by_review"] != "", "claim_id"]) == {"C03", "C46"}
+
+
+def test_a_review_of_one_condition_needs_no_joint_model(own_review, results, monkeypatch):
+    """Direction claims come from the pools; a claim that compares conditions has no evidence."""
+    rows = pd.read_csv(own_review, dtype=str, keep_default_na=False)
+    alone = rows[(rows["condition"] == "alpha") & (rows["comparator"] == "well")]
+    alone.to_csv(own_review, index=False)
+    own_review.with_name("claims.csv").write_text(
+        f"{HEADER}\nC1,direction,reflex,alpha,,+,,Faster\nC2,shared,reflex,alpha,beta,+,,Both\n",
+        encoding="utf-8",
+    )
+
+    def sampled(*args, **kwargs):
+        raise RuntimeError("sampled")
+
+    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", sampled)
+    done = call("claims", own_review, "--results", results, "--format", "json")
+    rows = {r["claim_id"]: r for r in json.loads(done.stdout)}
+    assert done.exit_code == 0
+    assert rows["C1"]["verdict"] == "supported"
+    assert rows["C1"]["k"] > 0
+    assert rows["C2"]["verdict"] == "no evidence"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nssi_meta.figures import SINGLE, alt_gap_map, alt_mechanism_model, gap_map, mechanism_model
-from nssi_meta.figures.mechanism_model import LIMIT, shade
+from nssi_meta.figures.model_nodes import LIMIT, shade
 
 OTHERS = {"one": "One", "two": "Two"}
 
@@ -115,6 +115,20 @@ def test_a_fifth_stage_stands_below_without_an_arrow(figure):
     assert boxes["stage:stage 4"].get_y() > boxes["stage:stage 0"].get_y()
 
 
+def test_a_long_label_is_never_cut():
+    """It takes as many lines as it needs; the mechanisms below make room."""
+    table = model_rows()
+    long = "Frontolimbic white matter integrity of the uncinate fasciculus and cingulum"
+    table.loc[table["mechanism"] == "m00", "label"] = long
+    drawn = mechanism_model(table, stage_rows(), index_label="Index")
+    lines = [t for t in words(drawn) if t and t in long]
+    assert " ".join(lines[: len(long.split())]).startswith("Frontolimbic")
+    assert not any("…" in t for t in words(drawn))
+    plain, tall = (marks(f)["mu:m01"].get_ydata()[0] - marks(f)["mu:m00"].get_ydata()[0]
+                   for f in (mechanism_model(model_rows(), stage_rows()), drawn))  # fmt: skip
+    assert tall > plain
+
+
 def test_nothing_leaves_the_page(figure):
     figure.canvas.draw()
     box = figure.bbox
@@ -168,7 +182,7 @@ def test_every_cell_has_its_evidence_and_its_gain():
     assert text.count("–") == 6
     assert "1 · 9000" in text
     assert "2 · 18.0k" in text
-    assert "0.52  (#1)" in text
+    assert "0.52  #1" in text
     heads = [t for t in text if t in ("Index", "One", "Two")]
     assert heads == ["Index", "One", "Two"] * 2
 

@@ -131,3 +131,20 @@ def test_a_probability_is_never_printed_as_a_certainty(overlaps):
     words = [t.get_text() for ax in overlap_mechanisms(sure).axes for t in ax.texts]
     assert "> 0.99" in words
     assert "1.00" not in words
+
+
+def test_pages_hold_every_condition_once(overlaps, artists):
+    """None is taller than asked for but one that holds a single condition."""
+    from nssi_meta.figures.overlap import overlap_pages
+
+    bars, _ = overlaps
+    others = list(dict.fromkeys(bars["other"]))
+    assert len(others) > 1
+    one = overlap_pages(bars, page_height=1000.0)
+    assert len(one) == 1
+    pages = overlap_pages(bars, page_height=60.0)
+    assert len(pages) == len(others)
+    drawn = [{g for g in artists(page) if g.startswith("p_shared:")} for page in pages]
+    assert set().union(*drawn) == {g for g in artists(one[0]) if g.startswith("p_shared:")}
+    assert sum(map(len, drawn)) == len(set().union(*drawn))
+    assert any(f"1 of {len(pages)}" in t.get_text() for t in pages[0].axes[0].texts)

@@ -82,6 +82,21 @@ def test_coding_a_mechanism_the_other_way_round_changes_no_probability(frame_of,
     assert other == pytest.approx(float(plain), rel=1e-12)
 
 
+def test_heavy_tails_divide_the_covariance_of_each_mechanism(data, point):
+    import pymc as pm
+
+    model = profiles_model(data, tails=4.0)
+    scale = np.array([0.25, 4.0])
+    fixed = pm.do(model, {"z": point["z"], "sigma": np.ones(2), "chol": np.eye(2), "mixing": scale})
+    np.testing.assert_allclose(fixed["mu"].eval(), point["z"] * [[2.0], [0.5]], rtol=1e-14)
+
+
+@pytest.mark.parametrize("tails", [2.0, -1.0, np.nan])
+def test_tails_without_variance_are_refused(data, tails):
+    with pytest.raises(ValueError, match="tails must be above 2"):
+        profiles_model(data, tails=tails)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The effect of Potentials")
 def test_the_prior_has_the_correlations_and_scales_it_states(data):

@@ -15,6 +15,7 @@ from nssi_meta.synthesis.claim_events import Normal, draws_in, event, probabilit
 from nssi_meta.synthesis.claim_pools import CellPools
 from nssi_meta.synthesis.claims import bayes_factors, claims, sensitivity_text, verdict
 from nssi_meta.synthesis.pooled import pool
+from nssi_meta.synthesis.profiles import comparable
 
 # ---------------------------------------------------------------- events
 
@@ -301,3 +302,24 @@ def test_recoding_a_measure_turns_every_verdict_round(evidence, quick):
         one = claims(pd.DataFrame([claim(**cells, expected="+")]), evidence, quick)
         other = claims(pd.DataFrame([claim(**cells, expected="-")]), evidence, turned)
         assert one.table["probability"].tolist() == other.table["probability"].tolist()
+
+
+def test_without_a_joint_model_claims_are_read_from_pools(audit, evidence):
+    """Single means keep the numbers of their pools; what compares many has no evidence."""
+    mean = claim(**ONE)
+    ranked = claim(claim_id="C2", kind="ranking", expected="+", other_condition="beta")
+    without = claims(pd.DataFrame([mean, ranked]), evidence, None)
+    assert without.converged
+    first = without.table.set_index("claim_id")
+    assert first["verdict"].to_dict() == {"C1": "supported", "C2": "no evidence"}
+    assert first.loc["C1", "reading"] == "pool"
+    beside = audit(mean).sensitivity
+    pooled = beside[(beside["reading"] == "pool") & (beside["estimand"] == "case_control")]
+    assert first.loc["C1", "probability"] == pytest.approx(pooled["probability"].item(), rel=1e-12)
+    assert first.loc["C1", "estimate"] == pytest.approx(pooled["estimate"].item(), rel=1e-12)
+
+
+def test_one_condition_is_not_comparable(evidence):
+    assert comparable(evidence)
+    alone = evidence.rows[evidence.rows["condition"] == "alpha"]
+    assert not comparable(replace(evidence, rows=alone[alone["comparator"] == "well"]))

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from nssi_meta.evidence.read import read_effects
 from nssi_meta.synthesis import overlap_variants as ov
 from nssi_meta.synthesis.overlap import overlap
 from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
+from nssi_meta.synthesis.overlap_figures import heavy
 from nssi_meta.synthesis.pair import Pair
+from nssi_meta.synthesis.posterior_file import save_posterior
+from nssi_meta.synthesis.profiles import joint_data
 
 
 def with_mu(profiles, mu):
@@ -156,6 +162,57 @@ def test_variants_change_the_rows_that_they_name(evidence):
     assert (apart["control_id"] == "").sum() == (used["control_id"] == "").sum()
     with pytest.raises(ValueError, match="no system 'dive'"):
         ov.without_system("dive")(evidence)
+
+
+def test_a_posterior_under_selective_reporting_is_not_saved(quick, tmp_path):
+    """The file holds the likelihood of the rows, which is not this posterior's."""
+    draws = {**quick.fit.posterior_data["posterior"], "w": np.full((1, 4, 2), 0.5)}
+    adjusted = replace(quick, fit=replace(quick.fit, posterior_data={"posterior": draws}))
+    with pytest.raises(ValueError, match="selective reporting cannot be saved"):
+        save_posterior(adjusted, tmp_path / "p.nc", "abc")
+
+
+def test_genes_are_not_in_the_joint_model_of_the_shipped_table():
+    """They are odds ratios: a variant without them would be the same fit."""
+    shipped = read_effects(Path(__file__).resolve().parents[2] / "data" / "effects.csv")
+    rest = ov.without_system("genes")(shipped)
+    assert len(rest.used) < len(shipped.used)
+    one, other = (joint_data(e)[0].frame for e in (shipped, rest))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_variants_of_the_model_keep_the_rows(evidence, quick, monkeypatch):
+    asked = []
+
+    def fit(changed, **options):
+        asked.append((changed.used.equals(evidence.used), options))
+        return quick
+
+    monkeypatch.setattr(ov, "fit_profiles", fit)
+    ov.overlap_variants(evidence, ["heavy tails", "selective reporting"])
+    assert [same for same, _ in asked] == [True, True]
+    assert asked[0][1]["tails"] == ov.TAILS
+    assert "selective" not in asked[0][1]
+    assert asked[1][1]["selective"] is True
+
+
+def test_heavy_tails_are_those_of_a_t_distribution(quick):
+    """t with 4 degrees of freedom: quantiles of 200,000 draws, standard error below 0.03."""
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal(200_000) * heavy(4.0, (200_000,), rng)
+    at = [0.01, 0.1, 0.5, 0.9, 0.99]
+    np.testing.assert_allclose(np.quantile(draws, at), stats.t.ppf(at, 4), atol=0.06)
+    assert (heavy(np.inf, (3,), rng) == 1.0).all()
+
+
+def test_the_unstudied_mechanism_has_the_fit_s_tails(quick):
+    """Sigma is 0.6 in these draws: its mean is 0.6 t_4, its partner's too."""
+    pair = Pair(replace(quick, tails=4.0), "beta")
+    for draws in pair.unstudied(200_000):
+        got = np.mean(np.abs(draws) > 1.2)
+        assert got == pytest.approx(2 * stats.t.sf(2.0, 4), abs=0.004)
+    normal = Pair(quick, "beta").unstudied(200_000)[0]
+    assert np.mean(np.abs(normal) > 1.2) == pytest.approx(2 * stats.norm.sf(2.0), abs=0.004)
 
 
 def test_each_variant_is_one_fit(evidence, quick, monkeypatch):

@@ -28,12 +28,13 @@ def calibrate():
 
 def test_rates_by_hand(calibrate):
     inside = {f: [True] * 6 for f in ("n_shared", "jaccard", "magnitude", "correlation")}
+    places = dict.fromkeys(inside, 0.35)
     found = [
         {"verdicts": ["shared", "shared", "undecided"], "truth": ["shared", "distinct", "shared"],
-         "inside": inside, "randomised": inside},
+         "inside": inside, "randomised": inside, "places": places},
         {"verdicts": ["distinct", "uninformative", "neither"],
          "truth": ["distinct", "neither", "neither"], "inside": inside,
-         "randomised": inside},
+         "randomised": inside, "places": places},
     ]  # fmt: skip
     got = calibrate.rates(found)
     assert got["shared"] == {"called": 2 / 6, "wrong": 0.5, "false": 1 / 4, "found": 0.5}
@@ -50,6 +51,37 @@ def test_simulated_bounds_hold_the_estimate(calibrate):
     assert np.isfinite(exact.y).all()
     assert np.isnan(hidden.y).all()
     assert ((hidden.lower < exact.y) & (exact.y < hidden.upper)).all()
+
+
+def test_uniform_places_pass_and_others_do_not(calibrate):
+    """Chi-squared of 10 bins by hand: 20 places in one bin, 2 expected: 18^2 / 2 + 9 * 2 = 180."""
+    from scipy import stats
+
+    assert calibrate.p_uniform(list((np.arange(40) + 0.5) / 40)) == 1.0
+    assert calibrate.p_uniform([0.35] * 20) == pytest.approx(stats.chi2.sf(180, 9), rel=1e-10)
+
+
+def test_known_variances_are_those_of_the_errors(calibrate):
+    """`known`: one variance for every row. Otherwise it grows with the estimate."""
+    known = calibrate.simulate(4, 0.5, np.random.default_rng(1), known=True)[2]
+    assert known.v.tolist() == [2 / 30] * len(known.v)
+    told = calibrate.simulate(4, 0.0, np.random.default_rng(1))[2]
+    np.testing.assert_allclose(told.v, 2 / 30 + told.y**2 / 120, rtol=1e-14)
+
+
+def test_the_tutorial_s_review_is_the_tutorial_s(calibrate):
+    """Two pairs of its conditions, three studies a cell of which the first is a bound."""
+    pairs = list(calibrate.made_up(np.random.default_rng(3)))
+    assert [other for other, *_ in pairs] == ["insomnia", "vertigo"]
+    for j, (_, truth, rows) in enumerate(pairs, start=1):
+        assert truth.shape == (8, 2)
+        assert truth[1].tolist() == [0.8, (0.5, -0.6)[j - 1]]
+        assert np.bincount(rows.arm).tolist() == [24, 24]
+        hidden = np.isnan(rows.y)
+        assert hidden.reshape(-1, 3).tolist() == [[True, False, False]] * 16
+        assert (rows.lower[hidden] < rows.upper[hidden]).all()
+    first = (rows.y[(rows.arm == 0)] for _, _, rows in pairs)
+    np.testing.assert_array_equal(*first)  # tinnitus is the same data in both pairs
 
 
 def test_blocks_are_filled_or_missed(calibrate, tmp_path):

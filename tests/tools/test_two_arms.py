@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nssi_meta.synthesis.overlap_figures import lkj
+from nssi_meta.synthesis.overlap_figures import lkj, overlap_figures, prior_draws
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -22,6 +22,24 @@ def two_arms():
     finally:
         sys.path.remove(str(BENCHMARKS))
     return module
+
+
+def test_without_evidence_the_grid_gives_the_prior_of_the_figures(two_arms):
+    """Small sigmas included, whose means a grid of fixed steps cannot resolve.
+
+    Quantiles of 4000 draws have a standard error of 0.01; sigma is a grid of steps of a quarter.
+    """
+    one = np.zeros(1, dtype=np.int64)
+    blind = two_arms.Rows(one, one, np.zeros(1), np.full(1, 1e8), np.zeros(1), np.zeros(1))
+    got = two_arms.TwoArms().draws(blind, 6, 4000, np.random.default_rng(4))
+    wanted, _ = prior_draws(2, 6, 20_000)
+    at = [0.1, 0.25, 0.5, 0.75, 0.9]
+    ours, theirs = (
+        np.quantile(overlap_figures(mu[..., 0], mu[..., 1], 0.2)["magnitude"], at)
+        for mu in (got.mu, wanted)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=0.03)
+    np.testing.assert_allclose(np.mean(got.sigma < 0.08), 2 * stats.norm.cdf(0.08) - 1, atol=0.02)
 
 
 def test_the_grid_is_the_joint_model_of_two_conditions(two_arms):

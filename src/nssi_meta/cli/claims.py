@@ -35,12 +35,14 @@ def claims(data: str, file: str | None, threshold: float, results: str, seed: in
     """Which claims of a review hold: probability, Bayes factor, verdict, evidence.
 
     A claim is a row of claims.csv. The joint model is read from finished results where they fit
-    the data and seed, and fitted (about a minute) otherwise.
+    the data and seed, and fitted (about a minute) otherwise. With one condition there is none:
+    claims about single means are then read from their pools.
     """
     from nssi_meta.evidence.claims import read_claims
     from nssi_meta.evidence.read import read_effects
     from nssi_meta.synthesis.claims import RULE
     from nssi_meta.synthesis.claims import claims as audit
+    from nssi_meta.synthesis.profiles import comparable
     from nssi_meta.terminal import CLAIM_COLUMNS, READING_COLUMNS, progress, show
 
     with progress() as tell:
@@ -48,12 +50,16 @@ def claims(data: str, file: str | None, threshold: float, results: str, seed: in
         evidence = read_effects(data)
         evidence.require_usable()
         listed = read_claims(file or Path(data).with_name("claims.csv"), evidence)
-        profiles = joint_model(evidence, results, data, seed, threshold, tell)
+        profiles = None
+        if comparable(evidence):
+            profiles = joint_model(evidence, results, data, seed, threshold, tell)
         tell("claims", f"{len(listed)} claims")
         found = audit(listed, evidence, profiles, threshold=threshold)
-    title = warn_unless(profiles.converged, profiles.fit.problems) or RULE
+    title = RULE
+    if profiles is not None:
+        title = warn_unless(profiles.converged, profiles.fit.problems) or RULE
     if readings:
         show(found.sensitivity, form, READING_COLUMNS, title)
     else:
         show(found.summary(), form, CLAIM_COLUMNS, title)
-    exit_unless(profiles.converged)
+    exit_unless(found.converged)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .mechanism_model import shade
+from .model_nodes import shade
 from .page import Page, new_page, rule, write
 from .records import Record, as_float, as_int, as_text, require_columns
 from .style import BOUND, DOUBLE, INK, POOLED, QUIET, Style
@@ -167,14 +167,13 @@ def _known(page: Page, record: Record, x: float, y: float, width: float) -> None
 def _gain(page: Page, record: Record, x: float, y: float, width: float, largest: float) -> None:
     key = f"{as_text(record['mechanism'])}/{as_text(record['condition'])}"
     gain, rank = as_float(record["gain_bits"]), as_int(record["rank"])
-    # The square root spreads the many small gains; the numbers are printed as they are.
-    share = math.sqrt(max(gain, 0.0) / largest) if largest > 0 else 0.0
+    share = max(gain, 0.0) / largest if largest > 0 else 0.0
     box = _box(page, x, y, width, shade(share), f"gain:{key}")
     size = page.style.small - 0.5
     words = number(gain, 2)
     if rank <= TOP:
         box.set_linewidth(0.9)
         box.set_edgecolor(BOUND)
-        words = f"{words}  (#{rank})"
+        words = f"{words}  #{rank}"
     write(page, x + width / 2, y + ROW / 2, words, align="center", size=size, color=_ink(share),
           bold=rank <= TOP)  # fmt: skip

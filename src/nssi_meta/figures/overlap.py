@@ -92,6 +92,43 @@ def overlap_mechanisms(
     return page.fig
 
 
+def overlap_pages(
+    table: pd.DataFrame,
+    *,
+    index_label: str = "NSSI",
+    delta: float | None = None,
+    page_height: float = 240.0,
+    style: Style = DOUBLE,
+) -> list[Figure]:
+    """`overlap_mechanisms` on pages to print, at most `page_height` mm high where that is possible.
+
+    A condition is never broken over two pages. `save_pages` writes them. Raises ValueError as
+    `overlap_mechanisms`.
+    """
+    require_columns(table, MECHANISM_COLUMNS, "overlap_mechanisms")
+    shown = (table["k_index"] > 0) & (table["k_other"] > 0)
+    pages: list[list[str]] = [[]]
+    around = 2 * style.margin + 6.0 * style.row  # title, key and note
+    y = around
+    for other, n in table[shown].groupby("other", sort=False).size().items():
+        need = (n + 1.6) * style.row + 8.0
+        if pages[-1] and y + need > page_height:
+            pages.append([])
+            y = around
+        pages[-1].append(str(other))
+        y += need
+    figures = []
+    for i, others in enumerate(pages, start=1):
+        part = f", {i} of {len(pages)}" if len(pages) > 1 else ""
+        figures.append(
+            overlap_mechanisms(
+                table[table["other"].isin(others)], index_label=index_label, delta=delta,
+                title=f"Overlap with {index_label} by mechanism{part}", style=style,
+            )
+        )  # fmt: skip
+    return figures
+
+
 def _check_probabilities(table: pd.DataFrame) -> None:
     total = table[list(CLASS_FILLS)].sum(axis=1)
     bad = table.loc[(total - 1.0).abs() > 1e-3, "mechanism"]

@@ -24,6 +24,7 @@ class Ops:
     sqrt: Callable[..., Any]
     where: Callable[..., Any]
     minimum: Callable[..., Any]
+    ndtr: Callable[..., Any]
     log_ndtr: Callable[..., Any]
     log1mexp: Callable[..., Any]
     logaddexp: Callable[..., Any]
@@ -45,6 +46,7 @@ def numpy_ops() -> Ops:
         sqrt=np.sqrt,
         where=np.where,
         minimum=np.minimum,
+        ndtr=special.ndtr,
         log_ndtr=special.log_ndtr,
         log1mexp=_log1mexp,
         logaddexp=np.logaddexp,
@@ -69,6 +71,7 @@ def pytensor_ops() -> Ops:
         sqrt=pt.sqrt,
         where=pt.switch,
         minimum=pt.minimum,
+        ndtr=lambda z: 0.5 * pt.erfc(-z / np.sqrt(2)),
         log_ndtr=log_ndtr,
         log1mexp=pt.log1mexp,
         logaddexp=pt.logaddexp,

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, layout
 from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.reporting import Reports
+from nssi_meta.models.reporting_term import add_reporting
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -78,11 +80,23 @@ def profile_data(
     )
 
 
-def profiles_model(data: ProfileData, observed: NDArray[np.float64] | None = None) -> pm.Model:
+def profiles_model(
+    data: ProfileData,
+    observed: NDArray[np.float64] | None = None,
+    tails: float = np.inf,
+    reports: Reports | None = None,
+) -> pm.Model:
     """The joint model. Free parameters are non-centred: most cells hold few rows or bounds.
 
     `observed` (3, k) are yi, lower and upper as mutable data named "observed" (see `add_evidence`).
+    `tails`, degrees of freedom: below infinity the means of a mechanism are multivariate t with
+    scale matrix diag(sigma) R diag(sigma), so that few mechanisms with very large effects move
+    sigma and R less. It is a normal whose covariance is divided by `mixing`, Gamma(tails / 2,
+    tails / 2), one a mechanism. `reports` adds selective reporting (`reporting_term`).
+    Raises ValueError for tails of 2 or less, where effects would have no variance.
     """
+    if not tails > 2:
+        raise ValueError(f"tails must be above 2 degrees of freedom, got {tails:g}")
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -97,7 +111,11 @@ def profiles_model(data: ProfileData, observed: NDArray[np.float64] | None = Non
         chol = pm.LKJCorr("chol", n=n_c, eta=LKJ_ETA)  # PyMC 6 returns the Cholesky factor
         pm.Deterministic("R", chol @ chol.T, dims=("condition", "condition_b"))
         z = pm.Normal("z", 0.0, 1.0, dims=("mechanism", "condition"))
-        mu = pm.Deterministic("mu", (z @ chol.T) * sigma, dims=("mechanism", "condition"))
+        deviation = z @ chol.T
+        if np.isfinite(tails):
+            mixing = pm.Gamma("mixing", tails / 2, tails / 2, dims="mechanism")
+            deviation = deviation / pt.sqrt(mixing)[:, None]
+        mu = pm.Deterministic("mu", deviation * sigma, dims=("mechanism", "condition"))
         tau_0 = pm.HalfNormal("tau_0", PRIOR_SCALES["tau_0"])
         z_tau = pm.HalfNormal("z_tau", 1.0, dims="mechanism")
         tau = pm.Deterministic("tau", tau_0 * z_tau, dims="mechanism")
@@ -109,4 +127,6 @@ def profiles_model(data: ProfileData, observed: NDArray[np.float64] | None = Non
         if observed is not None:
             node = pm.Data("observed", observed)
         add_evidence(data.layout, kind, mean, tau[data.mechanism], omega, node)
+        if reports is not None:
+            add_reporting(reports, mean, tau[data.mechanism], omega)
     return model

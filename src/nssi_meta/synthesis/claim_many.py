@@ -25,6 +25,8 @@ MOST = 0.5
 
 def many_readings(claim: dict[str, Any], sources: Sources) -> Iterator[Reading]:
     """Readings of a claim of kind system_overlap or ranking; none without evidence in both arms."""
+    if sources.fitted is None:
+        return
     chosen = _chosen(claim, sources)
     if claim["kind"] == "system_overlap":
         yield from _system(claim, chosen, sources)

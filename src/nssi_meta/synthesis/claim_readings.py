@@ -66,21 +66,36 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sources:
-    """What claims are read from."""
+    """What claims are read from; `fitted` is None where one condition leaves no joint model."""
 
-    profiles: Profiles
+    fitted: Profiles | None
     pools: CellPools
     delta: float
+
+    @property
+    def profiles(self) -> Profiles:
+        """The joint model, for readings that exist only where there is one."""
+        if self.fitted is None:
+            raise RuntimeError("a reading of the joint model was asked for, but there is none")
+        return self.fitted
+
+    @property
+    def level(self) -> float:
+        """Level of the intervals."""
+        return self.pools.options.level if self.fitted is None else self.fitted.level
 
     @cached_property
     def prior(self) -> Floats:
         """Means (S, M, C) under the joint model's prior."""
         data = self.profiles.data
-        return prior_draws(len(data.conditions), len(data.mechanisms))[0]
+        tails = self.profiles.tails
+        return prior_draws(len(data.conditions), len(data.mechanisms), tails=tails)[0]
 
     @cached_property
     def anchored(self) -> set[tuple[str, str]]:
         """Cells whose distance to the reference group the joint model's rows inform."""
+        if self.fitted is None:
+            return set()
         table = self.profiles.evidence
         known = table[table["anchored"]]
         return set(zip(known["mechanism"], known["condition"], strict=True))
@@ -92,8 +107,8 @@ class Sources:
         return frame[frame["mechanism"].isin(mechanisms) & touches]
 
     def quantiles(self, draws: Floats) -> tuple[float, float, float]:
-        """Median, lower and upper end at the level of the profiles."""
-        tail = (1 - self.profiles.level) / 2
+        """Median, lower and upper end at the level of the intervals."""
+        tail = (1 - self.level) / 2
         low, median, high = np.quantile(draws, [tail, 0.5, 1 - tail])
         return float(median), float(low), float(high)
 
@@ -183,7 +198,7 @@ def _pooled(
         rows = pd.concat(parts)
         # Quantiles of exact pools are dear: only of the pool that stands beside the joint model.
         nothing = (np.nan, np.nan, np.nan)
-        estimate = _of_cell(cells, sources.profiles.level) if way == "all" else nothing
+        estimate = _of_cell(cells, sources.level) if way == "all" else nothing
         thresholds = (own, *others) if first and way == "all" else (own,)
         for t in thresholds:
             yield Reading(

@@ -50,7 +50,7 @@ class Claims:
 def claims(
     frame: pd.DataFrame,
     evidence: Evidence,
-    profiles: Profiles,
+    profiles: Profiles | None,
     *,
     pools: Pools | None = None,
     threshold: float = 0.2,
@@ -63,7 +63,9 @@ def claims(
     frame
         Claims as `read_claims` gives them.
     evidence, profiles
-        The evidence and the joint model fitted to it.
+        The evidence and the joint model fitted to it. None where the review has one condition
+        (`profiles.comparable`): claims about single means are then read from their pools, and
+        claims that compare conditions have no evidence.
     pools
         Pools of the same evidence, if there are any: they need not be computed again.
     threshold
@@ -88,7 +90,7 @@ def claims(
         records.append(_record(claim, found, judged, against.get(str(claim["claim_id"]), "")))
     table = pd.DataFrame(records)
     sensitivity = pd.DataFrame(variants, columns=["claim_id", *_JUDGED])
-    return Claims(table, sensitivity, profiles.converged)
+    return Claims(table, sensitivity, profiles is None or profiles.converged)
 
 
 _JUDGED = (

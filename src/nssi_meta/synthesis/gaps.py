@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.synthesis.overlap import DECIDE
-from nssi_meta.synthesis.overlap_figures import CLASSES, classes
+from nssi_meta.synthesis.overlap_figures import CLASSES, classes, heavy
 from nssi_meta.synthesis.pair import labels
 from nssi_meta.synthesis.profiles import Profiles
 
@@ -122,6 +122,7 @@ def _unstudied(profiles: Profiles, rng: np.random.Generator) -> _Cell:
     pick = rng.integers(0, len(sigma), DRAWS)
     z = rng.standard_normal((DRAWS, sigma.shape[1], 1))
     mu = sigma[pick] * (np.linalg.cholesky(R[pick]) @ z)[..., 0]
+    mu *= heavy(profiles.tails, (DRAWS, 1), rng)
     tau = profiles.draws("tau_0")[pick] * np.abs(rng.standard_normal(DRAWS))
     return _Cell(mu, np.hypot(tau, profiles.draws("omega")[pick]))
 

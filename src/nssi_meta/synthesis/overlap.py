@@ -174,7 +174,9 @@ def _figure_table(pair: Pair, delta: float) -> pd.DataFrame:
         else 0,
         "share_bounds": float((rows["kind"] == "interval").mean()) if len(rows) else np.nan,
     }
-    prior_mu, prior_R = prior_draws(len(pair.profiles.data.conditions), max(len(names), 1))
+    prior_mu, prior_R = prior_draws(
+        len(pair.profiles.data.conditions), max(len(names), 1), tails=pair.profiles.tails
+    )
     draws: dict[str, tuple[Floats, Floats]] = {"correlation": (pair.R, prior_R[:, 0, 1])}
     if names:
         own = overlap_figures(pair.a, pair.b, delta)

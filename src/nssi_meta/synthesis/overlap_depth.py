@@ -42,7 +42,9 @@ def overlap_contrasts(
     """
     index = index or profiles.index
     pairs = {c: Pair(profiles, c, index) for c in profiles.data.conditions if c != index}
-    prior, prior_R = prior_draws(len(profiles.data.conditions), len(profiles.data.mechanisms))
+    prior, prior_R = prior_draws(
+        len(profiles.data.conditions), len(profiles.data.mechanisms), tails=profiles.tails
+    )
     before = _Draws(prior, prior_R, profiles, index, threshold)
     after = _Draws(profiles.draws("mu"), profiles.draws("R"), profiles, index, threshold)
     records = []

@@ -41,15 +41,22 @@ def overlap_figures(a: Floats, b: Floats, delta: float) -> dict[str, Floats]:
 
 
 def prior_draws(
-    n_conditions: int, n_mechanisms: int, n: int = 4000, seed: int = 1
+    n_conditions: int, n_mechanisms: int, n: int = 4000, seed: int = 1, tails: float = np.inf
 ) -> tuple[Floats, Floats]:
-    """mu (n, M, C) and R (n, C, C) from the joint model's prior."""
+    """mu (n, M, C) and R (n, C, C) from the joint model's prior; `tails` as in `profiles_model`."""
     rng = np.random.default_rng(seed)
     R = lkj(n_conditions, LKJ_ETA, n, rng)
     sigma = np.abs(rng.normal(0.0, PRIOR_SCALES["sigma"], (n, 1, n_conditions)))
     z = rng.standard_normal((n, n_mechanisms, n_conditions))
     mu = np.einsum("nmj,nij->nmi", z, np.linalg.cholesky(R)) * sigma
-    return mu, R
+    return mu * heavy(tails, (n, n_mechanisms, 1), rng), R
+
+
+def heavy(tails: float, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """Factors that turn normal deviations into t-distributed ones; 1 where `tails` is infinite."""
+    if not np.isfinite(tails):
+        return np.ones(shape)
+    return np.asarray(1.0 / np.sqrt(rng.gamma(tails / 2, 2 / tails, shape)))
 
 
 def lkj(d: int, eta: float, n: int, rng: np.random.Generator) -> Floats:

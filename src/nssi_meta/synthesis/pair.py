@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from nssi_meta.synthesis.overlap_figures import heavy
 from nssi_meta.synthesis.profiles import Profiles
 
 Floats = NDArray[np.float64]
@@ -64,6 +65,7 @@ class Pair:
         pick = rng.integers(0, len(sigma), n)
         z = rng.standard_normal((2, n))
         r = self.R[pick]
+        z *= heavy(self.profiles.tails, (n,), rng)
         a = sigma[pick, self.i] * z[0]
         return a, sigma[pick, self.j] * (r * z[0] + np.sqrt(1 - r**2) * z[1])
 

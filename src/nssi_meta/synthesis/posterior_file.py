@@ -26,10 +26,20 @@ _CHUNK = 500
 
 
 def save_posterior(profiles: Profiles, path: Path, sha256: str) -> None:
-    """Write the posterior as netCDF; `sha256` of the data goes into its attributes."""
+    """Write the posterior as netCDF; `sha256` of the data goes into its attributes.
+
+    Raises ValueError for a posterior under selective reporting: its likelihood is not that of the
+    rows alone, which is what the file holds.
+    """
+    if "w" in profiles.posterior_data["posterior"]:
+        raise ValueError(
+            "a posterior under selective reporting cannot be saved; keep its tables, or fit "
+            "without `selective`"
+        )
     tree = posterior_tree(profiles)
     tree.attrs["data_sha256"] = sha256
     tree.attrs["converged"] = str(profiles.converged)
+    tree.attrs["tails"] = profiles.tails
     tree.to_netcdf(path, engine="h5netcdf")
 
 
@@ -57,7 +67,8 @@ def load_posterior(
     diagnostics = pd.DataFrame(columns=["quantity", "r_hat", "ess_bulk", "ess_tail", "ok"])
     problems = () if posterior.attrs.get("converged") == "True" else ("the run did not converge",)
     fit = Fit(posterior, diagnostics, {}, problems)
-    return Profiles(data, fit, index, evidence.mechanisms, evidence.conditions, level)
+    tails = float(posterior.attrs.get("tails", np.inf))
+    return Profiles(data, fit, index, evidence.mechanisms, evidence.conditions, level, tails)
 
 
 def posterior_tree(profiles: Profiles) -> xr.DataTree:

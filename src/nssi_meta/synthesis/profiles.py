@@ -17,6 +17,7 @@ from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.nuts import Fit, Settings, sample
 from nssi_meta.models.blocks import RHO
 from nssi_meta.models.profiles import ProfileData, profile_data, profiles_model
+from nssi_meta.models.reporting import GROUPS, reports
 from nssi_meta.synthesis.overlap_figures import overlap_figures
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Profiles:
-    """The fitted joint model. Draws have shape (S, ...) with chains one after the other."""
+    """The fitted joint model. Draws have shape (S, ...) with chains one after the other.
+
+    `tails` are the degrees of freedom of the mechanisms' means, infinite where they are normal.
+    """
 
     data: ProfileData
     fit: Fit
@@ -35,6 +39,7 @@ class Profiles:
     mechanisms: pd.DataFrame
     conditions: pd.DataFrame
     level: float = 0.95
+    tails: float = np.inf
 
     @property
     def converged(self) -> bool:
@@ -157,6 +162,28 @@ def joint_data(
 
     Raises EvidenceError when the evidence has problems, ValueError when too little is left.
     """
+    frame, conditions, index, reference = _joint_rows(evidence, estimand)
+    if len(conditions) < 2 or index not in conditions:
+        raise ValueError(
+            f"overlap needs rows of estimand {estimand} for {index} and at least one other "
+            f"condition; found {', '.join(conditions) or 'none'}"
+        )
+    order = {m: i for i, m in enumerate(evidence.mechanisms["mechanism"])}
+    frame = frame.sort_values("mechanism", key=lambda m: m.map(order), kind="stable")
+    data = profile_data(frame, conditions, reference, partial(vcalc, rho=rho), rho)
+    return data, index
+
+
+def comparable(evidence: Evidence, estimand: str = "case_control") -> bool:
+    """Whether the joint model has what it compares: the index condition and another one."""
+    _, conditions, index, _ = _joint_rows(evidence, estimand)
+    return len(conditions) > 1 and index in conditions
+
+
+def _joint_rows(
+    evidence: Evidence, estimand: str
+) -> tuple[pd.DataFrame, tuple[str, ...], str, str]:
+    """Rows of the joint model, conditions that they touch, the index and the reference."""
     used = evidence.used
     roles = evidence.conditions.set_index("id")["role"]
     reference = str(roles.index[roles == "reference"][0])
@@ -168,15 +195,7 @@ def joint_data(
         & used["comparator"].isin([*arms, reference])
     ]
     conditions = tuple(c for c in arms if c in set(frame["condition"]) | set(frame["comparator"]))
-    if len(conditions) < 2 or index not in conditions:
-        raise ValueError(
-            f"overlap needs rows of estimand {estimand} for {index} and at least one other "
-            f"condition; found {', '.join(conditions) or 'none'}"
-        )
-    order = {m: i for i, m in enumerate(evidence.mechanisms["mechanism"])}
-    frame = frame.sort_values("mechanism", key=lambda m: m.map(order), kind="stable")
-    data = profile_data(frame, conditions, reference, partial(vcalc, rho=rho), rho)
-    return data, index
+    return frame, conditions, index, reference
 
 
 def fit_profiles(
@@ -190,18 +209,24 @@ def fit_profiles(
     delta: float = 0.2,
     cores: int | None = None,
     progress: Callable[[str], None] | None = None,
+    tails: float = np.inf,
+    selective: bool = False,
 ) -> Profiles:
     """Fit the joint model to all used rows of one estimand (statistics: mechanism x condition).
 
     Compiles and samples a PyMC model (about a minute). Comparisons with other conditions inform
     contrasts; rows whose comparator is a mixed clinical group are not used. Convergence is checked
     for every cell, correlation, variance and overlap figure at `delta`; look at `.converged`.
+
+    `tails`: degrees of freedom of a t distribution of mechanisms' means, instead of the normal
+    one. `selective`: reports without a significant row reach the table with a probability that is
+    learned (`models.reporting_term`); the posterior's `w` holds it.
     Raises EvidenceError when the evidence has problems, ValueError when too little is left.
     """
     data, index = joint_data(evidence, estimand, rho)
     known = _known(data)
     fit = sample(
-        profiles_model(data),
+        profiles_model(data, None, tails, reports(data.frame, rho) if selective else None),
         partial(
             _reported,
             data=data,
@@ -214,7 +239,7 @@ def fit_profiles(
         cores=cores,
         progress=progress,
     )
-    return Profiles(data, fit, index, evidence.mechanisms, evidence.conditions, level)
+    return Profiles(data, fit, index, evidence.mechanisms, evidence.conditions, level, tails)
 
 
 def _known(data: ProfileData) -> NDArray[np.bool_]:
@@ -245,4 +270,6 @@ def _reported(
             out |= {f"{name}[{c}]": value for name, value in figures.items()}
     for i, m in enumerate(data.mechanisms):
         out[f"tau[{m}]"] = tau[..., i]
+    if "w" in posterior:
+        out |= {f"w {g}": np.asarray(posterior["w"])[..., i] for i, g in enumerate(GROUPS)}
     return out

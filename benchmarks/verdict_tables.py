@@ -1,0 +1,117 @@
+"""What `calibrate_verdicts` found, as tables of the documentation and a figure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nssi_meta.synthesis.overlap_figures import FIGURES
+
+#: Levels of the intervals whose coverage is counted.
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+def _percent(x: float | None) -> str:
+    return "–" if x is None else f"{100 * x:.0f}%"
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """The Markdown blocks of docs/overlap.md."""
+    names = (
+        "studies a cell", "bounds", "called shared", "of these wrong", "false shared",
+        "called distinct", "of these wrong", "false distinct", "no verdict",
+    )  # fmt: skip
+    head = f"| {' | '.join(names)} |\n{'|---' * len(names)}|\n"
+    lines = []
+    for r in sorted(results["scenarios"], key=lambda r: (r["bounds"], r["studies"])):
+        if r["from_prior"]:
+            continue
+        cells = [str(r["studies"]), _percent(r["bounds"])]
+        for name in ("shared", "distinct"):
+            cells += [_percent(r[name][n]) for n in ("called", "wrong", "false")]
+        lines.append("| " + " | ".join([*cells, _percent(r["silent"])]) + " |")
+    t, p, e = (_pick(results, *which) for which in ((False, False), (True, True), (True, False)))
+    cover = [
+        "| figure | typical review, as printed | calibration: as printed | randomised, 95% | "
+        "randomised, 80% | p of uniform places | variances estimated, 95% |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    at80 = LEVELS.index(0.8)
+    for f in (*FIGURES, "correlation"):
+        shares = (
+            t["inside"][f][-1], p["inside"][f][-1], p["randomised"][f][-1],
+            p["randomised"][f][at80],
+        )  # fmt: skip
+        cells = [*(f"{100 * x:.1f}%" for x in shares), f"{p['p_uniform'][f]:.2f}"]
+        cells.append(f"{100 * e['randomised'][f][-1]:.1f}%")
+        cover.append(f"| {f} | {' | '.join(cells)} |")
+    errors = (100 * np.sqrt(x * (1 - x) / p["reviews"]) for x in (0.95, 0.8))
+    words = (
+        f"All: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds, "
+        f"{p['reviews']} simulated reviews a column. Standard error of a coverage of 95%: "
+        "{:.1f} points, of 80%: {:.1f} points.".format(*errors)
+    )
+    return {"verdicts": head + "\n".join(lines), "coverage": "\n".join(cover) + "\n\n" + words}
+
+
+def tutorial_table(results: dict[str, Any]) -> str:
+    """The Markdown block of docs/own_review.md."""
+    lines = [
+        "| compared with tinnitus | n_shared | Jaccard | magnitude | called shared, wrong | "
+        "called distinct, wrong | no verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for other, r in results["tutorial"].items():
+        cells = [f"{100 * r['inside'][f][-1]:.1f}%" for f in FIGURES]
+        for name in ("shared", "distinct"):
+            cells.append(f"{_percent(r[name]['called'])}, {_percent(r[name]['wrong'])}")
+        lines.append(f"| {other} | {' | '.join([*cells, _percent(r['silent'])])} |")
+    n = next(iter(results["tutorial"].values()))["reviews"]
+    error = 100 * np.sqrt(0.95 * 0.05 / n)
+    words = f"{n} simulated data sets; standard error of a coverage of 95%: {error:.1f} points."
+    return "\n".join(lines) + "\n\n" + words
+
+
+def _pick(results: dict[str, Any], from_prior: bool, known: bool) -> dict[str, Any]:
+    """The first scenario of this kind, which is the typical one."""
+    kind = (from_prior, known)
+    return next(r for r in results["scenarios"] if (r["from_prior"], r["known"]) == kind)
+
+
+def write_blocks(page: Path, blocks: dict[str, str]) -> None:
+    """Replace what stands between `<!-- name:begin -->` and `<!-- name:end -->`."""
+    text = page.read_text(encoding="utf-8")
+    for name, body in blocks.items():
+        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"{page} has no block {name}: add <!-- {name}:begin --> and :end")
+        text = pattern.sub(lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text)
+    page.write_text(text, encoding="utf-8")
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Coverage of the intervals against their level, truth drawn from the prior."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    t = _pick(results, True, True)
+    figure = Figure(figsize=(85 / 25.4, 80 / 25.4))
+    FigureCanvasAgg(figure)
+    ax = figure.add_axes((0.17, 0.15, 0.78, 0.8))
+    level = np.array(LEVELS)
+    band = 1.96 * np.sqrt(level * (1 - level) / t["reviews"])
+    ax.fill_between(level, level - band, level + band, color="#e3e3e3", lw=0)
+    ax.plot([0.45, 1], [0.45, 1], color="#5a5a5a", lw=0.7)
+    marks = {"n_shared": "o", "jaccard": "s", "magnitude": "D", "correlation": "^"}
+    for f, marker in marks.items():
+        ax.plot(level, t["randomised"][f], marker=marker, ms=3.5, lw=0.8, label=f.replace("_", " "))
+    ax.set_xlabel("level of the interval", fontsize=7)
+    ax.set_ylabel(f"truth inside, of {t['reviews']} reviews", fontsize=7)
+    ax.tick_params(labelsize=6.5)
+    ax.legend(fontsize=6.5, frameon=False)
+    ax.set_xlim(0.45, 1)
+    ax.set_ylim(0.4, 1.02)
+    figure.savefig(path, metadata={"Date": None})

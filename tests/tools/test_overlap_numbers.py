@@ -1,0 +1,65 @@
+"""The page's variants: what is printed is what the tables say."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    sys.path.insert(0, str(TOOLS))
+    try:
+        return importlib.import_module("overlap_numbers")
+    finally:
+        sys.path.remove(str(TOOLS))
+
+
+@pytest.fixture
+def found():
+    rows = []
+    for variant, shift, converged in (("as it is", 0.0, True), ("heavy tails", 0.3, False)):
+        for other in ("Alpha", "Beta"):
+            for figure, median in (("magnitude", 0.4), ("n_shared", 5.0)):
+                move = shift if (other, figure) == ("Beta", "magnitude") else 0.0
+                rows.append(
+                    {"variant": variant, "other_label": other, "figure": figure,
+                     "median": median + move, "low": median - 0.2, "high": median + 0.2,
+                     "n_mechanisms": 9, "converged": converged,
+                     "verdict": "uninformative" if move else "informative"}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_tables_hold_every_variant_and_say_what_failed(numbers, found):
+    lines = numbers.wide(found, "magnitude").splitlines()
+    assert lines[0] == "| Signed magnitude overlap | Alpha | Beta |"
+    assert lines[2] == "| as it is | 0.40 [0.20, 0.60] | 0.40 [0.20, 0.60] |"
+    assert lines[3] == "| heavy tails (did not converge) | 0.40 [0.20, 0.60] | 0.70 [0.20, 0.60] |"
+    assert "5 [5, 5] of 9" in numbers.wide(found, "n_shared")
+
+
+def test_the_largest_change_and_changed_verdicts_are_named(numbers, found):
+    words = numbers.moved(found)
+    assert words.startswith(
+        "- *heavy tails*, largest changes: signed magnitude overlap of Beta from 0.40 to 0.70 "
+        "(outside the interval of the main fit), shared mechanisms nowhere by a digit"
+    )
+    assert words.endswith("Verdicts that change: magnitude of Beta: uninformative.")
+
+
+def test_the_mechanism_that_matters_most_is_named(numbers):
+    row = {"other": "eating_disorder", "figure": "magnitude", "low": 0.1, "high": 0.5,
+           "median_with_all": 0.4}  # fmt: skip
+    table = pd.DataFrame(
+        [row | {"label": "Grip", "median": 0.39}, row | {"label": "Reflex", "median": 0.3}]
+    )
+    words = numbers.left_out(table)
+    assert words.startswith("- Eating disorder: without *Reflex* the magnitude overlap is 0.30")
+    assert "Grip" not in words
