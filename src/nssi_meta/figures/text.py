@@ -7,14 +7,12 @@ import warnings
 from functools import lru_cache
 from itertools import pairwise
 
-from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from .style import MM_PER_INCH, Style
+from .style import MM_PER_POINT, Style
+from .words import MEASURED, font_of
 
 DPI = 300
-MEASURED = 100.0  # pt at which characters are measured: widths grow with the size
-POINTS_PER_INCH = 72.0
 ELLIPSIS = "…"
 
 
@@ -27,8 +25,7 @@ class _Steps(dict[tuple[str, str], float]):
     """
 
     def __init__(self, families: tuple[str, ...], bold: bool) -> None:
-        weight = "bold" if bold else "normal"
-        self.font = FontProperties(family=list(families), size=MEASURED, weight=weight)
+        self.font = font_of(families, MEASURED, bold)
 
     def __missing__(self, pair: tuple[str, str]) -> float:
         before, char = pair
@@ -44,7 +41,7 @@ class _Steps(dict[tuple[str, str], float]):
             warnings.filterwarnings("ignore", message="Glyph .* missing")
             # outlines without hinting, as every format is written: the same at any resolution
             points, _, _ = text_to_path.get_text_width_height_descent(text, self.font, False)
-        return float(points) / MEASURED / POINTS_PER_INCH * MM_PER_INCH
+        return float(points) / MEASURED * MM_PER_POINT
 
 
 @lru_cache(maxsize=16)
