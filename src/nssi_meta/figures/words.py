@@ -89,7 +89,9 @@ def lay_out(text: str, prop: FontProperties) -> tuple[list[Glyph], float]:
     x = 0.0
     for part in re.findall(r" +|[^ ]+", text):
         word = _word(part, families, weight)
-        glyphs.extend(g._replace(x=g.x + x) for g in word.glyphs)
+        glyphs += [
+            Glyph(font, char, i, at + x, y, kern) for font, char, i, at, y, kern in word.glyphs
+        ]
         x += word.width
         for message in word.warnings:
             warnings.warn(message, UserWarning, stacklevel=2)
@@ -99,7 +101,10 @@ def lay_out(text: str, prop: FontProperties) -> tuple[list[Glyph], float]:
 @contextmanager
 def _at_hand(glyphs: list[Glyph], size: float) -> Iterator[None]:
     """Give the PDF backend these glyphs where it asks for the layout of a text."""
-    scaled = [g._replace(x=size * g.x, y=size * g.y, prev_kern=size * g.prev_kern) for g in glyphs]
+    scaled = [
+        Glyph(font, char, i, size * x, size * y, size * kern)
+        for font, char, i, x, y, kern in glyphs
+    ]
     helpers: Any = _text_helpers
     original = helpers.layout
     helpers.layout = lambda *args, **options: iter(scaled)
