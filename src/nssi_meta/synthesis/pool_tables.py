@@ -16,6 +16,7 @@ from nssi_meta.inference.densities import Density, interval
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.inference.shrinkage import shrunken
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
+from nssi_meta.synthesis.inconsistency import inconsistency
 
 ROW_COLUMNS = [
     "effect_id", "study_id", "label", "measure", "stimulus", "year", "n_case", "n_control",
@@ -59,6 +60,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "tau_median": tau.quantile(0.5),
         "tau_low": tau_low,
         "tau_high": tau_high,
+        **inconsistency(cell, options),
         "omega_median": post.omega_density.quantile(0.5) if post.omega_density else np.nan,
         "pred_low": pred_low,
         "pred_high": pred_high,
@@ -126,12 +128,21 @@ def labelled(
     ).reset_index(drop=True)
 
 
-def rows_table(cells: Sequence[Cell], table: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """The `rows` table: reported effect with its interval or bound, and the shrunken effect."""
+def rows_table(
+    cells: Sequence[Cell],
+    table: pd.DataFrame,
+    options: Options,
+    probabilities: Sequence[float] = (),
+) -> pd.DataFrame:
+    """The `rows` table: reported effect with its interval or bound, and the shrunken effect.
+
+    With `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`.
+    """
     parts = []
     for cell in cells:
         rows = cell.rows
-        part = rows[[*CELL, "scale", *ROW_COLUMNS]].copy()
+        # ready-made effects know no samples
+        part = rows[[*CELL, "scale", *ROW_COLUMNS, *({"sample_id"} & set(rows.columns))]].copy()
         half = _normal_quantile(0.5 + options.level / 2) * rows["sei"].to_numpy(dtype=float)
         exact = (rows["kind"] == "exact").to_numpy()
         yi = rows["yi"].to_numpy(dtype=float)
@@ -150,6 +161,8 @@ def rows_table(cells: Sequence[Cell], table: pd.DataFrame, options: Options) -> 
         part["shrunk_median"] = [t.quantile(0.5) for t in theta]
         ends = [interval(t, options.level, options.interval) for t in theta]
         part["shrunk_low"], part["shrunk_high"] = zip(*ends, strict=True)
+        for p in probabilities:
+            part[f"shrunk_q{100 * p:g}"] = [t.quantile(p) for t in theta]
         parts.append(part)
     out = pd.concat(parts, ignore_index=True)
     keep = ["mechanism", "label", "system", "condition", "condition_label", "estimand"]
