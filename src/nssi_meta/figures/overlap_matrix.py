@@ -80,6 +80,7 @@ def overlap_matrix(
     for i, head in enumerate(heads):
         at = style.margin + 1.2 * style.row * (i + 0.5)
         write(page, style.margin, at, head, size=style.size + 2, bold=True)
+    draw_key(page, entries, bottom)
     for i, row in enumerate(names):
         for j, column in enumerate(names):
             box = (style.margin + j * size, top + i * tall, size - ROOM, tall - ROOM)
@@ -93,7 +94,6 @@ def overlap_matrix(
                 _numbers(page, box, key, pairs[key][0])
             else:
                 _marks(page, box, key, pairs[key])
-    draw_key(page, entries, bottom)
     for i, line in enumerate(notes):
         at = below + 0.8 * style.row * (i + 0.5)
         write(page, style.margin, at, line, size=style.small, color=QUIET)
