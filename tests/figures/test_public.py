@@ -250,3 +250,30 @@ def in_units(ends: dict[str, Ends], table: dict[str, Ends]) -> dict[str, Ends]:
         for g in members:
             found[g] = (start + slope * ends[g][0], start + slope * ends[g][1])
     return found
+
+
+@every
+def test_an_empty_selection_is_named_and_nothing_is_drawn(example):
+    name, e = example
+    empty = tuple(a.iloc[:0] if isinstance(a, pd.DataFrame) else a for a in e.args)
+    with pytest.raises(ValueError, match=r"no |nothing|lacks|one row"):
+        getattr(fig, name)(*empty, **e.options)
+
+
+@every
+@pytest.mark.filterwarnings("ignore:Glyph .* missing")
+def test_intervals_of_a_million_stay_on_the_page(example, collisions):
+    """Limits of 1e6 in every column of limits; figures of probabilities have none."""
+    name, e = example
+    limits = ("ci_high", "mu_high", "pred_high", "shrunk_high", "high_naive", "y_sd")
+    wide = dict.fromkeys(limits, 1e6)
+    if name in ("bubble", "cumulative", "leave_one_out", "specification_curve"):
+        wide["high"] = 1e6
+    args = tuple(
+        a.assign(**{c: v for c, v in wide.items() if c in a}) if isinstance(a, pd.DataFrame) else a
+        for a in e.args
+    )
+    made = getattr(fig, name)(*args, **e.options)
+    for page in made if isinstance(made, list) else [made]:
+        assert max(page.get_size_inches()) * 25.4 < 2000
+        assert collisions(page) == []
