@@ -3,7 +3,8 @@
     .venv/bin/python tools/gallery.py            # all
     .venv/bin/python tools/gallery.py --only funnel orchard
 
-Each picture is drawn by the very lines that stand under it. Pictures are reduced to 32 colours,
+Each picture is drawn by the very lines that stand under it; those of the joint model read the
+tables of a finished `nssi-meta run` in results/. Pictures are reduced to 32 colours,
 which the eye does not see and which keeps the page light.
 """
 
@@ -88,15 +89,11 @@ words = fig.alt_forest(*pain)
 """,
     ),
     "forest_half_eyes": (
-        "Half-eyes from quantiles",
+        "Half-eyes, I² and the samples",
         """\
-steps = [2.5, *range(5, 100, 5), 97.5]
-mu = {c.key[:3]: c.posterior.mu for c in pools.cells}
-keys = list(pain[1][["mechanism", "condition", "estimand"]].itertuples(index=False, name=None))
-for p in steps:
-    pain[1][f"mu_q{p:g}"] = [mu[key].quantile(p / 100) for key in keys]
-picture = fig.forest(*pain, densities=True, shrunken=False)
-words = fig.alt_forest(*pain)
+here = nm.pool(evidence.select("pain_threshold", estimand="case_control"))
+picture = here.forest(densities=True, columns=["study", "sample", "n", "certainty"])
+words = fig.alt_forest(here.rows, here.table)
 """,
     ),
     "overview": (
@@ -187,11 +184,90 @@ picture = fig.specification_curve(table, base="s1")
 words = fig.alt_specification(table)
 """,
     ),
-    "prior_posterior": (
-        "Prior and posterior",
+    "bubble": (
+        "A moderator: mean age",
         """\
 import numpy as np
 
+aged = evidence.select("trait_impulsivity", estimand="case_control").used
+aged = aged[(aged["kind"] == "exact") & aged["mean_age"].notna()]
+fit = nm.regress(aged, ["mean_age"])
+grid = np.linspace(aged["mean_age"].min(), aged["mean_age"].max(), 40)
+curve = pd.DataFrame([fit.estimate(mean_age=x) for x in grid]).assign(x=grid)
+points, axis = aged.assign(x=aged["mean_age"]), {"moderator": "mean age (years)"}
+picture = fig.bubble(points, curve, title="Trait impulsivity and age", **axis)
+words = fig.alt_bubble(points, curve, **axis)
+""",
+    ),
+    "calibration": (
+        "Simulation-based calibration",
+        """\
+from nssi_meta.inference.calibration import ecdf_table, simulate
+from nssi_meta.synthesis.scenarios import exact_scenarios
+
+(scenario,) = [s for s in exact_scenarios() if s.name == "pool"]
+table = ecdf_table(pd.DataFrame(simulate(scenario, 0, 200)))
+picture = fig.calibration(table, title="200 simulated pools of exact effects")
+words = fig.alt_calibration(table)
+""",
+    ),
+    "external": (
+        "Published pools beside ours",
+        """\
+from nssi_meta.synthesis.external import read_published
+
+published = read_published("data/published_pools.csv")
+table = nm.external_check(published, {"ours": cells}).table.query("scale == 'g'")
+picture = fig.external(table, {"ours": "our pool"})
+words = fig.alt_external(table, {"ours": "our pool"})
+""",
+    ),
+    "overlap_matrix": (
+        "Overlap matrix: how alike two conditions are",
+        """\
+from pathlib import Path
+
+# tables of the joint model, as `nssi-meta run` leaves them
+results = {p.stem: pd.read_csv(p) for p in Path("results/tables").glob("*.csv")}
+table = results["correlations"]
+names = {"labels": dict(zip(evidence.conditions["id"], evidence.conditions["label"]))}
+picture = fig.overlap_matrix(table, **names)
+words = fig.alt_overlap_matrix(table, **names)
+""",
+    ),
+    "overlap_mechanisms": (
+        "Class probabilities by mechanism",
+        """\
+bars = results["overlap_mechanisms"].query("other == 'eating_disorder'")
+picture = fig.overlap_mechanisms(bars, delta=0.2)
+words = fig.alt_overlap_mechanisms(bars)
+""",
+    ),
+    "overlap_summary": (
+        "Overlap in all, beside its prior",
+        """\
+table = results["overlap_summary"]
+picture, words = fig.overlap_summary(table), fig.alt_overlap_summary(table)
+""",
+    ),
+    "mechanism_model": (
+        "The review's model with its evidence",
+        """\
+model, stages = results["model"], results["overlap_stages"]
+picture = fig.mechanism_model(model, stages, delta=0.2)
+words = fig.alt_mechanism_model(model)
+""",
+    ),
+    "gap_map": (
+        "Map of gaps",
+        """\
+gaps = results["gaps"]
+picture, words = fig.gap_map(gaps, most=25), fig.alt_gap_map(gaps)
+""",
+    ),
+    "prior_posterior": (
+        "Prior and posterior",
+        """\
 x = np.linspace(-3, 3, 201)
 normal = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 ours = [c for c in pools.cells if c.key[0] == "pain_threshold" and c.key[2] == "case_control"]
@@ -246,6 +322,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], choices=list(ENTRIES), metavar="NAME")
     arguments = parser.parse_args()
     os.chdir(ROOT)
+    if not Path("results/tables").is_dir():
+        parser.error("results/tables is missing: run `nssi-meta run` first")
     texts = draw(arguments.only, ROOT / "docs" / "img" / "gallery")
     (ROOT / "docs" / "gallery.md").write_text(page(texts), encoding="utf-8")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import matplotlib as mpl
@@ -28,6 +31,17 @@ CONDITIONS = {
 }
 NAN = math.nan
 SLACK = 1.0  # one pixel of 300 in an inch: anti-aliasing
+
+
+@pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """The makers of `made.py`, which lies beside this file."""
+    spec = importlib.util.spec_from_file_location("made", Path(__file__).with_name("made.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def make_row(i: int, **changes: Any) -> dict[str, Any]:

@@ -15,167 +15,20 @@ from nssi_meta.figures.profile_scatter import ellipse
 NAN = math.nan
 
 
-def make_effects(n=24):
-    rng = np.random.default_rng(5)
-    rows = pd.DataFrame(
-        {
-            "effect_id": [f"e{i}" for i in range(n)],
-            "group": [["nssi", "depression", "eating_disorder"][i % 3] for i in range(n)],
-            "x": np.linspace(12.0, 40.0, n),
-            "kind": ["interval" if i % 4 == 0 else "exact" for i in range(n)],
-            "yi": rng.normal(0.4, 0.4, n),
-            "sei": rng.uniform(0.1, 0.5, n),
-            "lower": NAN,
-            "upper": NAN,
-        }
-    )
-    bounds = rows["kind"] == "interval"
-    rows.loc[bounds, "yi"] = NAN
-    rows.loc[bounds, "lower"] = 1.96 * rows.loc[bounds, "sei"]
-    rows.loc[bounds, "upper"] = math.inf
-    rows.loc[0, ["lower", "upper"]] = [-0.5, 0.5]
-    rows.loc[1, "yi"] = 1e6
-    return rows
-
-
-def make_groups():
-    return pd.DataFrame(
-        {
-            "group": ["nssi", "depression", "eating_disorder"],
-            "label": ["NSSI", "Depression with a long name for a narrow column", "王 Éating"],
-            "mu_median": [0.4, 0.1, -0.2],
-            "mu_low": [0.1, -0.3, -0.6],
-            "mu_high": [0.7, 0.5, 0.2],
-            "pred_low": [-0.5, -1.0, -1.4],
-            "pred_high": [1.3, 1.2, 500.0],
-        }
-    )
-
-
-def make_steps(n=12):
-    mu = 0.5 + 0.3 * np.sin(np.arange(n))
-    width = 2.0 / np.sqrt(np.arange(n) + 1.0)
-    return pd.DataFrame(
-        {
-            "label": [f"Author-{i} {1990 + i}" + " and many others" * (i == 3) for i in range(n)],
-            "k": range(1, n + 1),
-            "median": mu,
-            "low": mu - width,
-            "high": mu + width,
-            "p_positive": np.linspace(0.6, 0.999, n),
-        }
-    )
-
-
-def make_curve():
-    x = np.linspace(10.0, 42.0, 30)
-    return pd.DataFrame(
-        {
-            "x": x,
-            "median": 0.02 * x,
-            "low": 0.02 * x - 0.2,
-            "high": 0.02 * x + 0.2,
-            "pred_low": 0.02 * x - 0.7,
-            "pred_high": 0.02 * x + 0.7,
-        }
-    )
-
-
-def make_profiles(n=40):
-    rng = np.random.default_rng(3)
-    return pd.DataFrame(
-        {
-            "mechanism": [f"m{i}" for i in range(n)],
-            "label": [f"Mechanism {i}" for i in range(n)],
-            "x_mean": rng.normal(0, 0.5, n),
-            "x_sd": rng.uniform(0.1, 0.4, n),
-            "y_mean": rng.normal(0, 0.5, n),
-            "y_sd": rng.uniform(0.1, 0.4, n),
-            "correlation": rng.uniform(-0.6, 0.6, n),
-        }
-    )
-
-
-def make_specifications():
-    rng = np.random.default_rng(8)
-    rows = []
-    for prior in ("normal(0, 1)", "normal(0, 0.5)", "cauchy(0.7)"):
-        for rho in ("0.3", "0.5", "0.8"):
-            for rows_used in ("all", "without doubtful"):
-                m = float(rng.normal(0.4, 0.1))
-                rows.append((f"s{len(rows)}", m, m - 0.3, m + 0.3, prior, rho, rows_used))
-    rows[4] = (*rows[4][:3], 90.0, *rows[4][4:])
-    names = ["spec_id", "median", "low", "high", "choice_prior", "choice_rho", "choice_rows"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def make_densities():
-    x = np.linspace(-2, 2, 101)
-    bell = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-    sharp = np.exp(-(((x - 0.4) / 0.2) ** 2) / 2) / (0.2 * math.sqrt(2 * math.pi))
-    parts = [
-        pd.DataFrame(
-            {"quantity": q, "label": f"Quantity {q}", "x": x, "prior": bell, "posterior": sharp}
-        )
-        for q in ("mu", "tau", "omega", "rho", "delta")
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def make_ranks():
-    z = np.linspace(0, 1, 51)
-    band = 0.12 * np.sqrt(z * (1 - z)) * 2
-    parts = [
-        pd.DataFrame(
-            {
-                "quantity": q,
-                "label": f"Quantity {q}",
-                "z": z,
-                "ecdf": z + shift * z * (1 - z),
-                "low": z - band,
-                "high": z + band,
-            }
-        )
-        for q, shift in (("mu", 0.1), ("tau", 0.9), ("omega", -0.1))
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def make_map():
-    rows = []
-    for i in range(12):
-        for j, c in enumerate(("nssi", "suicide", "depression")):
-            if (i + j) % 4:
-                k = (i * j) % 5
-                rows.append(
-                    (
-                        f"m{i}",
-                        f"Mechanism {i}",
-                        "pain" if i < 6 else "hpa",
-                        c,
-                        c,
-                        k,
-                        k,
-                        20 * k,
-                        k if i % 3 == 0 else k // 2,
-                    )
-                )
-    names = "mechanism label system condition condition_label k n_studies n_participants n_bounds"
-    return pd.DataFrame(rows, columns=names.split())
-
-
 @pytest.fixture(scope="module")
-def tables():
+def tables(made):
     return SimpleNamespace(
-        effects=make_effects(),
-        groups=make_groups(),
-        steps=make_steps(),
-        curve=make_curve(),
-        profiles=make_profiles(),
-        specifications=make_specifications(),
-        densities=make_densities(),
-        ranks=make_ranks(),
-        cells=make_map(),
+        effects=made.make_effects(),
+        groups=made.make_groups(),
+        steps=made.make_steps(),
+        curve=made.make_curve(),
+        profiles=made.make_profiles(),
+        specifications=made.make_specifications(),
+        densities=made.make_densities(),
+        ranks=made.make_ranks(),
+        cells=made.make_map(),
+        external=made.make_external(),
+        correlations=made.make_correlations(),
     )
 
 
@@ -184,9 +37,11 @@ FIGURES = {
     "calibration": lambda t, **o: fig.calibration(t.ranks, **o),
     "cumulative": lambda t, **o: fig.cumulative(t.steps, **o),
     "evidence_map": lambda t, **o: fig.evidence_map(t.cells, **o),
+    "external": lambda t, **o: fig.external(t.external, {"naive": "ours", "adjusted": "b"}, **o),
     "funnel": lambda t, **o: fig.funnel(t.effects, mu=0.4, **o),
     "leave_one_out": lambda t, **o: fig.leave_one_out(t.steps, t.steps.iloc[-1:], **o),
     "orchard": lambda t, **o: fig.orchard(t.effects, t.groups, **o),
+    "overlap_matrix": lambda t, **o: fig.overlap_matrix(t.correlations, **o),
     "prior_posterior": lambda t, **o: fig.prior_posterior(t.densities, **o),
     "profile_scatter": lambda t, **o: fig.profile_scatter(t.profiles, **o),
     "specification": lambda t, **o: fig.specification_curve(t.specifications, base="s4", **o),
@@ -403,6 +258,12 @@ REFUSALS = {
     "density": (lambda t: fig.prior_posterior(t.densities.assign(prior=-1)), "densities of mu"),
     "grid": (lambda t: fig.prior_posterior(t.densities[::-1]), "must increase"),
     "z": (lambda t: fig.calibration(t.ranks.assign(z=2.0)), "z of mu must increase"),
+    "no pair": (lambda t: fig.overlap_matrix(t.correlations[:0]), "holds no pair"),
+    "same pair": (lambda t: fig.overlap_matrix(pd.concat([t.correlations] * 2)), "twice"),
+    "beyond one": (lambda t: fig.overlap_matrix(t.correlations.assign(high=1.2)), "between -1"),
+    "no published": (lambda t: fig.external(t.external[:0], {"naive": "a"}), "nothing to draw"),
+    "no kind": (lambda t: fig.external(t.external, {}), "one to 4 kinds"),
+    "other kind": (lambda t: fig.external(t.external, {"best": "a"}), "median_best"),
     "columns": (lambda t: fig.funnel(t.effects.drop(columns="sei")), "lacks the columns: sei"),
 }
 
@@ -412,3 +273,29 @@ def test_refusals_name_the_reason(tables, case):
     draw, reason = REFUSALS[case]
     with pytest.raises(ValueError, match=reason):
         draw(tables)
+
+
+def test_published_pools_have_all_their_marks(tables, artists, xs):
+    """Lines of one scale share an axis; the published estimate lies between our pools' lines."""
+    picture = FIGURES["external"](tables)
+    drawn = artists(picture)
+    for i, r in tables.external.iterrows():
+        assert xs(drawn[f"published:{i}"]) == [r["published"]] * 2
+        for name in ("naive", "adjusted"):
+            assert xs(drawn[f"at:{name}:{i}"]) == [r[f"median_{name}"]]
+        heights = drawn[f"published:{i}"].get_ydata()
+        assert min(heights) < drawn[f"at:naive:{i}"].get_ydata()[0] < max(heights)
+    wide = tables.external.index[tables.external["high_naive"] > 1e5][0]
+    assert f"off-high:naive:{wide}" in drawn
+    panels = {drawn[f"published:{i}"].axes for i in tables.external.index}
+    assert len(panels) == 2
+
+
+def test_correlations_are_printed_as_they_are_drawn(tables, artists):
+    drawn = artists(FIGURES["overlap_matrix"](tables))
+    for r in tables.correlations.itertuples():
+        key = f"{r.condition}/{r.other}"
+        printed = float(drawn[f"print:{key}"].get_text().replace("−", "-"))
+        assert printed == pytest.approx(r.median, abs=0.005 + 1e-9)
+        assert drawn[f"at:{key}"].get_xdata()[0] == r.median
+        assert bool(drawn[f"cell:{key}"].get_hatch()) == (r.median < 0)

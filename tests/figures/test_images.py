@@ -1,4 +1,4 @@
-"""Each layout looks as it did when somebody last looked at it.
+"""Each layout, and figures with marks of their own, look as when somebody last looked at them.
 
 Baselines are small grey pictures in `baseline/`. Pictures are compared tile by tile after
 blurring, so that another version of FreeType, which moves edges by a fraction of a pixel, passes,
@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
+from nssi_meta import figures
 from nssi_meta.figures import LAYOUTS, forest
 from nssi_meta.figures.save import render
 
@@ -33,7 +34,10 @@ TOLERANCE = 20.0
 
 def picture(rows, pools, layout):
     """The figure in grey, small."""
-    fig = forest(rows, pools, layout=layout, delta=0.2, favours=("lower", "higher"))
+    return grey(forest(rows, pools, layout=layout, delta=0.2, favours=("lower", "higher")))
+
+
+def grey(fig):
     data = render(fig, "png", title="", alt_text="", dpi=DPI)
     return Image.open(io.BytesIO(data)).convert("L")
 
@@ -57,12 +61,34 @@ def distance(one, other):
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_layout_looks_as_it_did(layout, many_rows, tmp_path):
     drawn = picture(*many_rows(12), layout)
-    path = BASELINE / f"forest_{layout}.png"
+    compare(drawn, f"forest_{layout}.png", tmp_path)
+
+
+def compare(drawn, name, tmp_path):
+    path = BASELINE / name
     if os.environ.get("NSSI_META_WRITE_BASELINE"):
         BASELINE.mkdir(exist_ok=True)
         drawn.save(path, optimize=True)
-    drawn.save(tmp_path / path.name)
+    drawn.save(tmp_path / name)
     assert distance(drawn, Image.open(path)) < TOLERANCE
+
+
+FAMILY = {
+    "external": lambda m: figures.external(m.make_external(), {"naive": "a", "adjusted": "b"}),
+    "gap_map": lambda m: figures.gap_map(m.gap_rows()),
+    "mechanism_model": lambda m: figures.mechanism_model(m.model_rows(), m.stage_rows()),
+    "orchard": lambda m: figures.orchard(
+        m.make_effects().assign(group=lambda t: t["group"].str.slice(0, 3)),
+        m.make_groups().assign(group=["nss", "dep", "eat"], label=["NSSI", "Low mood", "Eating"]),
+    ),
+    "overlap_matrix": lambda m: figures.overlap_matrix(m.make_correlations()),
+    "specification": lambda m: figures.specification_curve(m.make_specifications(), base="s4"),
+}
+
+
+@pytest.mark.parametrize("name", list(FAMILY))
+def test_figure_looks_as_it_did(name, made, tmp_path):
+    compare(grey(FAMILY[name](made)), f"{name}.png", tmp_path)
 
 
 def test_a_moved_mark_is_noticed(many_rows):

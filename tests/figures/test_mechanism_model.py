@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,50 +9,10 @@ import pytest
 from nssi_meta.figures import SINGLE, alt_gap_map, alt_mechanism_model, gap_map, mechanism_model
 from nssi_meta.figures.model_nodes import LIMIT, shade
 
-OTHERS = {"one": "One", "two": "Two"}
-
-
-def model_rows():
-    """Five stages; the states of a node: exact, bounds only, another scale, no study."""
-    kinds = [
-        {"scale": "g", "k": 4, "n_bounds": 1, "evidence": "direct"},
-        {"scale": "g", "k": 2, "n_bounds": 2, "evidence": "direct"},
-        {"scale": "log_or", "k": 3, "n_bounds": 0, "evidence": "pool"},
-        {"scale": "", "k": 0, "n_bounds": 0, "evidence": "none"},
-    ]
-    rows = []
-    for s, (i, kind) in itertools.product(range(5), enumerate(kinds)):
-        missing = kind["evidence"] == "none"
-        node = {"stage": f"stage {s}", "system": f"system {i // 2}", "mechanism": f"m{s}{i}",
-                "label": f"Mechanism {s}{i}"}  # fmt: skip
-        value = np.nan if missing else 0.4 * (i + 1)
-        rows.append(node | kind | {
-            "condition": "index", "condition_label": "Index", "role": "index",
-            "mu_median": value, "mu_low": value - 0.3, "mu_high": value + 0.3 * (s + 1),
-            "p_shared": np.nan, "p_opposite": np.nan, "verdict": "",
-        })  # fmt: skip
-        for j, (c, name) in enumerate(OTHERS.items()):
-            both = i < 2
-            here = "direct" if both or j == 0 else "none"
-            rows.append(node | {
-                "condition": c, "condition_label": name, "role": "other", "scale": "g",
-                "mu_median": 0.1, "mu_low": 0.0, "mu_high": 0.2, "k": 1, "n_bounds": 0,
-                "evidence": here, "p_shared": 0.9 - 0.8 * j if both else np.nan,
-                "p_opposite": 0.05 + 0.8 * j if both else np.nan, "verdict": "",
-            })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def stage_rows():
-    return pd.DataFrame(
-        [{"other": "one", "stage": f"stage {s}", "n_mechanisms": 4, "n_shared_median": 3.0,
-          "n_shared_low": 1.0, "n_shared_high": 4.0} for s in range(5)]
-    )  # fmt: skip
-
 
 @pytest.fixture(scope="module")
-def figure():
-    return mechanism_model(model_rows(), stage_rows(), index_label="Index", delta=0.2)
+def figure(made):
+    return mechanism_model(made.model_rows(), made.stage_rows(), index_label="Index", delta=0.2)
 
 
 def marks(figure):
@@ -76,9 +34,9 @@ def test_every_node_is_drawn_once_as_what_it_is(figure):
         assert found[f"missing:m{s}3"].get_text() == "no study"
 
 
-def test_intervals_have_the_length_of_their_numbers(figure):
+def test_intervals_have_the_length_of_their_numbers(made, figure):
     """Millimetres per unit are the same for all nodes that lie inside the axis."""
-    table = model_rows().query("role == 'index'").set_index("mechanism")
+    table = made.model_rows().query("role == 'index'").set_index("mechanism")
     found, units = marks(figure), []
     for m, row in table.iterrows():
         inside = abs(row["mu_low"]) < LIMIT and abs(row["mu_high"]) < LIMIT
@@ -138,19 +96,19 @@ def test_nothing_leaves_the_page(figure):
         assert extent.x1 <= box.x1 + 1, text.get_text()
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_what_cannot_be_drawn_is_refused(made):
     with pytest.raises(ValueError, match="holds no row"):
-        mechanism_model(model_rows().iloc[:0], stage_rows())
+        mechanism_model(made.model_rows().iloc[:0], made.stage_rows())
     with pytest.raises(ValueError, match="lacks the columns: p_shared"):
-        mechanism_model(model_rows().drop(columns="p_shared"), stage_rows())
+        mechanism_model(made.model_rows().drop(columns="p_shared"), made.stage_rows())
     with pytest.raises(ValueError, match="120 mm"):
-        mechanism_model(model_rows(), stage_rows(), style=SINGLE)
+        mechanism_model(made.model_rows(), made.stage_rows(), style=SINGLE)
     with pytest.raises(ValueError, match="index condition for m00"):
-        mechanism_model(model_rows().iloc[1:], stage_rows())
+        mechanism_model(made.model_rows().iloc[1:], made.stage_rows())
 
 
-def test_the_alternative_text_tells_chain_strength_and_gaps():
-    text = alt_mechanism_model(model_rows(), index_label="Index")
+def test_the_alternative_text_tells_chain_strength_and_gaps(made):
+    text = alt_mechanism_model(made.model_rows(), index_label="Index")
     assert "5 stages: stage 0, then stage 1, then stage 2, then stage 3" in text
     assert "stage 0: 3 of 4 mechanisms studied" in text
     assert "Mechanism 00 0.40 [0.10, 0.70], shared with One (0.90)" in text
@@ -160,21 +118,8 @@ def test_the_alternative_text_tells_chain_strength_and_gaps():
 # ---------------------------------------------------------------- gaps
 
 
-def gap_rows():
-    rows = [
-        {"mechanism": f"m{i}", "label": f"Mechanism {i}", "system": f"system {i % 2}",
-         "condition": c, "condition_label": c.title(), "gain_bits": 0.1 * i + 0.01 * j,
-         "certainty": 0.3 * j, "k": j, "n_studies": j, "n_participants": 9000 * j,
-         "share_bounds": 0.5 if j else np.nan}
-        for i in range(6) for j, c in enumerate(("index", "one", "two"))
-    ]  # fmt: skip
-    table = pd.DataFrame(rows).sort_values("gain_bits", ascending=False, ignore_index=True)
-    table.insert(0, "rank", range(1, len(table) + 1))
-    return table
-
-
-def test_every_cell_has_its_evidence_and_its_gain():
-    figure = gap_map(gap_rows(), order=["index", "one", "two"])
+def test_every_cell_has_its_evidence_and_its_gain(made):
+    figure = gap_map(made.gap_rows(), order=["index", "one", "two"])
     found, text = marks(figure), words(figure)
     assert sum(g.startswith("known:") for g in found) == 18
     assert sum(g.startswith("gain:") for g in found) == 18
@@ -182,34 +127,34 @@ def test_every_cell_has_its_evidence_and_its_gain():
     assert text.count("–") == 6
     assert "1 · 9000" in text
     assert "2 · 18.0k" in text
-    assert "0.52  #1" in text
+    assert "0.52 (#1)" in text
     heads = [t for t in text if t in ("Index", "One", "Two")]
     assert heads == ["Index", "One", "Two"] * 2
 
 
-def test_half_bounds_are_half_a_bar():
-    found = marks(gap_map(gap_rows()))
+def test_half_bounds_are_half_a_bar(made):
+    found = marks(gap_map(made.gap_rows()))
     bar, cell = found["bounds:m3/one"], found["known:m3/one"]
     assert bar.get_width() == pytest.approx(cell.get_width() / 2)
 
 
-def test_only_the_most_instructive_mechanisms_are_drawn():
-    figure = gap_map(gap_rows(), most=2)
+def test_only_the_most_instructive_mechanisms_are_drawn(made):
+    figure = gap_map(made.gap_rows(), most=2)
     shown = {g.split(":")[1].split("/")[0] for g in marks(figure) if g.startswith("gain:")}
     assert shown == {"m4", "m5"}
     assert any("Not drawn: 4 mechanisms" in t for t in words(figure))
 
 
-def test_what_is_no_map_is_refused():
+def test_what_is_no_map_is_refused(made):
     with pytest.raises(ValueError, match="holds no row"):
-        gap_map(gap_rows().iloc[:0])
+        gap_map(made.gap_rows().iloc[:0])
     with pytest.raises(ValueError, match="a cell twice"):
-        gap_map(pd.concat([gap_rows(), gap_rows()]))
+        gap_map(pd.concat([made.gap_rows(), made.gap_rows()]))
     with pytest.raises(ValueError, match="120 mm"):
-        gap_map(gap_rows(), style=SINGLE)
+        gap_map(made.gap_rows(), style=SINGLE)
 
 
-def test_the_alternative_text_ranks_studies():
-    text = alt_gap_map(gap_rows())
+def test_the_alternative_text_ranks_studies(made):
+    text = alt_gap_map(made.gap_rows())
     assert "18 cells of mechanism and condition, 6 of them without a study" in text
     assert "1. Mechanism 5 in Two (0.52 bits, 2 studies so far)" in text

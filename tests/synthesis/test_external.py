@@ -121,10 +121,10 @@ def test_figure_draws_the_numbers_of_the_table():
         {"naive": ours, "adjusted": ours.assign(mu_median=0.3)},
     )
     figure = external(check.table, {"naive": "naive", "adjusted": "adjusted"})
-    drawn = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
-    assert list(drawn["naive"]) == [0.5]
-    assert list(drawn["adjusted"]) == [0.3]
-    assert list(drawn["published"]) == [0.4]
-    assert len(figure.axes) == 2
+    drawn = {line.get_gid(): line.get_xdata() for line in figure.axes[1].lines}
+    assert list(drawn["at:naive:0"]) == [0.5]
+    assert list(drawn["at:adjusted:0"]) == [0.3]
+    assert list(drawn["published:0"]) == [0.4, 0.4]
+    assert len(figure.axes) == 3  # the page, and a panel for each scale
     with pytest.raises(ValueError, match="nothing to draw"):
         external(check.table.iloc[:0], {"naive": "naive"})

@@ -339,4 +339,7 @@ def test_posterior_draws_of_several_pools_are_refused(evidence):
 @pytest.mark.parametrize("name", ["plot.pdf", "plot.v2.svg", "plot"])
 def test_forest_is_written_under_the_name_given(bcg, tmp_path, name):
     pool(bcg).forest(tmp_path / name)
-    assert [p.name for p in tmp_path.iterdir()] == [name if "." in name else f"{name}.pdf"]
+    file = name if "." in name else f"{name}.pdf"
+    table = f"{name.removesuffix('.pdf').removesuffix('.svg')}_data.csv"
+    assert {p.name for p in tmp_path.iterdir()} == {file, table}
+    assert len(pd.read_csv(tmp_path / table)) == 13 + 2  # pooled effect and prediction

@@ -36,7 +36,7 @@ from nssi_meta.cli.options import DEFAULT_DATA, doubtful_option, plain_errors, p
 )
 @click.option(
     "--columns",
-    help="Text columns at the left, e.g. study,year,n,measure,certainty.  [default: the layout's]",
+    help="Text columns at the left, e.g. study,sample,n,certainty.  [default: the layout's]",
 )
 @click.option(
     "--delta",
@@ -55,14 +55,15 @@ from nssi_meta.cli.options import DEFAULT_DATA, doubtful_option, plain_errors, p
     type=click.FloatRange(80),
     help="Height of a page in mm: longer plots go on over several pages.",
 )
+@click.option("--density", is_flag=True, help="Half-eyes of the posteriors above the marks.")
 @doubtful_option
 @click.option("--no-shrunken", is_flag=True, help="Observed estimates only.")
 @pool_options
 @plain_errors
 def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...], sort: str,
            layout: str, columns: str | None, delta: float, ratios: bool | None,
-           favours: tuple[str, str] | None, page_height: float | None, doubtful: bool,
-           no_shrunken: bool, **options: Any) -> None:  # fmt: skip
+           favours: tuple[str, str] | None, page_height: float | None, density: bool,
+           doubtful: bool, no_shrunken: bool, **options: Any) -> None:  # fmt: skip
     """Forest plot of one mechanism, a block per condition.
 
     \b
@@ -87,8 +88,9 @@ def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...
         delta=delta,
         ratios=ratios,
         favours=favours or None,
+        densities=density,
         shrunken=False if no_shrunken else None,
         title=str(names.loc[mechanism, "label"]),
         positive_means=str(names.loc[mechanism, "positive_means"]),
     )
-    click.echo(f"Written: {path}")
+    click.echo(f"Written: {path} and, as a table, {path.with_name(path.stem + '_data.csv')}")

@@ -6,7 +6,7 @@ from .bubble import alt_bubble, bubble
 from .calibration import alt_calibration, calibration
 from .contrasts import CONTRAST_COLUMNS
 from .evidence_map import alt_evidence_map, evidence_map
-from .external import external
+from .external import alt_external, external
 from .forest import forest, forest_pages
 from .funnel import alt_funnel, funnel
 from .gap_map import gap_map
@@ -14,6 +14,7 @@ from .layouts import LAYOUTS
 from .mechanism_model import mechanism_model
 from .orchard import alt_orchard, orchard
 from .overlap import overlap_mechanisms
+from .overlap_matrix import alt_overlap_matrix, overlap_matrix
 from .overlap_summary import overlap_summary
 from .overview import overview
 from .predictive import alt_predictive, predictive
@@ -35,11 +36,13 @@ __all__ = [
     "alt_bubble",
     "alt_calibration",
     "alt_evidence_map",
+    "alt_external",
     "alt_forest",
     "alt_funnel",
     "alt_orchard",
     "alt_gap_map",
     "alt_mechanism_model",
+    "alt_overlap_matrix",
     "alt_overlap_mechanisms",
     "alt_overlap_summary",
     "alt_overview",
@@ -62,6 +65,7 @@ __all__ = [
     "orchard",
     "gap_map",
     "mechanism_model",
+    "overlap_matrix",
     "overlap_mechanisms",
     "overlap_summary",
     "overview",

@@ -23,7 +23,7 @@ GAP_COLUMNS = (
 # fmt: on
 ROW, HEAD = 3.5, 4.0
 MOST = 40
-DARK = 0.6  # shade from which white text reads better than black
+DARK = 0.52  # shade from which white text has more contrast than dark text
 TOP = 10  # cells that carry their rank
 
 
@@ -174,6 +174,6 @@ def _gain(page: Page, record: Record, x: float, y: float, width: float, largest:
     if rank <= TOP:
         box.set_linewidth(0.9)
         box.set_edgecolor(BOUND)
-        words = f"{words}  #{rank}"
+        words = f"{words} (#{rank})"
     write(page, x + width / 2, y + ROW / 2, words, align="center", size=size, color=_ink(share),
           bold=rank <= TOP)  # fmt: skip

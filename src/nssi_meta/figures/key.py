@@ -15,7 +15,7 @@ from . import marks
 from .forest_draw import Look
 from .forest_plan import group_by_scale, panel_limits
 from .legend import Draw, Entry
-from .printed import ASSUMED_MARK
+from .printed import ASSUMED_MARK, inconsistency
 from .records import Block, Study, as_text
 from .style import BAND, Palette
 from .text import percent
@@ -179,6 +179,10 @@ def forest_notes(
         notes.append(f"{ASSUMED_MARK} the source prints no α; the bound assumes one.")
     if any(s.kind == "unsigned" for s in studies):
         notes.append("| |: the interval is printed for the positive sign; the plot shows both.")
+    if any(b.cell is not None and inconsistency(b.cell).known for b in blocks):
+        notes.append(
+            "I²: share of the variation between and within studies in the variance of an estimate."
+        )
     if look.layout.ratios and any(b.scale == "log_or" for b in blocks):
         notes.append(
             "Odds ratios are back-transformed from logarithms; τ is that of the logarithm."

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from .style import INK, MM_PER_INCH, MM_PER_POINT, QUIET, RULE, Style
 from .text import DPI
+from .words import Words, font_of
 
 LONG = 150.0  # mm of panel from which an axis is repeated at its top
 MAX_HEIGHT = 5000.0  # mm; PDF readers stop at 200 inches
@@ -67,19 +68,18 @@ def write(
     if not text:
         return
     points = size or page.style.size
-    page.ax.text(
+    words = Words(
         x,
         y + 0.36 * points * MM_PER_POINT,  # baselines shared along a line, whatever its letters
         text,
-        ha=align,
-        va="baseline",
-        fontsize=points,
-        fontweight="bold" if bold else "normal",
-        fontfamily=list(page.style.families),
+        horizontalalignment=align,
+        fontproperties=font_of(page.style.families, points, bold).copy(),  # a reader may change it
         color=color,
-        gid=gid,
         parse_math=False,  # a "$" in a label is a dollar
     )
+    words.set_gid(gid)
+    words.set_clip_on(False)
+    page.ax.add_artist(words)
 
 
 def rule(page: Page, y: float, x0: float, x1: float, *, color: str = RULE) -> None:

@@ -17,6 +17,7 @@ from nssi_meta.inference.densities import Density, interval
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.inference.shrinkage import shrunken, shrunken_quantiles
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
+from nssi_meta.synthesis.inconsistency import inconsistency
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +63,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "tau_median": tau.quantile(0.5),
         "tau_low": tau_low,
         "tau_high": tau_high,
+        **inconsistency(cell, options),
         "omega_median": post.omega_density.quantile(0.5) if post.omega_density else np.nan,
         "pred_low": pred_low,
         "pred_high": pred_high,
@@ -129,18 +131,30 @@ def labelled(
     ).reset_index(drop=True)
 
 
-def rows_table(cells: Sequence[Cell], table: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """The `rows` table: reported effect with its interval or bound, and the shrunken effect."""
+def rows_table(
+    cells: Sequence[Cell],
+    table: pd.DataFrame,
+    options: Options,
+    probabilities: Sequence[float] = (),
+) -> pd.DataFrame:
+    """The `rows` table: reported effect with its interval or bound, and the shrunken effect.
+
+    With `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`.
+    """
     parts = []
     for cell in cells:
         rows = cell.rows
-        part = rows[[*CELL, "scale", *ROW_COLUMNS]].copy()
+        # ready-made effects know no samples
+        part = rows[[*CELL, "scale", *ROW_COLUMNS, *({"sample_id"} & set(rows.columns))]].copy()
         half = _normal_quantile(0.5 + options.level / 2) * rows["sei"].to_numpy(dtype=float)
         exact = (rows["kind"] == "exact").to_numpy()
         yi = rows["yi"].to_numpy(dtype=float)
         part["ci_low"] = np.where(exact, yi - half, np.nan)
         part["ci_high"] = np.where(exact, yi + half, np.nan)
         part["shrunk_median"], part["shrunk_low"], part["shrunk_high"] = _shrunk(cell, options)
+        if probabilities:
+            found = _shrunk_at(cell, options, probabilities)
+            part[[f"shrunk_q{100 * p:g}" for p in probabilities]] = found
         parts.append(part)
     out = pd.concat(parts, ignore_index=True)
     keep = ["mechanism", "label", "system", "condition", "condition_label", "estimand"]
@@ -148,14 +162,21 @@ def rows_table(cells: Sequence[Cell], table: pd.DataFrame, options: Options) -> 
     return out.merge(names, on=CELL, how="left", sort=False)
 
 
+def _shrunk_at(cell: Cell, options: Options, p: Sequence[float]) -> Floats:
+    """Quantiles (k, len(p)) of every row's true effect."""
+    errors = partial(vcalc, rho=options.rho)
+    return shrunken_quantiles(
+        cell.rows, cell.layout, cell.posterior, errors, p, options.rho, options.seed
+    )
+
+
 def _shrunk(cell: Cell, options: Options) -> tuple[Floats, ...]:
     """Median and interval of every row's true effect."""
-    errors = partial(vcalc, rho=options.rho)
-    known = (cell.rows, cell.layout, cell.posterior, errors)
     if options.interval == "central":
         tail = (1 - options.level) / 2
-        p = (0.5, tail, 1 - tail)
-        return tuple(shrunken_quantiles(*known, p, options.rho, options.seed).T)
+        return tuple(_shrunk_at(cell, options, (0.5, tail, 1 - tail)).T)
+    errors = partial(vcalc, rho=options.rho)
+    known = (cell.rows, cell.layout, cell.posterior, errors)
     theta: list[Density] = list(shrunken(*known, options.rho, options.seed))
     ends = np.array([interval(t, options.level, options.interval) for t in theta])
     return np.array([t.quantile(0.5) for t in theta]), ends[:, 0], ends[:, 1]

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import xarray as xr
 
+#: Probabilities at which a posterior is known to a figure that draws its half-eye.
+HALF_EYE = (0.005, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.995)
+
 
 @dataclass(frozen=True)
 class Pools:
@@ -88,17 +91,38 @@ class Pools:
         """Forest plot of the mechanism (one block a condition); saved if a path is given.
 
         Options are those of `nssi_meta.figures.forest`. With `page_height` (mm) a long plot goes on
-        over several pages of a pdf, or numbered svg and png files; the first is returned.
+        over several pages of a pdf, or numbered svg and png files; the first is returned. The
+        numbers drawn are put beside the file, as `<name>_data.csv`; pdf, svg and png carry the
+        alternative text.
         """
-        from nssi_meta.figures import forest_pages, save_pages
+        from nssi_meta.figures import alt_forest, forest_pages, forest_table, save_pages
 
         height = float("inf") if page_height is None else page_height
         options = {"level": self.options.level, "page_height": height, **options}
-        pages = forest_pages(self.rows, self.table, **options)
+        rows, table = self.rows, self.table
+        if options.get("densities"):
+            rows = rows_table(self.cells, self.table, self.options, HALF_EYE)
+            table = self.table.join(self._quantiles(), on=CELL)
+        pages = forest_pages(rows, table, **options)
         if path is not None:
             target = Path(path)
-            save_pages(pages, target.with_suffix(""), (target.suffix.lstrip(".").lower() or "pdf",))
+            by = options.get("by", "condition")
+            form = (target.suffix.lstrip(".").lower() or "pdf",)
+            title = options.get("title") or str(table["label"].iloc[0])
+            words = alt_forest(rows, table, level=options["level"], by=by)
+            save_pages(pages, target.with_suffix(""), form, title=title, alt_text=words)
+            drawn = forest_table(rows, table, sort=options.get("sort", "year"), by=by)
+            drawn.to_csv(target.with_name(f"{target.stem}_data.csv"), index=False)
         return pages[0]
+
+    def _quantiles(self) -> pd.DataFrame:
+        """Quantiles of mu, a row a cell, in columns such as `mu_q2.5`."""
+        found = [
+            {f"mu_q{100 * p:g}": cell.posterior.mu.quantile(p) for p in HALF_EYE}
+            for cell in self.cells
+        ]
+        keys = pd.MultiIndex.from_tuples([cell.key for cell in self.cells], names=CELL)
+        return pd.DataFrame(found, index=keys)
 
 
 def pool(
