@@ -12,7 +12,6 @@ from nssi_meta.inference.densities import (
     NormalMixture,
     half_line,
     interval,
-    mixture_quantiles,
     real_line,
     to_coefficients,
 )
@@ -175,18 +174,3 @@ def test_a_quantile_is_a_root_of_the_cdf_found_independently():
 def test_a_level_that_is_no_probability_is_refused(level):
     with pytest.raises(ValueError, match="level"):
         interval(MIXTURE, level)
-
-
-def test_quantiles_of_many_mixtures_are_those_of_each():
-    rng = np.random.default_rng(4)
-    weights = rng.dirichlet(np.ones(40))
-    means = rng.normal(0, 1, (30, 40)) * np.geomspace(1e-6, 1e3, 30)[:, None]
-    sds = rng.uniform(0.1, 2, (30, 40)) * np.geomspace(1e-3, 1e2, 30)[:, None]
-    sds[3] = 1e-9  # far apart: steps between spikes
-    means[4] = 7.0  # all alike: nothing to search
-    for p in P:
-        found = mixture_quantiles(means, sds, weights, float(p))
-        for value, m, s in zip(found, means, sds, strict=True):
-            one = NormalMixture.build(m, s, weights)
-            # each stops where its step is below 1e-12 SD; at a spike's edge the error is larger
-            assert value == pytest.approx(one.quantile(float(p)), abs=1e-9 * one.sd)

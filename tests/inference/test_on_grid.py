@@ -72,3 +72,26 @@ def test_sums_of_log_probabilities_keep_their_digits(shift):
     near, far = -(shift + 2.0 - half) * scale[0], -(shift + 2.0 + half) * scale[0]
     gap = log_ndtr(far) - log_ndtr(near)
     assert found == pytest.approx((log_ndtr(near) + np.log1p(-np.exp(gap))).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("low", "high"), [((0.1, 0.2), (0.25, 0.35)), ((-1.0, 0.01), (1.2, 1.5))])
+def test_many_nodes_are_interpolated_to_the_digits_promised(layout_of, monkeypatch, low, high):
+    rng = np.random.default_rng(3)
+    rows = [
+        bound(c, INF, vi=c**2 / 4) if i % 3 else bound(-c, c, vi=c**2 / 4)
+        for i, c in enumerate(rng.uniform(0.3, 0.8, 60))
+    ]
+    data, asked = layout_of(rows), []
+    grid = OnGrid(data)
+    plainly = grid._sum_bounds
+    monkeypatch.setattr(grid, "_sum_bounds", lambda out, nodes, *a: (
+        asked.append(nodes.size), plainly(out, nodes, *a))[1])  # fmt: skip
+    monkeypatch.setattr("nssi_meta.inference.on_grid._FAR", np.inf)
+    mu = np.linspace(low[0], high[0], 90)[:, None]
+    tau = np.linspace(low[1], high[1], 70)[None, :]
+    ours = grid(mu, tau, np.zeros((1, 1)), np.zeros(1), 0.0)
+    one = np.ones((1, data.k))
+    m, t = (np.broadcast_to(a, ours.shape).reshape(-1, 1) for a in (mu, tau))
+    plain = log_likelihood(data, m * one, t * one, np.zeros((1, 1))).sum(axis=-1)
+    np.testing.assert_allclose(ours.ravel(), plain, atol=1e-9)
+    assert sum(asked) < 0.7 * ours.size

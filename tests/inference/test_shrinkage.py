@@ -14,8 +14,14 @@ from scipy import stats
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference import shrinkage
+from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import fit_exact
-from nssi_meta.inference.shrinkage import _truncated, shrunken, shrunken_quantiles
+from nssi_meta.inference.shrinkage import (
+    _truncated,
+    mixture_quantiles,
+    shrunken,
+    shrunken_quantiles,
+)
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import parse_prior
 
@@ -242,3 +248,18 @@ def test_many_quantiles_at_once_are_those_one_by_one(monkeypatch, rows, at_once)
     together = shrunken_quantiles(frame, data, posterior, errors, p)
     expected = np.array([[theta.quantile(level) for level in p] for theta in one_by_one])
     np.testing.assert_allclose(together, expected, atol=1e-10)
+
+
+def test_quantiles_of_many_mixtures_are_those_of_each():
+    rng = np.random.default_rng(4)
+    weights = rng.dirichlet(np.ones(40))
+    means = rng.normal(0, 1, (30, 40)) * np.geomspace(1e-6, 1e3, 30)[:, None]
+    sds = rng.uniform(0.1, 2, (30, 40)) * np.geomspace(1e-3, 1e2, 30)[:, None]
+    sds[3] = 1e-9  # far apart: steps between spikes
+    means[4] = 7.0  # all alike: nothing to search
+    for p in (1e-6, 0.005, 0.025, 0.31, 0.5, 0.77, 0.975, 1 - 1e-6):
+        found = mixture_quantiles(means, sds, weights, p)
+        for value, m, s in zip(found, means, sds, strict=True):
+            one = NormalMixture.build(m, s, weights)
+            # each stops where its step is below 1e-12 SD; at a spike's edge the error is larger
+            assert value == pytest.approx(one.quantile(p), abs=1e-9 * one.sd)

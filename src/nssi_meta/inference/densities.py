@@ -92,36 +92,6 @@ class NormalMixture:
         return rising_root(excess, low, high, start, 1e-12 * self.sd)
 
 
-def mixture_quantiles(means: Floats, sds: Floats, weights: Floats, p: float) -> Floats:
-    """p-quantiles (R,) of R normal mixtures, `means` and `sds` (R, n) with weights (n,) in common.
-
-    As `NormalMixture.quantile`, for all at once: Newton inside a bracket that closes.
-    """
-    edge = means + sds * ndtri(p)
-    low, high = edge.min(axis=1), edge.max(axis=1)
-    mean = means @ weights
-    spread = np.sqrt(np.einsum("rn,n->r", sds**2 + (means - mean[:, None]) ** 2, weights))
-    x = np.clip(mean + spread * ndtri(p), low, high)
-    live = np.arange(len(x))
-    for _ in range(100):
-        z = (x[live, None] - means[live]) / sds[live]
-        excess = ndtr(z) @ weights - p
-        slope = (np.exp(-0.5 * z**2) / sds[live]) @ weights / np.sqrt(2 * np.pi)
-        over = excess > 0
-        high[live] = np.where(over, x[live], high[live])
-        low[live] = np.where(over, low[live], x[live])
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            new = x[live] - excess / slope
-        outside = ~((new >= low[live]) & (new <= high[live]))
-        new = np.where(outside, (low[live] + high[live]) / 2, new)
-        moved = np.abs(new - x[live]) > 1e-12 * spread[live]
-        x[live] = new
-        live = live[moved]
-        if not live.size:
-            break
-    return np.asarray(x)
-
-
 @dataclass(frozen=True)
 class Axis:
     """A coordinate u on a finite interval standing for a parameter x(u), with x'(u) > 0.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
@@ -27,7 +28,12 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 #: Values held at once: about a processor's cache, and more where blocks are integrated.
 _CACHE, _CHUNK = 100_000, 2_000_000
 #: Logs below the best node at which bounds are left out: single ones, and blocks, which are dear.
-_FAR, _FAR_BLOCKS = 60.0, 25.0
+_FAR, _FAR_BLOCKS = 45.0, 25.0
+#: Chebyshev points an axis, how many times their square the nodes must be to gain by them, and how
+#: large the last coefficients may be: a log density is asked for to 1e-6.
+_DEGREE, _MANY, _SMOOTH = 20, 2, 1e-10
+_CHEBYSHEV = np.cos(np.pi * (np.arange(_DEGREE) + 0.5) / _DEGREE)
+_TO_CHEBYSHEV = np.linalg.inv(chebyshev.chebvander(_CHEBYSHEV, _DEGREE - 1))
 #: Below this the normal distribution function leaves the range of numbers.
 _DEEP = -37.0
 
@@ -153,7 +159,42 @@ class OnGrid:
             flat[some] += value.sum(axis=-1)
 
     def _add_bounds(self, out: Floats, nodes: Ints, at: Floats, t: Floats, w: Floats) -> None:
-        """Single bounds at flat `nodes`, those of one (tau, omega) beside each other."""
+        """Single bounds at flat `nodes`, those of one (tau, omega) beside each other.
+
+        Where many nodes lie close together, their log probability is a polynomial of low degree
+        in mu and tau: taken at Chebyshev points and interpolated if its coefficients die away,
+        and in halves if they do not.
+        """
+        if nodes.size <= _MANY * _DEGREE**2 or np.ptp(w) > 0:
+            self._sum_bounds(out, nodes, at, t, w)
+            return
+        place, hyper = np.divmod(nodes, t.size)
+        box = [(float(a.min()), float(a.max())) for a in (at[place], t[hyper])]
+        mu, tau = ((low + high) / 2 + (high - low) / 2 * _CHEBYSHEV for low, high in box)
+        values = np.zeros((_DEGREE, _DEGREE))
+        everywhere = np.arange(_DEGREE**2).reshape(_DEGREE, _DEGREE).T.ravel()
+        self._sum_bounds(values, everywhere, mu, tau, np.full(_DEGREE, w[0]))
+        coef = _TO_CHEBYSHEV @ values @ _TO_CHEBYSHEV.T
+        rough = np.abs(coef[-2:]).sum(), np.abs(coef[:, -2:]).sum()
+        if sum(rough) < max(_SMOOTH, 1e-14 * np.abs(values).max()):
+            in_mu, in_tau = (
+                chebyshev.chebvander((2 * a - low - high) / (high - low), _DEGREE - 1)
+                for a, (low, high) in zip((at, t), box, strict=True)
+            )
+            rows, which = np.unique(place, return_inverse=True)
+            columns, where = np.unique(hyper, return_inverse=True)
+            found = in_mu[rows] @ coef @ in_tau[columns].T
+            out.reshape(-1)[nodes] += found[which, where]
+            return
+        along = at[place] if rough[0] > rough[1] else t[hyper]
+        near = along < np.median(along)
+        if not near.any():
+            self._sum_bounds(out, nodes, at, t, w)
+            return
+        for half in (near, ~near):
+            self._add_bounds(out, nodes[half], at, t, w)
+
+    def _sum_bounds(self, out: Floats, nodes: Ints, at: Floats, t: Floats, w: Floats) -> None:
         one, two = self.layout.single_beyond, self.layout.single_within
         flat = out.reshape(-1)
         step = max(8, _CACHE // max(one.size, two.size, 1))
