@@ -73,17 +73,20 @@ def test_a_fifth_stage_stands_below_without_an_arrow(figure):
     assert boxes["stage:stage 4"].get_y() > boxes["stage:stage 0"].get_y()
 
 
-def test_a_long_label_is_never_cut():
+def test_a_long_label_is_never_cut(made):
     """It takes as many lines as it needs; the mechanisms below make room."""
-    table = model_rows()
+    table = made.model_rows()
     long = "Frontolimbic white matter integrity of the uncinate fasciculus and cingulum"
     table.loc[table["mechanism"] == "m00", "label"] = long
-    drawn = mechanism_model(table, stage_rows(), index_label="Index")
+    drawn = mechanism_model(table, made.stage_rows(), index_label="Index")
     lines = [t for t in words(drawn) if t and t in long]
     assert " ".join(lines[: len(long.split())]).startswith("Frontolimbic")
     assert not any("…" in t for t in words(drawn))
-    plain, tall = (marks(f)["mu:m01"].get_ydata()[0] - marks(f)["mu:m00"].get_ydata()[0]
-                   for f in (mechanism_model(model_rows(), stage_rows()), drawn))  # fmt: skip
+    short = mechanism_model(made.model_rows(), made.stage_rows())
+    plain, tall = (
+        marks(f)["mu:m01"].get_ydata()[0] - marks(f)["mu:m00"].get_ydata()[0]
+        for f in (short, drawn)
+    )
     assert tall > plain
 
 

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.lines import Line2D
 
 from nssi_meta import figures as fig
-from nssi_meta.figures.mechanism_model import LIMIT
+from nssi_meta.figures.model_nodes import LIMIT
 
 #: What draws: the public functions that return a figure, or the pages of one.
 PUBLIC = sorted(

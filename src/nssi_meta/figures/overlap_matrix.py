@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from . import marks
 from .legend import Draw, Entry, draw_key, key_height
-from .mechanism_model import shade
+from .model_nodes import shade
 from .page import Page, new_page, panel, set_ticks, write
 from .records import Interval, as_text, interval, records, require_columns
 from .style import BOUND, DOUBLE, INK, POOLED, QUIET, RULE, Style
