@@ -15,10 +15,10 @@ from typing import Any
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data" / "effects.csv"
 BEGIN, END = "<!-- multiverse:begin -->", "<!-- multiverse:end -->"
-#: One pool under 5 x 6 x 6 x 2 x 2 choices and more rows than differ.
+#: One pool under more than 5,000 analyses that differ.
 ONE_POOL: dict[str, tuple[Any, ...]] = {
     "rows": ("all", "exact", "stated_thresholds", "with_doubtful"),
-    "mu_prior": tuple(f"normal(0,{sd})" for sd in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.5, 2.0)),
+    "mu_prior": tuple(f"normal(0,{0.1 * sd:.1f})" for sd in range(3, 21)),
     "tau_prior": tuple(
         f"{name}({scale})"
         for name in ("halfnormal", "halfcauchy", "exponential")
