@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 _N_NU, _NU_MOST = 10, 200.0
 #: Panels of log tau' and nodes in each, from this share of the least standard error to this
 #: multiple of the scale of the pool: below, tau' changes no likelihood; above, it has no weight.
-_PANELS, _N = 18, 8
+_PANELS, _N = 24, 8
 _LEAST, _MOST = 1e-3, 1e4
 _CHUNK = 200_000
 

@@ -202,7 +202,7 @@ def prior_posterior(pools: Pools, key: Key | None = None, n: int = 201) -> pd.Da
         low, high = (density.quantile(p) for p in (0.0005, 0.9995))
         low, high = (0.0, high) if name == "tau" else (low - 0.2 * (high - low), high)
         # tau = 0 is an end of the axis, where some priors have no finite density.
-        x = np.linspace(low if name == "mu" else high / n, high + 0.2 * (high - low), n)
+        x = np.linspace(low if name == "mu" else 1e-3 * high, high + 0.2 * (high - low), n)
         before, after = np.exp(prior.logpdf(x)), density.pdf(x)
         parts.append(
             pd.DataFrame(
