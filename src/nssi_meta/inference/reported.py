@@ -23,6 +23,7 @@ from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import closed_terms
 from nssi_meta.models.ops import numpy_ops
+from nssi_meta.models.null_probability import null_probability
 from nssi_meta.models.priors import Prior, parse_prior
 from nssi_meta.models.reporting import Reports, log_reported
 
@@ -57,7 +58,7 @@ class CellGrid:
     """One cell: its nodes and, at each, the likelihood's mass and every report's null probability.
 
     `keep` are the nodes of (mu, tau, omega) with mass anywhere on the shared grid; `log_mass` has
-    their tensor shape, `log_null` one axis more (the reports).
+    their tensor shape, `null` one axis more (the reports).
     """
 
     layout: Layout
@@ -66,7 +67,7 @@ class CellGrid:
     reports: Reports
     unit: float
     log_mass: Floats
-    log_null: Floats
+    null: NDArray[np.float32]
 
     def log_evidence(self, shared: Shared) -> Floats:
         """log p(cell | shared), broadcastable to the shape of the shared grid."""
@@ -121,8 +122,7 @@ class CellGrid:
                 # Products of at most a few dozen probabilities, rarely below 0.05: no logs.
                 chance = np.ones((*self.log_mass.shape, len(w)))
                 for report in here:
-                    null = np.exp(np.minimum(self.log_null[..., report, None], 0.0).astype(float))
-                    chance *= 1.0 - (1.0 - w) * null
+                    chance *= 1.0 - (1.0 - w) * self.null[..., report, None]
                 f, silent = f / chance, np.log(w) * int(self.reports.silent[here].sum())
             top = f.max(axis=(0, 1, 2))
             factors.append(np.broadcast_to(f / top, (*self.log_mass.shape, len(top))))
@@ -183,11 +183,11 @@ def lay_cell(
         np.flatnonzero(some.any(axis=tuple(j for j in range(3) if j != d))) for d in range(3)
     )
     at = np.ix_(*keep)
-    null = density.null.reshape(*weight.shape, -1)[at]
-    # Single precision does for probabilities of reports: 1e-7 of a logarithm.
-    small: Any = null.astype(np.float32)
     indices = (keep[0], keep[1], keep[2])
-    return CellGrid(layout, grid, indices, reports, unit, mass.reshape(weight.shape)[at], small)
+    log_mass = mass.reshape(weight.shape)[at]
+    # Single precision does for probabilities of reports.
+    null = density.null[at].astype(np.float32)
+    return CellGrid(layout, grid, indices, reports, unit, log_mass, null)
 
 
 class _Reference:
@@ -213,38 +213,40 @@ class _Reference:
             for s, t in product(_knots(shared.spread, _KNOTS), _knots(shared.tau, _KNOTS))
         ]
         self.base = self.log_density = np.zeros(0)
-        self.null = np.zeros((0, 0))
+        self.null = np.zeros((0, 0, 0, 0))
 
     def __call__(self, *x: Floats) -> Floats:
-        mesh = [m.ravel() for m in np.meshgrid(*x, indexing="ij")]
-        at = mesh[0], mesh[1], mesh[2] if len(mesh) > 2 else np.zeros_like(mesh[0])
-        n = len(at[0])
-        base = np.zeros(n) if self.omega_prior is None else self.omega_prior.logpdf(at[2])
-        null = np.empty((n, self.reports.k))
-        for part in _parts(n, _CHUNK // self.layout.k):
-            some = at[0][part], at[1][part], at[2][part]
-            base[part] += self._closed(*some)
-            null[part] = self.reports.log_null_ceiling(*some)
-        prior = [(mu.logpdf(x[0]), tau.logpdf(x[1])) for mu, tau in self.priors]
         shape = tuple(len(v) for v in x)
-        spread = [_over(a, b, shape) for a, b in prior]
-        live = self._worth(at, base, null, spread)
+        mu, tau = x[0], x[1]
+        omega = x[2] if len(x) > 2 else np.zeros(1)
+        # (M, T, O), one long where there is no omega.
+        null = null_probability(self.reports.null, mu, tau, omega)
+        every = [m.ravel() for m in np.meshgrid(mu, tau, omega, indexing="ij")]
+        at = every[0], every[1], every[2]
+        base = np.zeros(null.shape[:-1]) if self.omega_prior is None else np.broadcast_to(
+            self.omega_prior.logpdf(omega), null.shape[:-1]
+        ).copy()
+        flat = base.reshape(-1)
+        for part in _parts(len(flat), _CHUNK // self.layout.k):
+            flat[part] += self._closed(at[0][part], at[1][part], at[2][part])
+        prior = [_over(a.logpdf(mu), b.logpdf(tau)) for a, b in self.priors]
+        chosen = [self._log_reported(null, w) for w in self.knots_w]
+        live = self._worth(at, base, chosen, prior)
         for part in _parts(len(live), _CHUNK // (32 * self.layout.k)):
             index = live[part]
-            some = at[0][index], at[1][index], at[2][index]
-            base[index] += self._bound_blocks(*some)
-            null[index] = self.reports.log_null(null[index], *some)
-        left = np.ones(n, dtype=bool)
+            flat[index] += self._bound_blocks(at[0][index], at[1][index], at[2][index])
+        left = np.ones(len(flat), dtype=bool)
         left[live] = False
-        base[left] = -np.inf
-        self.base, self.null = base, null
-        out = np.full(n, -np.inf)
-        for w in self.knots_w:
-            log_f = base - self._log_reported(null, w)
-            for log_prior in spread:
-                value = log_f + log_prior
-                out = np.logaddexp(out, value - value.max())
-        self.log_density = out
+        flat[left] = -np.inf
+        self.base, self.null = flat, null
+        out = np.full(base.shape, -np.inf)
+        for log_reported in chosen:
+            log_f = base - log_reported
+            # Each prior's posterior, scaled by its maximum: priors only know mu and tau.
+            best = log_f.max(axis=2)
+            over = np.logaddexp.reduce([p - (best + p).max() for p in prior])
+            out = np.logaddexp(out, log_f + over[..., None])
+        self.log_density = out.ravel()
         return out.reshape(shape)
 
     def _closed(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
@@ -262,45 +264,37 @@ class _Reference:
         return bound_blocks(self.layout, block, mean, spread, omega[:, None]).sum(axis=-1)
 
     def _worth(
-        self, at: tuple[Floats, Floats, Floats], base: Floats, null: Floats, spread: list[Floats]
+        self,
+        at: tuple[Floats, Floats, Floats],
+        base: Floats,
+        chosen: list[Floats],
+        prior: list[Floats],
     ) -> NDArray[np.intp]:
         """Nodes that may matter at some knot, by an upper limit of their density: bounds of one
-        study have at most probability 1, null probabilities are at most at their ceiling.
+        study have at most probability 1.
         """
         block = self.layout.bound_blocks
-        every = np.arange(len(base))
-        if block is None and self.reports.null.bound_blocks is None:
-            return every
-        if block is not None and block.exact.size > 0:
-            return every  # a density has no upper limit of 1
-        keep = np.zeros(len(base), dtype=bool)
-        for w in self.knots_w:
-            upper = base - self._log_reported(null, w)
-            for log_prior in spread:
-                value = upper + log_prior
+        every = np.arange(base.size)
+        if block is None or block.exact.size > 0:
+            return every  # nothing to leave out; a density has no upper limit of 1
+        keep = np.zeros(base.shape, dtype=bool)
+        for log_reported in chosen:
+            upper = base - log_reported
+            for log_prior in prior:
+                value = upper + log_prior[..., None]
                 best = [int(np.argmax(value))]
                 there = at[0][best], at[1][best], at[2][best]
-                exact = self.reports.log_null(null[best], *there)
-                drop = self._log_reported(exact, w) - self._log_reported(null[best], w)
-                floor = value[best] - drop + self._bound_blocks(*there)
-                keep |= value > floor - _NEGLIGIBLE
+                keep |= value > value.flat[best] + self._bound_blocks(*there) - _NEGLIGIBLE
         return np.flatnonzero(keep)
 
     def _log_reported(self, null: Floats, w: tuple[float, ...]) -> Floats:
-        """log of the relative probability (n,) that all reports were made, w one per group."""
-        out = np.zeros(len(null))
-        for g, value in enumerate(w):
-            here = self.reports.group == g
-            out += log_reported(null[:, here], np.asarray(value)).sum(axis=1)
-        return out
+        """log of the relative probability (M, T, O) that all reports were made, w one a group."""
+        return log_reported(null, np.asarray(w)[self.reports.group]).sum(axis=-1)
 
 
-def _over(of_mu: Floats, of_tau: Floats, shape: tuple[int, ...]) -> Floats:
-    """Sum of a function of mu and one of tau at every node, flat."""
-    value = of_mu[:, None] + of_tau[None, :]
-    if len(shape) == 3:
-        value = np.repeat(value[..., None], shape[2], axis=2)
-    return value.ravel()
+def _over(of_mu: Floats, of_tau: Floats) -> Floats:
+    """Sum of a function of mu and one of tau (M, T)."""
+    return np.asarray(of_mu[:, None] + of_tau[None, :])
 
 
 def _knots(values: Floats, n: int) -> Floats:

@@ -25,9 +25,6 @@ from scipy.special import ndtri
 from nssi_meta.evidence import bounds
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import RHO, Layout, layout
-from nssi_meta.models.bound_blocks import bound_blocks
-from nssi_meta.models.likelihood import log_interval
-from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,8 +35,6 @@ ALPHA = 0.05
 #: sheets of other reviews. All other rows come from abstracts.
 ELSEWHERE = ("fulltext", "dataset")
 GROUPS = ("abstract", "elsewhere")
-
-_OPS = numpy_ops()
 
 
 @dataclass(frozen=True)
@@ -57,33 +52,6 @@ class Reports:
     @property
     def k(self) -> int:
         return len(self.silent)
-
-    def log_null_ceiling(self, mean: Floats, tau: Floats, omega: Floats) -> Floats:
-        """The least log P(n.s.) of a single row per report (n, R): never below the joint one."""
-        data = self.null
-        sd = np.sqrt(data.v + tau[:, None] ** 2 + omega[:, None] ** 2)
-        mu = mean[:, None]
-        one = log_interval((data.lower - mu) / sd, (data.upper - mu) / sd, _OPS)
-        order = np.concatenate(data.block_rows)
-        starts = np.cumsum([0, *(len(rows) for rows in data.block_rows[:-1])])
-        return np.asarray(np.minimum.reduceat(one[:, order], starts, axis=1))
-
-    def log_null(self, ceiling: Floats, mean: Floats, tau: Floats, omega: Floats) -> Floats:
-        """log P(no row significant) of each report (n, R), given `log_null_ceiling`."""
-        block = self.null.bound_blocks
-        if block is None:
-            return ceiling
-        size = (len(mean), self.null.k)
-        columns = self.null.block_of_row[block.first]
-        out = ceiling.copy()
-        out[:, columns] = bound_blocks(
-            self.null,
-            block,
-            np.broadcast_to(mean[:, None], size),
-            np.broadcast_to(tau[:, None], size),
-            omega[:, None],
-        )
-        return out
 
 
 def reports(rows: pd.DataFrame, rho: float = RHO) -> Reports:
@@ -143,9 +111,9 @@ def _significant(rows: pd.DataFrame, limit: Floats) -> NDArray[np.bool_]:
     return np.where((rows["kind"] == "interval").to_numpy(), beyond, size)
 
 
-def log_reported(log_null: Floats, w: Floats) -> Floats:
+def log_reported(null: Floats, w: Floats) -> Floats:
     """log of the relative probability of a report, 1 - (1 - w) P_null; w broadcasts."""
-    return np.asarray(np.log1p(-(1.0 - w) * np.exp(np.minimum(log_null, 0.0))))
+    return np.asarray(np.log1p((w - 1.0) * null))
 
 
 def _numbers(rows: pd.DataFrame, column: str) -> Floats:
