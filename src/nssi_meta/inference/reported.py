@@ -25,7 +25,7 @@ from nssi_meta.models.likelihood import closed_terms
 from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.null_probability import null_probability
 from nssi_meta.models.priors import Prior, parse_prior
-from nssi_meta.models.reporting import Reports, log_reported
+from nssi_meta.models.reporting import Reports, reported
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,8 +33,13 @@ Ints = NDArray[np.int64]
 #: Nodes whose density is e^-_NEGLIGIBLE of the best at every knot are not evaluated.
 _NEGLIGIBLE = 25.0
 _CHUNK = 1_000_000
+#: Evidences are sums in single precision (half the time; 1e-6 of each) unless they come near to
+#: the smallest number that it holds.
+_SINGLE = 1e-25
 #: Number of knots for which the nodes are laid: of w, and of spread and heterogeneity.
 _KNOTS_W, _KNOTS = 4, 3
+#: Shared nodes with less of their posterior, relative to the best, are left out of mixtures.
+_EMPTY = 1e-11
 _OPS = numpy_ops()
 
 
@@ -51,6 +56,18 @@ class Shared:
     spread: Floats
     tau: Floats
     prior: Floats
+
+    def within(self, posterior: Floats) -> tuple[Shared, Floats]:
+        """The box of nodes that hold all but about 1e-8 of `posterior`, and that part of it."""
+        some = posterior > _EMPTY * posterior.max()
+        at = [
+            np.flatnonzero(some.any(axis=tuple(j for j in range(4) if j != d))) for d in range(4)
+        ]
+        box = np.ix_(*at)
+        part = Shared(
+            (self.w[0][at[0]], self.w[1][at[1]]), self.spread[at[2]], self.tau[at[3]], self.prior[box]
+        )
+        return part, posterior[box] / posterior[box].sum()
 
 
 @dataclass(frozen=True)
@@ -71,8 +88,9 @@ class CellGrid:
 
     def log_evidence(self, shared: Shared) -> Floats:
         """log p(cell | shared), broadcastable to the shape of the shared grid."""
-        first, second, shift = self._reported(shared)
-        table = self._table(first, second, shared)
+        table, shift = self._evidence(shared, np.float32)[2:]
+        if not table.min() > _SINGLE:
+            table, shift = self._evidence(shared, np.float64)[2:]
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(table) + shift[..., None, None])
 
@@ -81,8 +99,7 @@ class CellGrid:
 
         `given` has the shape of the shared grid and sums to 1.
         """
-        first, second, _ = self._reported(shared)
-        table = self._table(first, second, shared)
+        first, second, table, _ = self._evidence(shared, np.float64)
         for axis, size in enumerate(table.shape):
             if size == 1:  # a group of reports that this cell does not have
                 given = given.sum(axis=axis, keepdims=True)
@@ -107,27 +124,35 @@ class CellGrid:
         joint = ("mu_mean", "mu_sd", "tau", "omega", "weight")
         return replace(whole, **{name: getattr(whole, name)[some] for name in joint})
 
-    def _reported(self, shared: Shared) -> tuple[Floats, Floats, Floats]:
+    def _evidence(self, shared: Shared, kind: Any) -> tuple[Floats, Floats, Floats, Floats]:
         """Factors at nodes (mu, tau, omega, W_1) and (mu, tau, omega, W_2), the first with the
-        nodes' mass, each scaled to a maximum of 1 for each w; the logs of the scales (W_1, W_2).
-        A group without reports has W = 1.
+        nodes' mass, each scaled to a maximum of 1 for each w; their sum over nodes with the priors
+        (W_1, W_2, S, T); the logs of the scales (W_1, W_2). A group without reports has W = 1.
         """
         peak = self.log_mass.max()
         factors, scales = [], []
         for g, w in enumerate(shared.w):
             here = np.flatnonzero(self.reports.group == g)
-            f = np.ones((1, 1, 1, 1)) if g else np.exp(self.log_mass - peak)[..., None]
-            silent = np.zeros(1)
+            f = np.ones_like(self.log_mass) if g else np.exp(self.log_mass - peak)
+            f, silent = f.astype(kind)[..., None], np.zeros(1)
             if here.size:
                 # Products of at most a few dozen probabilities, rarely below 0.05: no logs.
-                chance = np.ones((*self.log_mass.shape, len(w)))
+                chance = np.ones((*self.log_mass.shape, len(w)), dtype=kind)
                 for report in here:
-                    chance *= 1.0 - (1.0 - w) * self.null[..., report, None]
+                    chance *= reported(self.null[..., report, None].astype(kind), w.astype(kind))
                 f, silent = f / chance, np.log(w) * int(self.reports.silent[here].sum())
             top = f.max(axis=(0, 1, 2))
-            factors.append(np.broadcast_to(f / top, (*self.log_mass.shape, len(top))))
+            f /= top
+            factors.append(f)
             scales.append(silent + np.log(top))
-        return factors[0], factors[1], scales[0][:, None] + scales[1][None, :] + peak
+        first, second = factors
+        if second.shape[-1] == 1 and not (self.reports.group == 1).any():
+            over_omega = first.sum(axis=2)[..., None]
+        else:
+            over_omega = np.matmul(np.swapaxes(first, -1, -2), second)
+        of_mu, of_tau = self._priors(shared)
+        table = np.einsum("muab,ms,ut->abst", over_omega, of_mu, of_tau, optimize=True)
+        return first, second, table, scales[0][:, None] + scales[1][None, :] + peak
 
     def _priors(self, shared: Shared) -> tuple[Floats, Floats]:
         """Prior densities of mu (n_mu, S) and tau (n_tau, T) at the nodes."""
@@ -135,12 +160,6 @@ class CellGrid:
         spread = [np.exp(_mu_prior(s * self.unit).logpdf(mu)) for s in shared.spread]
         scale = [np.exp(_tau_prior(t * self.unit).logpdf(tau)) for t in shared.tau]
         return np.stack(spread, axis=1), np.stack(scale, axis=1)
-
-    def _table(self, first: Floats, second: Floats, shared: Shared) -> Floats:
-        """Sum over nodes of mass, reporting factors and priors: (W_1, W_2, S, T)."""
-        of_mu, of_tau = self._priors(shared)
-        over_omega = np.matmul(np.swapaxes(first, -1, -2), second)
-        return np.asarray(np.einsum("muab,ms,ut->abst", over_omega, of_mu, of_tau, optimize=True))
 
 
 def _mu_prior(sd: float) -> Prior:
@@ -289,7 +308,10 @@ class _Reference:
 
     def _log_reported(self, null: Floats, w: tuple[float, ...]) -> Floats:
         """log of the relative probability (M, T, O) that all reports were made, w one a group."""
-        return log_reported(null, np.asarray(w)[self.reports.group]).sum(axis=-1)
+        chance = np.ones(null.shape[:-1])
+        for report, group in enumerate(self.reports.group):
+            chance *= reported(null[..., report], w[group])
+        return np.asarray(np.log(chance))
 
 
 def _over(of_mu: Floats, of_tau: Floats) -> Floats:

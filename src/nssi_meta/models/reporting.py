@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,9 +112,9 @@ def _significant(rows: pd.DataFrame, limit: Floats) -> NDArray[np.bool_]:
     return np.where((rows["kind"] == "interval").to_numpy(), beyond, size)
 
 
-def log_reported(null: Floats, w: Floats) -> Floats:
-    """log of the relative probability of a report, 1 - (1 - w) P_null; w broadcasts."""
-    return np.asarray(np.log1p((w - 1.0) * null))
+def reported(null: Any, w: Any) -> Any:
+    """The relative probability of a report, 1 - (1 - w) P_null; both broadcast."""
+    return 1 + (w - 1) * null
 
 
 def _numbers(rows: pd.DataFrame, column: str) -> Floats:
@@ -122,4 +123,4 @@ def _numbers(rows: pd.DataFrame, column: str) -> Floats:
     return rows[column].to_numpy(dtype=float, na_value=np.nan)
 
 
-__all__ = ["ALPHA", "GROUPS", "Reports", "critical_values", "log_reported", "reports"]
+__all__ = ["ALPHA", "GROUPS", "Reports", "critical_values", "reported", "reports"]

@@ -195,8 +195,9 @@ def _mix(laid: Laid, selection: Selection) -> Adjusted:
         parse_prior(f"halfnormal({_mean(shared.tau, _marginal(posterior, 3)):.3g})", "tau"),
         parse_prior(options.omega_prior, "tau"),
     )
+    box, given = shared.within(posterior)
     cells = tuple(
-        Cell(key, rows, cell.layout, cell.posterior(shared, posterior), priors=priors)
+        Cell(key, rows, cell.layout, cell.posterior(box, given), priors=priors)
         for key, rows, cell in laid.cells
     )
     table = pd.DataFrame([summarise(cell, options) for cell in cells])
