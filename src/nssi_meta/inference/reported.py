@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.exact import _COARSE, ExactPosterior, assemble
+from nssi_meta.models.block_grid import LEAST, grid_blocks, null_probability
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import closed_terms
 from nssi_meta.models.ops import numpy_ops
-from nssi_meta.models.null_probability import null_probability
 from nssi_meta.models.priors import Prior, parse_prior
 from nssi_meta.models.reporting import Reports, reported
 
@@ -60,12 +60,13 @@ class Shared:
     def within(self, posterior: Floats) -> tuple[Shared, Floats]:
         """The box of nodes that hold all but about 1e-8 of `posterior`, and that part of it."""
         some = posterior > _EMPTY * posterior.max()
-        at = [
-            np.flatnonzero(some.any(axis=tuple(j for j in range(4) if j != d))) for d in range(4)
-        ]
+        at = [np.flatnonzero(some.any(axis=tuple(j for j in range(4) if j != d))) for d in range(4)]
         box = np.ix_(*at)
         part = Shared(
-            (self.w[0][at[0]], self.w[1][at[1]]), self.spread[at[2]], self.tau[at[3]], self.prior[box]
+            (self.w[0][at[0]], self.w[1][at[1]]),
+            self.spread[at[2]],
+            self.tau[at[3]],
+            self.prior[box],
         )
         return part, posterior[box] / posterior[box].sum()
 
@@ -88,9 +89,7 @@ class CellGrid:
 
     def log_evidence(self, shared: Shared) -> Floats:
         """log p(cell | shared), broadcastable to the shape of the shared grid."""
-        table, shift = self._evidence(shared, np.float32)[2:]
-        if not table.min() > _SINGLE:
-            table, shift = self._evidence(shared, np.float64)[2:]
+        _, _, table, shift = self._evidence(shared)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(table) + shift[..., None, None])
 
@@ -99,7 +98,7 @@ class CellGrid:
 
         `given` has the shape of the shared grid and sums to 1.
         """
-        first, second, table, _ = self._evidence(shared, np.float64)
+        first, second, table, _ = self._evidence(shared)
         for axis, size in enumerate(table.shape):
             if size == 1:  # a group of reports that this cell does not have
                 given = given.sum(axis=axis, keepdims=True)
@@ -124,7 +123,12 @@ class CellGrid:
         joint = ("mu_mean", "mu_sd", "tau", "omega", "weight")
         return replace(whole, **{name: getattr(whole, name)[some] for name in joint})
 
-    def _evidence(self, shared: Shared, kind: Any) -> tuple[Floats, Floats, Floats, Floats]:
+    def _evidence(self, shared: Shared) -> tuple[Floats, Floats, Floats, Floats]:
+        """In single precision if that can hold it."""
+        found = self._sums(shared, np.float32)
+        return found if found[2].min() > _SINGLE else self._sums(shared, np.float64)
+
+    def _sums(self, shared: Shared, kind: Any) -> tuple[Floats, Floats, Floats, Floats]:
         """Factors at nodes (mu, tau, omega, W_1) and (mu, tau, omega, W_2), the first with the
         nodes' mass, each scaled to a maximum of 1 for each w; their sum over nodes with the priors
         (W_1, W_2, S, T); the logs of the scales (W_1, W_2). A group without reports has W = 1.
@@ -147,7 +151,8 @@ class CellGrid:
             scales.append(silent + np.log(top))
         first, second = factors
         if second.shape[-1] == 1 and not (self.reports.group == 1).any():
-            over_omega = first.sum(axis=2)[..., None]
+            # A product with ones is five times as fast as a sum over this axis.
+            over_omega = np.matmul(np.ones(first.shape[2], dtype=kind), first)[..., None]
         else:
             over_omega = np.matmul(np.swapaxes(first, -1, -2), second)
         of_mu, of_tau = self._priors(shared)
@@ -238,85 +243,89 @@ class _Reference:
         shape = tuple(len(v) for v in x)
         mu, tau = x[0], x[1]
         omega = x[2] if len(x) > 2 else np.zeros(1)
-        # (M, T, O), one long where there is no omega.
-        null = null_probability(self.reports.null, mu, tau, omega)
-        every = [m.ravel() for m in np.meshgrid(mu, tau, omega, indexing="ij")]
-        at = every[0], every[1], every[2]
-        base = np.zeros(null.shape[:-1]) if self.omega_prior is None else np.broadcast_to(
-            self.omega_prior.logpdf(omega), null.shape[:-1]
-        ).copy()
-        flat = base.reshape(-1)
-        for part in _parts(len(flat), _CHUNK // self.layout.k):
-            flat[part] += self._closed(at[0][part], at[1][part], at[2][part])
+        # All are (M, T, O), O = 1 where there is no omega.
+        self.null = null_probability(self.reports.null, mu, tau, omega)
+        log_reported = [self._log_reported(w) for w in self.knots_w]
         prior = [_over(a.logpdf(mu), b.logpdf(tau)) for a, b in self.priors]
-        chosen = [self._log_reported(null, w) for w in self.knots_w]
-        live = self._worth(at, base, chosen, prior)
-        for part in _parts(len(live), _CHUNK // (32 * self.layout.k)):
-            index = live[part]
-            flat[index] += self._bound_blocks(at[0][index], at[1][index], at[2][index])
-        left = np.ones(len(flat), dtype=bool)
-        left[live] = False
-        flat[left] = -np.inf
-        self.base, self.null = flat, null
+        base = self._closed(mu, tau, omega)
+        if self.omega_prior is not None:
+            base = base + self.omega_prior.logpdf(omega)
+        if self.layout.bound_blocks is not None:
+            base = self._with_blocks((mu, tau, omega), base, log_reported, prior)
+        self.base = base.ravel()
         out = np.full(base.shape, -np.inf)
-        for log_reported in chosen:
-            log_f = base - log_reported
-            # Each prior's posterior, scaled by its maximum: priors only know mu and tau.
-            best = log_f.max(axis=2)
-            over = np.logaddexp.reduce([p - (best + p).max() for p in prior])
+        for chosen in log_reported:
+            log_f = base - chosen
+            over = np.logaddexp.reduce(_scaled(prior, log_f))
             out = np.logaddexp(out, log_f + over[..., None])
         self.log_density = out.ravel()
         return out.reshape(shape)
 
     def _closed(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
-        size = (len(mu), self.layout.k)
-        mean, tau2 = (np.broadcast_to(a[:, None], size) for a in (mu, tau**2))
-        terms = closed_terms(self.layout, mean, tau2, omega[:, None] ** 2, _OPS)
-        return np.asarray(sum((v.sum(axis=-1) for _, v in terms), np.zeros(len(mu))))
+        """Log likelihood of the rows that need no integral (M, T, O)."""
+        at = [m.ravel() for m in np.meshgrid(mu, tau, omega, indexing="ij")]
+        out = np.zeros(len(at[0]))
+        for part in _parts(len(out), _CHUNK // self.layout.k):
+            size = (len(out[part]), self.layout.k)
+            mean, tau2 = (np.broadcast_to(a[part, None], size) for a in (at[0], at[1] ** 2))
+            for _, value in closed_terms(self.layout, mean, tau2, at[2][part, None] ** 2, _OPS):
+                out[part] += value.sum(axis=-1)
+        return out.reshape(len(mu), len(tau), len(omega))
 
-    def _bound_blocks(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
-        block = self.layout.bound_blocks
-        if block is None:
-            return np.zeros(len(mu))
-        size = (len(mu), self.layout.k)
-        mean, spread = (np.broadcast_to(a[:, None], size) for a in (mu, tau))
-        return bound_blocks(self.layout, block, mean, spread, omega[:, None]).sum(axis=-1)
-
-    def _worth(
+    def _with_blocks(
         self,
-        at: tuple[Floats, Floats, Floats],
+        x: tuple[Floats, Floats, Floats],
         base: Floats,
-        chosen: list[Floats],
+        log_reported: list[Floats],
         prior: list[Floats],
-    ) -> NDArray[np.intp]:
-        """Nodes that may matter at some knot, by an upper limit of their density: bounds of one
-        study have at most probability 1.
+    ) -> Floats:
+        """`base` with the blocks of bounds: by tables, and where those are too coarse (small
+        values) and the node may matter, by the integral.
         """
         block = self.layout.bound_blocks
-        every = np.arange(base.size)
-        if block is None or block.exact.size > 0:
-            return every  # nothing to leave out; a density has no upper limit of 1
-        keep = np.zeros(base.shape, dtype=bool)
-        for log_reported in chosen:
-            upper = base - log_reported
-            for log_prior in prior:
-                value = upper + log_prior[..., None]
-                best = [int(np.argmax(value))]
-                there = at[0][best], at[1][best], at[2][best]
-                keep |= value > value.flat[best] + self._bound_blocks(*there) - _NEGLIGIBLE
-        return np.flatnonzero(keep)
+        assert block is not None
+        value, scale = grid_blocks(self.layout, *x)
+        weak = value.min(axis=0) < LEAST
+        # At weak nodes an upper limit, elsewhere the log density itself.
+        out = base + scale
+        for one in value:
+            out = out + np.log(np.maximum(one, LEAST))
+        if not weak.any():
+            return out
+        keep = np.zeros(weak.shape, dtype=bool)
+        for chosen in log_reported:
+            log_f = out - chosen
+            best = np.max(_scaled(prior, np.where(weak, -np.inf, log_f)), axis=0)
+            keep |= log_f + best[..., None] > -_NEGLIGIBLE
+        out[weak & ~keep] = -np.inf
+        index = np.nonzero(weak & keep)
+        for part in _parts(len(index[0]), _CHUNK // (32 * self.layout.k)):
+            at = tuple(i[part] for i in index)
+            mu, tau, omega = (a[i][:, None] for a, i in zip(x, at, strict=True))
+            size = (len(mu), self.layout.k)
+            mean, spread = np.broadcast_to(mu, size), np.broadcast_to(tau, size)
+            exact = bound_blocks(self.layout, block, mean, spread, omega)
+            out[at] = base[at] + exact.sum(axis=-1)
+        return out
 
-    def _log_reported(self, null: Floats, w: tuple[float, ...]) -> Floats:
+    def _log_reported(self, w: tuple[float, ...]) -> Floats:
         """log of the relative probability (M, T, O) that all reports were made, w one a group."""
-        chance = np.ones(null.shape[:-1])
+        chance = np.ones(self.null.shape[:-1])
         for report, group in enumerate(self.reports.group):
-            chance *= reported(null[..., report], w[group])
+            chance *= reported(self.null[..., report], w[group])
         return np.asarray(np.log(chance))
 
 
 def _over(of_mu: Floats, of_tau: Floats) -> Floats:
     """Sum of a function of mu and one of tau (M, T)."""
     return np.asarray(of_mu[:, None] + of_tau[None, :])
+
+
+def _scaled(prior: list[Floats], log_f: Floats) -> list[Floats]:
+    """Each log prior (M, T) less the maximum of its log posterior; as it is where that is 0."""
+    best = log_f.max(axis=2)
+    tops = [float((best + p).max()) for p in prior]
+    return [p - (top if np.isfinite(top) else 0.0) for p, top in zip(prior, tops, strict=True)]
 
 
 def _knots(values: Floats, n: int) -> Floats:
