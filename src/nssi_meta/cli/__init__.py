@@ -8,6 +8,7 @@ import click
 
 from nssi_meta.cli.check import check
 from nssi_meta.cli.claims import claims
+from nssi_meta.cli.external import external
 from nssi_meta.cli.forest import forest
 from nssi_meta.cli.gaps import gaps
 from nssi_meta.cli.overlap import overlap
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for _verb in (run, check, pool, overlap, claims, gaps, sensitivity, forest):
+for _verb in (run, check, pool, overlap, claims, gaps, sensitivity, forest, external):
     cli.add_command(_verb)
 
 

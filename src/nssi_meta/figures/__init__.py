@@ -6,7 +6,7 @@ from .bubble import alt_bubble, bubble
 from .calibration import alt_calibration, calibration
 from .contrasts import CONTRAST_COLUMNS
 from .evidence_map import alt_evidence_map, evidence_map
-from .external import external
+from .external import alt_external, external
 from .forest import forest, forest_pages
 from .funnel import alt_funnel, funnel
 from .gap_map import gap_map
@@ -33,6 +33,7 @@ __all__ = [
     "alt_bubble",
     "alt_calibration",
     "alt_evidence_map",
+    "alt_external",
     "alt_forest",
     "alt_funnel",
     "alt_orchard",

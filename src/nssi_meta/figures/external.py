@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .style import DOUBLE, INK, MM_PER_INCH, POOLED, RULE, SHRUNKEN, Style
+from .text import count, number
 
 #: Colour and marker of each kind of pool, in the order given.
 _MARKS = ((SHRUNKEN, "o"), (POOLED, "s"), ("#c25200", "D"), ("#00815f", "^"))
@@ -21,6 +22,8 @@ _SCALES = {
     "z": "Fisher's z",
     "d_within": "standardised mean change",
 }
+#: Length of one standardised mean difference on each scale.
+_UNITS = {"g": 1.0, "d_within": 1.0, "z": 0.5, "log_or": float(np.pi / np.sqrt(3))}
 
 
 def external(table: pd.DataFrame, pools: Mapping[str, str], style: Style = DOUBLE) -> Figure:
@@ -87,3 +90,22 @@ def _panel(axis: Axes, part: pd.DataFrame, pools: Mapping[str, str], scale: str)
     axis.set_xlabel(f"{_SCALES.get(scale, scale)}; in brackets: rows in our cell")
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
+
+
+def alt_external(table: pd.DataFrame, pools: Mapping[str, str]) -> str:
+    """Describe the figure: how many published pools lie inside ours, and how far off they are."""
+    unit = table["scale"].map(_UNITS).fillna(1.0)
+    parts = [
+        f"{count(len(table), 'pooled estimate')} published by others beside our pools of the same "
+        f"mechanism and condition, in {count(table['scale'].nunique(), 'panel')} by scale."
+    ]
+    for name, words in pools.items():
+        inside = int(table[f"covered_{name}"].sum())
+        width = float(((table[f"high_{name}"] - table[f"low_{name}"]) / unit).mean())
+        excess = float(table[f"excess_{name}"].mean())
+        parts.append(
+            f"Pools {words}: {inside} of {len(table)} published estimates lie inside our interval; "
+            f"ours are {number(abs(excess))} standardised mean differences "
+            f"{'larger' if excess > 0 else 'smaller'} on average, intervals {number(width)} wide."
+        )
+    return " ".join(parts)
