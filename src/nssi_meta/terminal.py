@@ -84,6 +84,21 @@ READING_COLUMNS = {
     "n_studies": "Studies",
     "note": "Note",
 }
+MODERATOR_COLUMNS = {
+    "condition": "Condition",
+    "estimand": "Estimand",
+    "moderator": "Moderator",
+    "what": "What",
+    "name": "Name",
+    "k": "k",
+    "n_studies": "Studies",
+    "n_bounds": "Bounds",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "p_positive": "P(>0)",
+    "note": "Note",
+}
 EXTERNAL_COLUMNS = {
     "citation": "Published by",
     "mechanism": "Mechanism",

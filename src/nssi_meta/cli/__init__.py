@@ -11,6 +11,7 @@ from nssi_meta.cli.claims import claims
 from nssi_meta.cli.external import external
 from nssi_meta.cli.forest import forest
 from nssi_meta.cli.gaps import gaps
+from nssi_meta.cli.moderators import moderators
 from nssi_meta.cli.overlap import overlap
 from nssi_meta.cli.pool import pool
 from nssi_meta.cli.run import run
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for _verb in (run, check, pool, overlap, claims, gaps, sensitivity, forest, external):
+for _verb in (run, check, pool, overlap, claims, gaps, sensitivity, forest, external, moderators):
     cli.add_command(_verb)
 
 
