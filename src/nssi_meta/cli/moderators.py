@@ -58,7 +58,7 @@ def _draw(one: Any, folder: Path) -> Path:
 
     stem = folder / "_".join([*one.key, one.moderator])
     scale = SCALES[str(one.effects["scale"].iloc[0])][1]
-    title = f"{one.key[0]} in {one.key[1]} by {one.moderator}"
+    title = f"{one.key[0]} in {one.key[1]} by {one.moderator}".replace("_", " ")
     if len(one.curve):
         figure = bubble(one.effects, one.curve, moderator=one.moderator, scale=scale, title=title)
         text = alt_bubble(one.effects, one.curve, moderator=one.moderator)

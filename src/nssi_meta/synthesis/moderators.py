@@ -52,9 +52,9 @@ class Moderated:
     """One moderator in one cell.
 
     `table` has `COLUMNS`: a row per level (its own pool), per contrast (level less the others;
-    with two levels their difference) and for a number its slope per 10 units. `effects` are the rows,
-    the moderator in `x`; `curve` the fitted mean over x, `levels` what `figures.orchard` draws;
-    each is empty where it does not apply.
+    with two levels their difference) and for a number its slope per 10 units. `effects` are the
+    rows, the moderator in `x`; `curve` the fitted mean over x, `levels` what `figures.orchard`
+    draws; each is empty where it does not apply.
     """
 
     key: tuple[str, str, str]
@@ -184,7 +184,7 @@ def _levels(
         lines.append({"what": "level", "name": name, **counts, **mean, **sure, "note": note})
         shown = {f"mu_{end}": value for end, value in mean.items()}
         shown |= {"pred_low": new[0], "pred_high": new[1]}
-        drawn.append({"group": name, "label": f"{name} ({len(here)})", **shown})
+        drawn.append({"group": name, "label": str(name).replace("_", " "), **shown})
     if len(names) == 1:
         lines[0]["note"] = _joined(lines[0]["note"], "the only level")
     for name in names if len(names) > 2 else names[:1] if len(names) == 2 else []:
