@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.exact import has_omega
-from nssi_meta.inference.reported import CellGrid, Shared, lay_cell
+from nssi_meta.inference.reported import CellGrid, lay_cell
+from nssi_meta.inference.reported_nodes import Shared
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import Prior, PriorError, parse_prior
 from nssi_meta.models.reporting import GROUPS, reports
