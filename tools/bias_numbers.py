@@ -85,11 +85,12 @@ def totals_table(totals: pd.DataFrame) -> str:
             str(r.pools),
             f"{r.covered} of {r.n}",
             f"{number(r.mean_excess)} ({number(r.se_excess)})",
+            number(r.expected_excess),
             number(r.mean_width),
         )
         for first, r in _grouped(totals.rename(columns={"cells with": "group"}))
     ]
-    head = ("Cells with", "Pools", "Published inside", "Mean excess (SE)", "Mean width")
+    head = ("Cells with", "Pools", "Published inside", "Mean excess (SE)", "expected", "Mean width")
     return markdown(head, rows, left=2)
 
 

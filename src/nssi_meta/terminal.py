@@ -84,6 +84,47 @@ READING_COLUMNS = {
     "n_studies": "Studies",
     "note": "Note",
 }
+MODERATOR_COLUMNS = {
+    "condition": "Condition",
+    "estimand": "Estimand",
+    "moderator": "Moderator",
+    "what": "What",
+    "name": "Name",
+    "k": "k",
+    "n_studies": "Studies",
+    "n_bounds": "Bounds",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "p_positive": "P(>0)",
+    "note": "Note",
+}
+EXTERNAL_COLUMNS = {
+    "citation": "Published by",
+    "mechanism": "Mechanism",
+    "condition": "Condition",
+    "scale": "Scale",
+    "k": "k",
+    "published": "Published",
+    "median_naive": "Naive",
+    "covered_naive": "inside",
+    "excess_naive": "diff.",
+    "median_adjusted": "Adjusted",
+    "low_adjusted": "Low",
+    "high_adjusted": "High",
+    "covered_adjusted": "inside",
+    "excess_adjusted": "diff.",
+}
+EXTERNAL_TOTALS = {
+    "cells with": "Cells with",
+    "pools": "Pools",
+    "n": "Published",
+    "covered": "Inside",
+    "mean_excess": "Mean diff.",
+    "se_excess": "SE",
+    "expected_excess": "expected",
+    "mean_width": "Mean width",
+}
 GAP_COLUMNS = {
     "rank": "Rank",
     "label": "Mechanism",

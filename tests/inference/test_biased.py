@@ -75,6 +75,27 @@ def test_weights_against_draws_from_the_prior(steps):
     assert at == pytest.approx(log_p[0].sum(), abs=1e-10)
 
 
+def test_a_weight_far_from_one_is_found():
+    """Mean and spread fixed at 0 and a hundred studies: a sum over 200,000 points of the weight.
+
+    Nodes are added where the density is; none of them may be taken for negligible there.
+    """
+    rng = np.random.default_rng(1)
+    s = rng.uniform(0.07, 0.3, 100)
+    y = 0.2 + rng.normal(0, np.sqrt(0.03 + s**2))
+    data, steps = Studies(y, s, normal_critical(s)), Steps((0.05,), "one")
+    omega = (np.arange(200_000) + 0.5) / 200_000
+    binned = Binned.sort(y, data.critical, steps)
+    share = binned.probabilities(np.zeros((1, 1)), s[None, :])[0]
+    log_p = stats.norm.logpdf(y, 0, s).sum() + (binned.bins == 1).sum() * np.log(omega)
+    for first, second in share:
+        log_p -= np.log(first + omega * second)
+    expected = log_p.max() + np.log(np.exp(log_p - log_p.max()).mean())
+    fit = fit_biased(data, None, None, steps)
+    assert fit.log_evidence == pytest.approx(expected, abs=1e-5)
+    assert fit.error < 1e-6
+
+
 def test_the_stated_error_is_not_too_small():
     """Two different rules for the same evidence differ by no more than they say."""
     steps = Steps((0.025, 0.05, 0.5))

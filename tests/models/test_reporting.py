@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nssi_meta.models.reporting import critical_values, log_reported, reports
+from nssi_meta.models.block_grid import null_probability
+from nssi_meta.models.reporting import critical_values, reported, reports
 
 
 def frame(*rows):
@@ -70,23 +71,19 @@ def test_null_probability_of_one_row_and_of_two():
     found = reports(rows, rho=0.6)
     mu, tau, omega = 0.4, 0.3, 0.1
     at = np.array([mu]), np.array([tau]), np.array([omega])
-    ceiling = found.log_null_ceiling(*at)
-    value = found.log_null(ceiling, *at)[0]
+    value = null_probability(found.null, *at)[0, 0, 0]
     c = critical_values(rows)[0]
     sd = np.sqrt(0.1 + tau**2 + omega**2)
     one = stats.norm.cdf(c, mu, sd) - stats.norm.cdf(-c, mu, sd)
-    assert value[0] == pytest.approx(np.log(one), abs=1e-12)
+    assert value[0] == pytest.approx(one, abs=1e-12)
     shared = tau**2 + 0.6 * 0.1
     covariance = np.array([[sd**2, shared], [shared, sd**2]])
     box = stats.multivariate_normal([mu, mu], covariance)
     two = box.cdf([c, c], lower_limit=[-c, -c])
-    assert value[1] == pytest.approx(np.log(two), abs=1e-4)
-    assert (ceiling[0] >= value - 1e-12).all()
+    assert value[1] == pytest.approx(two, abs=1e-6)
 
 
 def test_reporting_probability():
-    p = np.log(np.array([0.0001, 0.5, 0.95]))
-    np.testing.assert_allclose(
-        np.exp(log_reported(p, np.array(0.2))), 1 - 0.8 * np.exp(p), rtol=1e-12
-    )
-    assert (log_reported(p, np.array(1.0)) == 0).all()
+    null = np.array([0.0, 0.5, 0.95])
+    np.testing.assert_allclose(reported(null, 0.2), [1.0, 0.6, 0.24], rtol=1e-12)
+    assert (reported(null, 1.0) == 1).all()

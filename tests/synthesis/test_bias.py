@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,10 @@ def test_unusable_input_is_refused():
         robma([0.1, 0.2], [0.1, 0.1], unit=0)
     with pytest.raises(ValueError, match="level must lie"):
         robma([0.1, 0.2], [0.1, 0.1], level=95)
+
+
+def test_nine_studies_take_seconds(bem):
+    """A ceiling, not a timing: about 2 s of processor time, minutes in R's RoBMA."""
+    start = time.process_time()
+    robma(*bem, measure="smd")
+    assert time.process_time() - start < 10

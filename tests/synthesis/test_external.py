@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from nssi_meta.evidence.read import read_effects
 from nssi_meta.figures import external
-from nssi_meta.synthesis.external import COLUMNS, external_check, read_published
+from nssi_meta.synthesis.external import (
+    COLUMNS,
+    expected_excess,
+    external_check,
+    read_published,
+)
+from nssi_meta.synthesis.pooled import pool
+from nssi_meta.synthesis.robustness import robustness
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published_pools.csv"
 
@@ -23,7 +32,8 @@ def pools(**medians):
                 "mechanism": name.rsplit("_", 1)[0] if name.endswith("_2") else name,
                 "condition": "nssi", "estimand": estimand[scale], "label": name.capitalize(),
                 "condition_label": "NSSI", "scale": scale, "k": k, "share_bounds": 0.5,
-                "mu_median": m, "mu_low": m - 0.3, "mu_high": m + 0.3,
+                "mu_median": m, "mu_low": m - 0.3, "mu_high": m + 0.3, "mu_mean": m, "mu_sd": 0.15,
+                "p_positive": float(stats.norm.cdf(m / 0.15)),
             }
             for name, (scale, k, m) in medians.items()
         ]
@@ -128,3 +138,35 @@ def test_figure_draws_the_numbers_of_the_table():
     assert len(figure.axes) == 3  # the page, and a panel for each scale
     with pytest.raises(ValueError, match="nothing to draw"):
         external(check.table.iloc[:0], {"naive": "naive"})
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(0.0, 0.4), (0.3, 0.2), (-0.5, 0.6)])
+def test_the_expected_excess_is_that_of_draws(mean, sd):
+    """Monte Carlo error of 400,000 draws: below 2e-3."""
+    mu = np.random.default_rng(1).normal(mean, sd, 400_000)
+    drawn = float((np.sign(mu) * (mean - mu)).mean())
+    cell = pd.Series(
+        {"mu_mean": mean, "mu_sd": sd, "mu_median": mean,
+         "p_positive": stats.norm.cdf(mean / sd)}
+    )  # fmt: skip
+    assert expected_excess(cell) == pytest.approx(drawn, abs=4e-3)
+    assert expected_excess(cell) < 0
+
+
+def test_the_tables_of_a_run():
+    """Naive and adjusted pools of the same cells side by side; adjusted ones lie nearer to zero."""
+    evidence = read_effects(PUBLISHED.with_name("effects.csv")).select(mechanism="drd2_a1_allele")
+    naive = pool(evidence).table
+    tables = robustness(evidence, naive, read_published(PUBLISHED), n_jobs=1)
+    assert set(tables) == {
+        "pools_adjusted", "reporting", "external", "external_totals", "external_left_out",
+    }  # fmt: skip
+    both = tables["pools_adjusted"]
+    assert both["naive_median"].tolist() == naive["mu_median"].tolist()
+    clear = both["excludes_zero"].isin(["naive only", "both"])
+    assert clear.any()
+    assert (both["adjusted_median"].abs() < both["naive_median"].abs())[clear].all()
+    assert len(tables["external"]) > 0
+    assert set(robustness(evidence, naive, n_jobs=1)) == {"pools_adjusted", "reporting"}
+    with pytest.raises(ValueError, match="not of the evidence's cells"):
+        robustness(evidence, naive.iloc[:1], n_jobs=1)

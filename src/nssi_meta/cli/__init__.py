@@ -9,8 +9,10 @@ import click
 from nssi_meta.cli.check import check
 from nssi_meta.cli.claims import claims
 from nssi_meta.cli.diagnose import diagnose
+from nssi_meta.cli.external import external
 from nssi_meta.cli.forest import forest
 from nssi_meta.cli.gaps import gaps
+from nssi_meta.cli.moderators import moderators
 from nssi_meta.cli.overlap import overlap
 from nssi_meta.cli.pool import pool
 from nssi_meta.cli.run import run
@@ -31,7 +33,9 @@ def cli() -> None:
     """
 
 
-for _verb in (run, check, pool, overlap, claims, gaps, sensitivity, diagnose, forest):
+for _verb in (
+    run, check, pool, overlap, claims, gaps, sensitivity, diagnose, moderators, external, forest
+):  # fmt: skip
     cli.add_command(_verb)
 
 

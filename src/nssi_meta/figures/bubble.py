@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from . import marks
 from .axis import robust_range
@@ -72,6 +73,8 @@ def bubble(
         notes=f"Without a value of the moderator, not shown: {n_lost}." if n_lost else "",
     )
     ax = sheet.ax
+    if all(x == round(x) for x in xs):  # years
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     low, high = ax.get_ylim()
     ax.axhline(0.0, color=QUIET, linewidth=0.6, zorder=0.5)
     if curve["pred_low"].notna().all():

@@ -220,7 +220,8 @@ class _Selected:
         # probability of bin b and of all more significant ones.
         with np.errstate(divide="ignore"):
             through = np.cumsum(share, axis=-1)[:, np.arange(k), self.binned.bins]
-            ceiling = base - np.log(through).sum(axis=1) + weight.max()
+            of_weights = weight - np.log(omega) @ self.counts
+            ceiling = base - np.log(through).sum(axis=1) + of_weights.max()
         best = int(np.argmax(base))
         some = slice(None, None, max(1, len(weight) // 64))
         floor = base[best] + (self._logs(share[best : best + 1], omega[some]) + weight[some]).max()

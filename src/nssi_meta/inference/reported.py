@@ -10,7 +10,6 @@ mixture over it: full Bayes without Monte Carlo error.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,37 +18,16 @@ from numpy.typing import NDArray
 from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.exact import _COARSE, ExactPosterior, assemble
+from nssi_meta.inference.reported_nodes import Reference, Shared, mu_prior, tau_prior
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.bound_blocks import bound_blocks
-from nssi_meta.models.likelihood import closed_terms
-from nssi_meta.models.ops import numpy_ops
-from nssi_meta.models.priors import Prior, parse_prior
-from nssi_meta.models.reporting import Reports, log_reported
+from nssi_meta.models.priors import Prior
+from nssi_meta.models.reporting import Reports, reported
 
+#: Evidences are sums in single precision (half the time; 1e-6 of each) unless they come near to
+#: the smallest number that it holds.
+_SINGLE = 1e-25
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-#: Nodes whose density is e^-_NEGLIGIBLE of the best at every knot are not evaluated.
-_NEGLIGIBLE = 25.0
-_CHUNK = 1_000_000
-#: Number of knots for which the nodes are laid: of w, and of spread and heterogeneity.
-_KNOTS_W, _KNOTS = 4, 3
-_OPS = numpy_ops()
-
-
-@dataclass(frozen=True)
-class Shared:
-    """The grid of what all cells share, with its prior.
-
-    `w` nodes (W_1,), (W_2,) of the two groups of reports; `spread` (S,) SDs of mean effects and
-    `tau` (T,) scales of the half-normal prior of tau, both in units of a standardised mean
-    difference; `prior` (W_1, W_2, S, T) sums to 1.
-    """
-
-    w: tuple[Floats, Floats]
-    spread: Floats
-    tau: Floats
-    prior: Floats
 
 
 @dataclass(frozen=True)
@@ -57,7 +35,7 @@ class CellGrid:
     """One cell: its nodes and, at each, the likelihood's mass and every report's null probability.
 
     `keep` are the nodes of (mu, tau, omega) with mass anywhere on the shared grid; `log_mass` has
-    their tensor shape, `log_null` one axis more (the reports).
+    their tensor shape, `null` one axis more (the reports).
     """
 
     layout: Layout
@@ -66,12 +44,11 @@ class CellGrid:
     reports: Reports
     unit: float
     log_mass: Floats
-    log_null: Floats
+    null: NDArray[np.float32]
 
     def log_evidence(self, shared: Shared) -> Floats:
         """log p(cell | shared), broadcastable to the shape of the shared grid."""
-        first, second, shift = self._reported(shared)
-        table = self._table(first, second, shared)
+        _, _, table, shift = self._evidence(shared)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(table) + shift[..., None, None])
 
@@ -80,8 +57,7 @@ class CellGrid:
 
         `given` has the shape of the shared grid and sums to 1.
         """
-        first, second, _ = self._reported(shared)
-        table = self._table(first, second, shared)
+        first, second, table, _ = self._evidence(shared)
         for axis, size in enumerate(table.shape):
             if size == 1:  # a group of reports that this cell does not have
                 given = given.sum(axis=axis, keepdims=True)
@@ -106,49 +82,48 @@ class CellGrid:
         joint = ("mu_mean", "mu_sd", "tau", "omega", "weight")
         return replace(whole, **{name: getattr(whole, name)[some] for name in joint})
 
-    def _reported(self, shared: Shared) -> tuple[Floats, Floats, Floats]:
+    def _evidence(self, shared: Shared) -> tuple[Floats, Floats, Floats, Floats]:
+        """In single precision if that can hold it."""
+        found = self._sums(shared, np.float32)
+        return found if found[2].min() > _SINGLE else self._sums(shared, np.float64)
+
+    def _sums(self, shared: Shared, kind: Any) -> tuple[Floats, Floats, Floats, Floats]:
         """Factors at nodes (mu, tau, omega, W_1) and (mu, tau, omega, W_2), the first with the
-        nodes' mass, each scaled to a maximum of 1 for each w; the logs of the scales (W_1, W_2).
-        A group without reports has W = 1.
+        nodes' mass, each scaled to a maximum of 1 for each w; their sum over nodes with the priors
+        (W_1, W_2, S, T); the logs of the scales (W_1, W_2). A group without reports has W = 1.
         """
         peak = self.log_mass.max()
         factors, scales = [], []
         for g, w in enumerate(shared.w):
             here = np.flatnonzero(self.reports.group == g)
-            f = np.ones((1, 1, 1, 1)) if g else np.exp(self.log_mass - peak)[..., None]
-            silent = np.zeros(1)
+            f = np.ones_like(self.log_mass) if g else np.exp(self.log_mass - peak)
+            f, silent = f.astype(kind)[..., None], np.zeros(1)
             if here.size:
                 # Products of at most a few dozen probabilities, rarely below 0.05: no logs.
-                chance = np.ones((*self.log_mass.shape, len(w)))
+                chance = np.ones((*self.log_mass.shape, len(w)), dtype=kind)
                 for report in here:
-                    null = np.exp(np.minimum(self.log_null[..., report, None], 0.0).astype(float))
-                    chance *= 1.0 - (1.0 - w) * null
+                    chance *= reported(self.null[..., report, None].astype(kind), w.astype(kind))
                 f, silent = f / chance, np.log(w) * int(self.reports.silent[here].sum())
             top = f.max(axis=(0, 1, 2))
-            factors.append(np.broadcast_to(f / top, (*self.log_mass.shape, len(top))))
+            f /= top
+            factors.append(f)
             scales.append(silent + np.log(top))
-        return factors[0], factors[1], scales[0][:, None] + scales[1][None, :] + peak
+        first, second = factors
+        if second.shape[-1] == 1 and not (self.reports.group == 1).any():
+            # A product with ones is five times as fast as a sum over this axis.
+            over_omega = np.matmul(np.ones(first.shape[2], dtype=kind), first)[..., None]
+        else:
+            over_omega = np.matmul(np.swapaxes(first, -1, -2), second)
+        of_mu, of_tau = self._priors(shared)
+        table = np.einsum("muab,ms,ut->abst", over_omega, of_mu, of_tau, optimize=True)
+        return first, second, table, scales[0][:, None] + scales[1][None, :] + peak
 
     def _priors(self, shared: Shared) -> tuple[Floats, Floats]:
         """Prior densities of mu (n_mu, S) and tau (n_tau, T) at the nodes."""
         mu, tau = self.grid.x[0][self.keep[0]], self.grid.x[1][self.keep[1]]
-        spread = [np.exp(_mu_prior(s * self.unit).logpdf(mu)) for s in shared.spread]
-        scale = [np.exp(_tau_prior(t * self.unit).logpdf(tau)) for t in shared.tau]
+        spread = [np.exp(mu_prior(s * self.unit).logpdf(mu)) for s in shared.spread]
+        scale = [np.exp(tau_prior(t * self.unit).logpdf(tau)) for t in shared.tau]
         return np.stack(spread, axis=1), np.stack(scale, axis=1)
-
-    def _table(self, first: Floats, second: Floats, shared: Shared) -> Floats:
-        """Sum over nodes of mass, reporting factors and priors: (W_1, W_2, S, T)."""
-        of_mu, of_tau = self._priors(shared)
-        over_omega = np.matmul(np.swapaxes(first, -1, -2), second)
-        return np.asarray(np.einsum("muab,ms,ut->abst", over_omega, of_mu, of_tau, optimize=True))
-
-
-def _mu_prior(sd: float) -> Prior:
-    return parse_prior(f"normal(0,{sd:.17g})", "mu")
-
-
-def _tau_prior(scale: float) -> Prior:
-    return parse_prior(f"halfnormal({scale:.17g})", "tau")
 
 
 def lay_cell(
@@ -166,10 +141,10 @@ def lay_cell(
     posterior.
     """
     scale = tau_scale(layout)
-    axes = [mu_axis(layout, _mu_prior(unit), scale), sd_axis(_tau_prior(unit), layout, scale)]
+    axes = [mu_axis(layout, mu_prior(unit), scale), sd_axis(tau_prior(unit), layout, scale)]
     if omega_prior is not None:
         axes.append(sd_axis(omega_prior, layout, scale))
-    density = _Reference(layout, reports, shared, unit, omega_prior)
+    density = Reference(layout, reports, shared, unit, omega_prior)
     n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
     start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
     grid = integrate(density, [a for a, _ in axes], start, n=n, tol=tol)
@@ -183,134 +158,8 @@ def lay_cell(
         np.flatnonzero(some.any(axis=tuple(j for j in range(3) if j != d))) for d in range(3)
     )
     at = np.ix_(*keep)
-    null = density.null.reshape(*weight.shape, -1)[at]
-    # Single precision does for probabilities of reports: 1e-7 of a logarithm.
-    small: Any = null.astype(np.float32)
     indices = (keep[0], keep[1], keep[2])
-    return CellGrid(layout, grid, indices, reports, unit, mass.reshape(weight.shape)[at], small)
-
-
-class _Reference:
-    """The density that nodes are laid for: the sum of the posteriors at knots of the shared grid.
-
-    Each is scaled by its maximum, so that none is left unresolved because another has far more
-    evidence. The last evaluation is kept: it is that of the grid which `integrate` returns.
-    """
-
-    def __init__(
-        self,
-        layout: Layout,
-        reports: Reports,
-        shared: Shared,
-        unit: float,
-        omega_prior: Prior | None,
-    ) -> None:
-        self.layout, self.reports, self.omega_prior = layout, reports, omega_prior
-        # The two groups of reports move together: few cells have both.
-        self.knots_w = list(zip(*(_knots(w, _KNOTS_W) for w in shared.w), strict=True))
-        self.priors = [
-            (_mu_prior(s * unit), _tau_prior(t * unit))
-            for s, t in product(_knots(shared.spread, _KNOTS), _knots(shared.tau, _KNOTS))
-        ]
-        self.base = self.log_density = np.zeros(0)
-        self.null = np.zeros((0, 0))
-
-    def __call__(self, *x: Floats) -> Floats:
-        mesh = [m.ravel() for m in np.meshgrid(*x, indexing="ij")]
-        at = mesh[0], mesh[1], mesh[2] if len(mesh) > 2 else np.zeros_like(mesh[0])
-        n = len(at[0])
-        base = np.zeros(n) if self.omega_prior is None else self.omega_prior.logpdf(at[2])
-        null = np.empty((n, self.reports.k))
-        for part in _parts(n, _CHUNK // self.layout.k):
-            some = at[0][part], at[1][part], at[2][part]
-            base[part] += self._closed(*some)
-            null[part] = self.reports.log_null_ceiling(*some)
-        prior = [(mu.logpdf(x[0]), tau.logpdf(x[1])) for mu, tau in self.priors]
-        shape = tuple(len(v) for v in x)
-        spread = [_over(a, b, shape) for a, b in prior]
-        live = self._worth(at, base, null, spread)
-        for part in _parts(len(live), _CHUNK // (32 * self.layout.k)):
-            index = live[part]
-            some = at[0][index], at[1][index], at[2][index]
-            base[index] += self._bound_blocks(*some)
-            null[index] = self.reports.log_null(null[index], *some)
-        left = np.ones(n, dtype=bool)
-        left[live] = False
-        base[left] = -np.inf
-        self.base, self.null = base, null
-        out = np.full(n, -np.inf)
-        for w in self.knots_w:
-            log_f = base - self._log_reported(null, w)
-            for log_prior in spread:
-                value = log_f + log_prior
-                out = np.logaddexp(out, value - value.max())
-        self.log_density = out
-        return out.reshape(shape)
-
-    def _closed(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
-        size = (len(mu), self.layout.k)
-        mean, tau2 = (np.broadcast_to(a[:, None], size) for a in (mu, tau**2))
-        terms = closed_terms(self.layout, mean, tau2, omega[:, None] ** 2, _OPS)
-        return np.asarray(sum((v.sum(axis=-1) for _, v in terms), np.zeros(len(mu))))
-
-    def _bound_blocks(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
-        block = self.layout.bound_blocks
-        if block is None:
-            return np.zeros(len(mu))
-        size = (len(mu), self.layout.k)
-        mean, spread = (np.broadcast_to(a[:, None], size) for a in (mu, tau))
-        return bound_blocks(self.layout, block, mean, spread, omega[:, None]).sum(axis=-1)
-
-    def _worth(
-        self, at: tuple[Floats, Floats, Floats], base: Floats, null: Floats, spread: list[Floats]
-    ) -> NDArray[np.intp]:
-        """Nodes that may matter at some knot, by an upper limit of their density: bounds of one
-        study have at most probability 1, null probabilities are at most at their ceiling.
-        """
-        block = self.layout.bound_blocks
-        every = np.arange(len(base))
-        if block is None and self.reports.null.bound_blocks is None:
-            return every
-        if block is not None and block.exact.size > 0:
-            return every  # a density has no upper limit of 1
-        keep = np.zeros(len(base), dtype=bool)
-        for w in self.knots_w:
-            upper = base - self._log_reported(null, w)
-            for log_prior in spread:
-                value = upper + log_prior
-                best = [int(np.argmax(value))]
-                there = at[0][best], at[1][best], at[2][best]
-                exact = self.reports.log_null(null[best], *there)
-                drop = self._log_reported(exact, w) - self._log_reported(null[best], w)
-                floor = value[best] - drop + self._bound_blocks(*there)
-                keep |= value > floor - _NEGLIGIBLE
-        return np.flatnonzero(keep)
-
-    def _log_reported(self, null: Floats, w: tuple[float, ...]) -> Floats:
-        """log of the relative probability (n,) that all reports were made, w one per group."""
-        out = np.zeros(len(null))
-        for g, value in enumerate(w):
-            here = self.reports.group == g
-            out += log_reported(null[:, here], np.asarray(value)).sum(axis=1)
-        return out
-
-
-def _over(of_mu: Floats, of_tau: Floats, shape: tuple[int, ...]) -> Floats:
-    """Sum of a function of mu and one of tau at every node, flat."""
-    value = of_mu[:, None] + of_tau[None, :]
-    if len(shape) == 3:
-        value = np.repeat(value[..., None], shape[2], axis=2)
-    return value.ravel()
-
-
-def _knots(values: Floats, n: int) -> Floats:
-    """Points over the inner three quarters of a range of nodes; beyond, tails overlap enough."""
-    if len(values) == 1:
-        return values
-    at = np.linspace(0.12, 0.88, n) * (len(values) - 1)
-    return np.asarray(values[at.round().astype(int)])
-
-
-def _parts(n: int, step: int) -> list[slice]:
-    step = max(1, step)
-    return [slice(i, min(i + step, n)) for i in range(0, n, step)]
+    log_mass = mass.reshape(weight.shape)[at]
+    # Single precision does for probabilities of reports.
+    null = density.null[at].astype(np.float32)
+    return CellGrid(layout, grid, indices, reports, unit, log_mass, null)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +26,6 @@ from scipy.special import ndtri
 from nssi_meta.evidence import bounds
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import RHO, Layout, layout
-from nssi_meta.models.bound_blocks import bound_blocks
-from nssi_meta.models.likelihood import log_interval
-from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,8 +36,6 @@ ALPHA = 0.05
 #: sheets of other reviews. All other rows come from abstracts.
 ELSEWHERE = ("fulltext", "dataset")
 GROUPS = ("abstract", "elsewhere")
-
-_OPS = numpy_ops()
 
 
 @dataclass(frozen=True)
@@ -57,33 +53,6 @@ class Reports:
     @property
     def k(self) -> int:
         return len(self.silent)
-
-    def log_null_ceiling(self, mean: Floats, tau: Floats, omega: Floats) -> Floats:
-        """The least log P(n.s.) of a single row per report (n, R): never below the joint one."""
-        data = self.null
-        sd = np.sqrt(data.v + tau[:, None] ** 2 + omega[:, None] ** 2)
-        mu = mean[:, None]
-        one = log_interval((data.lower - mu) / sd, (data.upper - mu) / sd, _OPS)
-        order = np.concatenate(data.block_rows)
-        starts = np.cumsum([0, *(len(rows) for rows in data.block_rows[:-1])])
-        return np.asarray(np.minimum.reduceat(one[:, order], starts, axis=1))
-
-    def log_null(self, ceiling: Floats, mean: Floats, tau: Floats, omega: Floats) -> Floats:
-        """log P(no row significant) of each report (n, R), given `log_null_ceiling`."""
-        block = self.null.bound_blocks
-        if block is None:
-            return ceiling
-        size = (len(mean), self.null.k)
-        columns = self.null.block_of_row[block.first]
-        out = ceiling.copy()
-        out[:, columns] = bound_blocks(
-            self.null,
-            block,
-            np.broadcast_to(mean[:, None], size),
-            np.broadcast_to(tau[:, None], size),
-            omega[:, None],
-        )
-        return out
 
 
 def reports(rows: pd.DataFrame, rho: float = RHO) -> Reports:
@@ -143,9 +112,9 @@ def _significant(rows: pd.DataFrame, limit: Floats) -> NDArray[np.bool_]:
     return np.where((rows["kind"] == "interval").to_numpy(), beyond, size)
 
 
-def log_reported(log_null: Floats, w: Floats) -> Floats:
-    """log of the relative probability of a report, 1 - (1 - w) P_null; w broadcasts."""
-    return np.asarray(np.log1p(-(1.0 - w) * np.exp(np.minimum(log_null, 0.0))))
+def reported(null: Any, w: Any) -> Any:
+    """The relative probability of a report, 1 - (1 - w) P_null; both broadcast."""
+    return 1 + (w - 1) * null
 
 
 def _numbers(rows: pd.DataFrame, column: str) -> Floats:
@@ -154,4 +123,4 @@ def _numbers(rows: pd.DataFrame, column: str) -> Floats:
     return rows[column].to_numpy(dtype=float, na_value=np.nan)
 
 
-__all__ = ["ALPHA", "GROUPS", "Reports", "critical_values", "log_reported", "reports"]
+__all__ = ["ALPHA", "GROUPS", "Reports", "critical_values", "reported", "reports"]

@@ -5,17 +5,20 @@ A check from outside, used to judge and never to fit: nothing here feeds back in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
 from nssi_meta.evidence.convert import d_to_log_or, d_to_rpb, log_or_to_d, r_to_d, r_to_z
+from nssi_meta.evidence.read import Evidence
 from nssi_meta.synthesis.cells import CELL
-from nssi_meta.synthesis.reporting import UNIT
+from nssi_meta.synthesis.pooled import pool
+from nssi_meta.synthesis.reporting import UNIT, Adjusted, adjusted_pools
 
 COLUMNS = (
     "citation", "year", "population", "comparator", "mechanism", "estimate_type", "estimate",
@@ -79,9 +82,10 @@ def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -
     -------
     External
         `table` has published estimates on the scale of our cell (`converted` says from what) and
-        for each name median, low, high, `covered_` (published estimate inside our interval) and
+        for each name median, low, high, `covered_` (published estimate inside our interval),
         `excess_` (how much ours is larger in the published direction, in standardised mean
-        differences).
+        differences) and `expected_` (the excess that our own posterior expects, were the
+        published estimate the truth: medians of uncertain pools lie nearer to 0 than the truth).
 
     Raises
     ------
@@ -196,12 +200,46 @@ def _compared(
             f"high_{name}": high,
             f"covered_{name}": low <= values["published"] <= high,
             f"excess_{name}": float(excess / UNIT.get(str(first["scale"]), 1.0)),
+            f"expected_{name}": expected_excess(ours) / UNIT.get(str(first["scale"]), 1.0),
         }
     return row
 
 
+def expected_excess(cell: pd.Series[Any]) -> float:
+    """E[sign(mu) (median - mu)] over the posterior of a pool: 0 where its sign is certain.
+
+    E|mu| is that of the normal distribution with the posterior's mean and SD.
+    """
+    mean, sd = float(cell["mu_mean"]), float(cell["mu_sd"])
+    size = sd * np.sqrt(2 / np.pi) * np.exp(-0.5 * (mean / sd) ** 2)
+    size += mean * (1 - 2 * float(ndtr(-mean / sd)))
+    return float(float(cell["mu_median"]) * (2 * float(cell["p_positive"]) - 1) - size)
+
+
+def against_published(
+    evidence: Evidence,
+    published: pd.DataFrame,
+    *,
+    naive: pd.DataFrame | None = None,
+    n_jobs: int = 2,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[External, Adjusted]:
+    """The whole check: published pools against ours, `naive` and `adjusted` for selection.
+
+    `naive` is the pools table of all of `evidence`; without it they are pooled here. Raises what
+    `pool`, `adjusted_pools` and `external_check` raise.
+    """
+    if naive is None:
+        if progress is not None:
+            progress("naive pools")
+        naive = pool(evidence).table
+    adjusted = adjusted_pools(evidence, n_jobs=n_jobs, progress=progress)
+    return external_check(published, {"naive": naive, "adjusted": adjusted.table}), adjusted
+
+
 def totals(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Coverage, mean excess with its standard error and mean width, by the cell's number of rows.
+    """Coverage, mean excess with its standard error, the excess that the pools themselves expect,
+    and mean width, by the cell's number of rows.
 
     Published pools of one cell share our pool: the standard error counts each cell once.
     """
@@ -226,6 +264,7 @@ def totals(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
                     "covered": int(part[f"covered_{name}"].sum()),
                     "mean_excess": float(part[f"excess_{name}"].mean()),
                     "se_excess": float(per_cell.std() / np.sqrt(n)) if n > 1 else np.nan,
+                    "expected_excess": float(part[f"expected_{name}"].mean()),
                     "mean_width": float(
                         ((part[f"high_{name}"] - part[f"low_{name}"]) / unit).mean()
                     ),

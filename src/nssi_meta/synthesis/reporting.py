@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.exact import has_omega
-from nssi_meta.inference.reported import CellGrid, Shared, lay_cell
+from nssi_meta.inference.reported import CellGrid, lay_cell
+from nssi_meta.inference.reported_nodes import Shared
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import Prior, PriorError, parse_prior
 from nssi_meta.models.reporting import GROUPS, reports
@@ -103,6 +104,7 @@ class Laid:
     mechanisms: pd.DataFrame
     conditions: pd.DataFrame
     options: Options
+    n_jobs: int
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def adjusted_pools(
     data: Evidence | pd.DataFrame,
     selection: Selection | None = None,
     *,
+    n_jobs: int = 2,
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Adjusted:
@@ -149,8 +152,11 @@ def adjusted_pools(
         As for `pool`. All cells are used together: hand in the whole evidence, not one cell.
     selection
         Prior of w, fixed values.
+    n_jobs
+        Threads (numpy computes outside Python's lock); another joblib backend takes over where
+        one is configured.
     progress
-        Called with the name of each cell before its nodes are laid.
+        Called with how far it is and the cell's name when its nodes are laid.
     **options
         omega_prior, rho, level, interval, delta, as for `pool`. mu ~ N(0, spread^2) and
         tau ~ half-normal, their scales learned or those of `selection`.
@@ -173,21 +179,33 @@ def adjusted_pools(
     if frame.empty:
         raise ValueError("no rows to pool: every row of the selection is excluded")
     shared = selection.grid()
+    groups = list(frame.groupby(CELL, sort=False, dropna=False))
+    laid = _each(_lay, [(key, rows, shared, omega, chosen) for key, rows in groups], n_jobs)
     cells: list[tuple[Any, pd.DataFrame, CellGrid]] = []
-    for key, rows in frame.groupby(CELL, sort=False, dropna=False):
+    for (key, _), found in zip(groups, laid, strict=True):
+        cells.append((key, *found))
         if progress is not None:
-            progress(" / ".join(p for p in map(str, key) if p))
-        cells.append((key, *_lay(key, rows, shared, omega, chosen)))
-    return _mix(Laid(tuple(cells), mechanisms, conditions, chosen), selection)
+            name = " / ".join(p for p in map(str, key) if p)
+            progress(f"{len(cells)} of {len(groups)}, {name}")
+    return _mix(Laid(tuple(cells), mechanisms, conditions, chosen, n_jobs), selection)
+
+
+def _each(work: Callable[..., Any], arguments: list[tuple[Any, ...]], n_jobs: int) -> Any:
+    """The results of `work`, in order, each as soon as it is there."""
+    from joblib import Parallel, delayed
+
+    run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    return run(delayed(work)(*a) for a in arguments)
 
 
 def _mix(laid: Laid, selection: Selection) -> Adjusted:
     """Learn what is shared, and pool every cell as the mixture over it."""
     shared, options = selection.grid(), laid.options
+    grids = [cell for _, _, cell in laid.cells]
     with np.errstate(divide="ignore"):
         log_p = np.log(shared.prior)
-    for _, _, cell in laid.cells:
-        log_p = log_p + cell.log_evidence(shared)
+    for value in _each(CellGrid.log_evidence, [(cell, shared) for cell in grids], laid.n_jobs):
+        log_p = log_p + value
     posterior = np.exp(log_p - log_p.max())
     posterior /= posterior.sum()
     priors = (
@@ -195,9 +213,11 @@ def _mix(laid: Laid, selection: Selection) -> Adjusted:
         parse_prior(f"halfnormal({_mean(shared.tau, _marginal(posterior, 3)):.3g})", "tau"),
         parse_prior(options.omega_prior, "tau"),
     )
+    box, given = shared.within(posterior)
+    own = _each(CellGrid.posterior, [(cell, box, given) for cell in grids], laid.n_jobs)
     cells = tuple(
-        Cell(key, rows, cell.layout, cell.posterior(shared, posterior), priors=priors)
-        for key, rows, cell in laid.cells
+        Cell(key, rows, cell.layout, found, priors=priors)
+        for (key, rows, cell), found in zip(laid.cells, own, strict=True)
     )
     table = pd.DataFrame([summarise(cell, options) for cell in cells])
     pools = Pools(cells, labelled(table, laid.mechanisms, laid.conditions), options)

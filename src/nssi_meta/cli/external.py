@@ -1,0 +1,68 @@
+"""The verb `external`: pools that others published beside ours, naive and adjusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nssi_meta.cli.options import data_argument, format_option, plain_errors
+
+
+@click.command()
+@data_argument
+@click.option(
+    "--published",
+    type=click.Path(),
+    help="Table of published pools (default: published_pools.csv beside DATA).",
+)
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for figure and tables.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processors.")
+@format_option
+@plain_errors
+def external(data: str, published: str | None, out: str | None, jobs: int, form: str) -> None:
+    """Pools published by others against ours, naive and adjusted for selective reporting.
+
+    \b
+    nssi-meta external --out results/external
+    csv and json print every comparison; the totals follow on the screen only. About 40 seconds.
+    """  # noqa: D301 - click wants the backspace character
+    path = Path(data).with_name("published_pools.csv") if published is None else Path(published)
+    if not path.is_file():
+        raise click.UsageError(f"{path} is not there; name the table with --published")
+    from nssi_meta.evidence.read import read_effects
+    from nssi_meta.synthesis.external import against_published, read_published
+    from nssi_meta.terminal import EXTERNAL_COLUMNS, EXTERNAL_TOTALS, progress, show
+
+    evidence = read_effects(data)
+    evidence.require_usable()
+    table = read_published(path)
+    with progress() as tell:
+        tell("pools", "")
+        check, _ = against_published(
+            evidence, table, n_jobs=jobs, progress=lambda detail: tell("adjusted pools", detail)
+        )
+    if check.table.empty:
+        raise click.UsageError(f"no pool in {path} is about a cell of {data}: nothing to compare")
+    if out is not None:
+        from nssi_meta.figures import alt_external, save
+        from nssi_meta.figures import external as draw
+
+        folder, kinds = Path(out), {"naive": "naive", "adjusted": "adjusted for selection"}
+        folder.mkdir(parents=True, exist_ok=True)
+        save(
+            draw(check.table, kinds), folder / "external", title="Published pools beside ours",
+            alt_text=alt_external(check.table, kinds), table=check.table,
+        )  # fmt: skip
+        check.totals.to_csv(folder / "external_totals.csv", index=False)
+        check.left_out.to_csv(folder / "external_left_out.csv", index=False)
+        click.echo(f"Written: {folder}/external.*, external_totals.csv, external_left_out.csv",
+                   err=True)  # fmt: skip
+    show(check.table, form, EXTERNAL_COLUMNS)
+    if form == "table":
+        show(check.totals, form, EXTERNAL_TOTALS)
+        click.echo(
+            "diff.: how much ours is larger in the published direction, in standardised mean "
+            f"differences; expected: by our own posteriors. {len(check.left_out)} published rows "
+            "cannot be compared."
+        )

@@ -1,0 +1,86 @@
+"""Blocks of bounds on a whole grid: against integration written out, and the integral at a node."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtr
+
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.models.block_grid import LEAST, grid_blocks
+from nssi_meta.models.blocks import layout
+from nssi_meta.models.bound_blocks import bound_blocks
+
+INF = np.inf
+#: Rows of one study and the same people: kind, yi, lower, upper, vi.
+CASES = {
+    "both higher": [("interval", 0, 0.5, INF, 0.07), ("interval", 0, 0.6, INF, 0.09)],
+    "both lower": [("interval", 0, -INF, -0.5, 0.07), ("interval", 0, -INF, -0.6, 0.09)],
+    "both n.s.": [("interval", 0, -0.5, 0.5, 0.07), ("interval", 0, -0.6, 0.6, 0.09)],
+    "n.s. and higher": [("interval", 0, -0.5, 0.5, 0.07), ("interval", 0, 0.6, INF, 0.09)],
+    "higher and lower": [("interval", 0, 0.5, INF, 0.07), ("interval", 0, -INF, -0.6, 0.09)],
+    "exact and higher": [("exact", 0.3, np.nan, np.nan, 0.07), ("interval", 0, 0.6, INF, 0.09)],
+    "size and n.s.": [("unsigned", 0.4, np.nan, np.nan, 0.07), ("interval", 0, -0.6, 0.6, 0.09)],
+    "three n.s.": [("interval", 0, -c, c, (c / 2) ** 2) for c in (0.5, 0.55, 0.6)],
+}
+MU, TAU = np.array([-0.7, 0.0, 0.4, 1.5]), np.array([0.0, 0.05, 0.4, 3.0])
+OMEGA = np.array([0.0, 0.1, 0.9, 4.0])
+
+
+def block(rows):
+    frame = pd.DataFrame(rows, columns=["kind", "yi", "lower", "upper", "vi"]).assign(
+        study_id="s", sample_id="people", control_id="", mechanism="m", condition="c",
+        comparator="healthy", n_case=20.0, n_control=20.0,
+    )  # fmt: skip
+    return layout(frame, partial(vcalc, rho=0.6), 0.6)
+
+
+def by_hand(data, mu, tau, omega):
+    """Riemann sums over study effect and common error, spaced far below every width."""
+    f = np.linspace(-8, 8, 801)
+    weight = np.exp(-0.5 * f**2) / np.exp(-0.5 * f**2).sum()
+    study = mu + tau * f[:, None]
+    total = np.zeros((len(f), len(f)))
+    exact, bounds = data.bound_blocks.exact[0], data.bound_blocks.bounds[0]
+    for pattern, log_weight in zip(
+        data.bound_blocks.signs[0], data.bound_blocks.log_weight[0], strict=True
+    ):
+        value = np.full((len(f), len(f)), np.exp(log_weight))
+        for sign, i in zip(pattern, exact, strict=True):
+            d2 = 0.4 * data.v[i] + omega**2
+            gap = sign * data.y[i] - study - np.sqrt(0.6 * data.v[i]) * f
+            value = value * np.exp(-0.5 * gap**2 / d2) / np.sqrt(2 * np.pi * d2)
+        for i in bounds:
+            d, mean = np.sqrt(0.4 * data.v[i] + omega**2), study + np.sqrt(0.6 * data.v[i]) * f
+            value = value * (ndtr((data.upper[i] - mean) / d) - ndtr((data.lower[i] - mean) / d))
+        total = total + value
+    return float(weight @ total @ weight)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_a_grid_is_the_integral_at_every_node(name):
+    """Absolute error of the scaled value 1e-7: the rules stop at 3e-9 of their largest terms."""
+    data = block(CASES[name])
+    value, scale = grid_blocks(data, MU, TAU, OMEGA)
+    for m, t, o in [(0, 1, 0), (1, 0, 1), (2, 2, 0), (2, 2, 2), (3, 3, 1), (1, 2, 3)]:
+        truth = by_hand(data, MU[m], TAU[t], OMEGA[o]) / np.exp(scale[o])
+        assert value[0, m, t, o] == pytest.approx(truth, abs=1e-7)
+
+
+def test_where_it_says_so_it_agrees_with_the_integral_at_a_node():
+    """`bound_blocks` is good to 1e-4 of its log while tau is below four errors."""
+    tau = TAU[:3]
+    m, t, o = (a.ravel() for a in np.meshgrid(MU, tau, OMEGA, indexing="ij"))
+    for name in ("both higher", "n.s. and higher", "exact and higher", "size and n.s."):
+        data = block(CASES[name])
+        value, scale = grid_blocks(data, MU, tau, OMEGA)
+        size = len(m), data.k
+        mean, spread = np.broadcast_to(m[:, None], size), np.broadcast_to(t[:, None], size)
+        other = bound_blocks(data, data.bound_blocks, mean, spread, o[:, None])[:, 0]
+        clear = value[0].ravel() > LEAST
+        assert clear.sum() > 20
+        ours = (np.log(np.maximum(value[0], LEAST)) + scale).ravel()
+        np.testing.assert_allclose(ours[clear], other[clear], atol=2e-4)
