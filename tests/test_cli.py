@@ -23,7 +23,19 @@ from nssi_meta.cli import cli
 REFERENCE = Path(__file__).parent / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
 PRIORS = ["--mu-prior", "normal(0,4)", "--tau-prior", "halfnormal(0.5)"]
-VERBS = ("run", "check", "pool", "overlap", "claims", "gaps", "sensitivity", "forest")
+VERBS = (
+    "run",
+    "check",
+    "pool",
+    "overlap",
+    "claims",
+    "gaps",
+    "sensitivity",
+    "diagnose",
+    "moderators",
+    "external",
+    "forest",
+)
 
 
 def call(*words: object, code: int = 0):

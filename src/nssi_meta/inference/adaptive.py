@@ -74,12 +74,14 @@ def integrate(
     start: Sequence[Floats],
     n: int = 12,
     tol: float = 1e-9,
+    whole: bool = False,
 ) -> Grid:
     """Resolve `log_density(x_1, ..., x_d)` on the product of `axes`.
 
     `log_density` takes one 1-d array per axis and returns the tensor of log densities with
-    respect to the parameters (not to u). `start` gives each axis' first panel edges in u. Raises
-    FloatingPointError when the density cannot be resolved (it does not integrate, or is not
+    respect to the parameters (not to u). `start` gives each axis' first panel edges in u. Later
+    rounds ask for new panels alone, or for all nodes again if the density needs them together
+    (`whole`). Raises FloatingPointError when the density cannot be resolved (it does not integrate, or is not
     finite anywhere).
     """
     edges = [np.asarray(e, dtype=float) for e in start]
@@ -120,7 +122,10 @@ def integrate(
         edges = new
         nodes = [_nodes(e, n) for e in edges]
         x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
-        value = _refined(log_density, x, n, value, mass, split)
+        if whole:
+            value = np.asarray(log_density(*x), dtype=float)
+        else:
+            value = _refined(log_density, x, n, value, mass, split)
     raise FloatingPointError(f"{shape_error} in {MAX_ROUNDS} rounds (error {error:.1e})")
 
 

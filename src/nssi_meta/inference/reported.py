@@ -147,7 +147,7 @@ def lay_cell(
     density = Reference(layout, reports, shared, unit, omega_prior)
     n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
     start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
-    grid = integrate(density, [a for a, _ in axes], start, n=n, tol=tol)
+    grid = integrate(density, [a for a, _ in axes], start, n=n, tol=tol, whole=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         # The grid's weights are those of the reference density, which is divided out again.
         mass = np.log(grid.weight.ravel()) + grid.log_integral + density.base - density.log_density

@@ -167,7 +167,7 @@ def _selection(rows: pd.DataFrame, rho: float) -> Engine:
             )
         unit = UNIT.get(str(rows["scale"].iloc[0]), 1.0)
         selection = Selection(spread=of_mu.params[1] / unit, tau=of_tau.params[0] / unit)
-        post = adjusted_pools(rows, selection, rho=rho).pools.cells[0].posterior
+        post = adjusted_pools(rows, selection, rho=rho, n_jobs=1).pools.cells[0].posterior
         mu_density: Density = post.mu
         return mu_density
 
