@@ -1,11 +1,12 @@
 # make env    build .venv (nothing to do when it is up to date)
 # make test   run the tests            make lint    style, types, layers
 # make run    the whole analysis       make bench   timings
+# make results  the same, with selective reporting and published pools
 # make clean  caches and builds        make distclean  .venv as well
 # make calibrate  simulation-based calibration of every model (resumes; about half an hour)
 
 .DEFAULT_GOAL := help
-.PHONY: help env test run lint format bench calibrate clean distclean
+.PHONY: help env test run results lint format bench calibrate clean distclean
 
 # Any Python from 3.8 on will do here, if it runs: tools/make_env.py finds the one for .venv.
 BOOTSTRAP ?= $(shell for p in python3 python /usr/bin/python3 python3.13 python3.12 python3.14; do \
@@ -22,7 +23,7 @@ export NSSI_META_PYTHON
 endif
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 env:
 	@test -n "$(BOOTSTRAP)" || { echo "env: no Python 3.8 or newer on PATH to start with" >&2; exit 1; }
@@ -30,6 +31,9 @@ env:
 
 test: env
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+results: env
+	$(BIN)/nssi-meta run data/effects.csv --out $(OUT) --robustness
 
 run: env
 	$(BIN)/nssi-meta run data/effects.csv --out $(OUT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from typing import Any
 import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
+from nssi_meta.synthesis.cells import CELL
+from nssi_meta.synthesis.grid import SMALL_GRID
 from nssi_meta.synthesis.pooled import comparable_rows, pool
+from nssi_meta.synthesis.sensitivity import pool_ranges
 
 #: Pixels per inch of a run's png files, which are for screens; journals take the pdf.
 RUN_DPI = 150
@@ -62,9 +65,21 @@ def pool_and_draw(evidence: Evidence, folder: Path, options: Mapping[str, Any]) 
     _step_back()
     pools = pool(evidence, **options)
     rows = pools.rows
+    # What other reasonable analyses would have said travels with every estimate.
+    others = pool_ranges(evidence, _grid(options), n_jobs=1)
+    table = pools.table.merge(others, on=CELL, how="left", validate="one_to_one")
     means = str(evidence.mechanisms["positive_means"].iloc[0])
     draw_forest(rows, pools.table, means, pools.options.level, folder)
-    return Pooled(pools.table, rows, tuple(p for cell in pools.cells for p in cell.problems))
+    return Pooled(table, rows, tuple(p for cell in pools.cells for p in cell.problems))
+
+
+def _grid(options: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
+    """The small grid of other analyses around the ones that were asked for."""
+    grid: dict[str, Sequence[Any]] = dict(SMALL_GRID)
+    for name in ("mu_prior", "tau_prior", "rho", "interval"):
+        if name in options:
+            grid[name] = tuple(dict.fromkeys([options[name], *grid.get(name, ())]))
+    return grid
 
 
 def _step_back() -> None:
@@ -111,6 +126,10 @@ def draw_others(
         drawn = {**named, "stages": tables["overlap_stages"], "delta": threshold}
         jobs.append(("mechanism_model", tables["model"], drawn, named, folder / "mechanism_model",
                      "The review's model"))  # fmt: skip
+    if "external" in tables:
+        kinds = {"naive": "naive", "adjusted": "adjusted for selection"}
+        jobs.append(("external", tables["external"], {"pools": kinds}, {"pools": kinds},
+                     folder / "external", "Published pools beside ours"))  # fmt: skip
     if "gaps" in tables:
         order = {"order": tuple(tables["profiles"]["condition"].unique())}
         jobs.append(("gap_map", tables["gaps"], order, {}, folder / "gap_map", "Map of gaps"))

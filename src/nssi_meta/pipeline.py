@@ -47,6 +47,7 @@ def run(
     seed: int = 20220701,
     draws: int | None = None,
     doubtful: bool = False,
+    robustness: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> RunResult:
@@ -64,6 +65,10 @@ def run(
         Of the joint model's sampler; the same data and seed give the same numbers.
     doubtful
         Whether rows of status doubtful are used.
+    robustness
+        Whether every pool is also adjusted for selective reporting, and both kinds are compared
+        with the pools of published_pools.csv beside the data, if there are any. Takes as long
+        again as half of the rest.
     progress
         Called with the step and a detail whenever either changes.
     **options
@@ -141,6 +146,9 @@ def run(
         pools = gather(list(pooling))
         tables = {"pools": pools.table, "rows": pools.rows, **tables}
         tables["estimands"] = side_by_side(pools.table)
+        if robustness:
+            tell("robustness", "")
+            tables |= _robustness(Path(data), evidence, pools.table, chosen, tell)
         if "stage" in profiles.mechanisms:
             tables["model"] = model_table(profiles, shared, pools.table)
         tell("figures", "overview, overlap, model and gaps")
@@ -154,6 +162,7 @@ def run(
             "seed": seed,
             "draws": draws,
             "doubtful": doubtful,
+            "robustness": robustness,
             **{n: getattr(chosen, n) for n in RECORDED},
         }
         facts["command"] = _command(data, facts["options"])
@@ -175,6 +184,20 @@ def _claims(data: Path, evidence: Evidence) -> pd.DataFrame | None:
     from nssi_meta.evidence.claims import read_claims
 
     return read_claims(path, evidence)
+
+
+def _robustness(
+    data: Path, evidence: Evidence, pools: pd.DataFrame, options: Options, tell: Progress
+) -> dict[str, pd.DataFrame]:
+    """Pools under selective reporting, and both kinds beside those published by others."""
+    from nssi_meta.synthesis.external import read_published
+    from nssi_meta.synthesis.robustness import robustness
+
+    path = data.with_name("published_pools.csv")
+    published = read_published(path) if path.is_file() else None
+    return robustness(
+        evidence, pools, published, progress=lambda detail: tell("robustness", detail)
+    )
 
 
 def _command(data: str | Path, options: Mapping[str, Any]) -> str:

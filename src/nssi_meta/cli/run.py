@@ -31,10 +31,15 @@ from nssi_meta.cli.options import (
 @seed_option
 @click.option("--draws", type=click.IntRange(500), help="Draws per chain of the joint model.")
 @doubtful_option
+@click.option(
+    "--robustness",
+    is_flag=True,
+    help="Also adjust every pool for selective reporting and compare with published pools.",
+)
 @pool_options
 @plain_errors
 def run(data: str, out: str, threshold: float, seed: int, draws: int | None, doubtful: bool,
-        **options: Any) -> None:  # fmt: skip
+        robustness: bool, **options: Any) -> None:  # fmt: skip
     """Do everything: check, pool, overlap, figures, report."""
     from nssi_meta.pipeline import run as run_all
     from nssi_meta.terminal import progress
@@ -47,6 +52,7 @@ def run(data: str, out: str, threshold: float, seed: int, draws: int | None, dou
             seed=seed,
             draws=draws,
             doubtful=doubtful,
+            robustness=robustness,
             progress=tell,
             **options,
         )

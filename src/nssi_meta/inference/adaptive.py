@@ -81,8 +81,8 @@ def integrate(
     `log_density` takes one 1-d array per axis and returns the tensor of log densities with
     respect to the parameters (not to u). `start` gives each axis' first panel edges in u. Later
     rounds ask for new panels alone, or for all nodes again if the density needs them together
-    (`whole`). Raises FloatingPointError when the density cannot be resolved (it does not integrate, or is not
-    finite anywhere).
+    (`whole`). Raises FloatingPointError when the density cannot be resolved (it does not
+    integrate, or is not finite anywhere).
     """
     edges = [np.asarray(e, dtype=float) for e in start]
     shape_error = "the posterior could not be resolved by quadrature"

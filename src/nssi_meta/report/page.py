@@ -27,6 +27,12 @@ from nssi_meta.report.overlap_text import (
     overlap_sentences,
 )
 from nssi_meta.report.placing import arrange
+from nssi_meta.report.robustness_text import (
+    adjusted_table,
+    external_sentence,
+    external_table,
+    reporting_sentence,
+)
 from nssi_meta.report.sentences import (
     MOST_INDEX,
     MOST_OTHER,
@@ -116,6 +122,10 @@ def build(
         claims_table=_marked_table(claims_table(tables), warning),
         gaps=_marked_table(gaps_table(tables), warning),
         systems=_systems(pools, names),
+        reporting=reporting_sentence(tables),
+        adjusted=adjusted_table(tables),
+        outside=external_sentence(tables),
+        external=external_table(tables),
         coverage=_coverage(tables, names),
         flow=_flow(tables),
         excluded=_excluded(tables, names),
@@ -239,7 +249,8 @@ def _profiles(tables: Tables, names: Names, warning: str) -> Table | None:
 
 
 def _systems(pools: Sequence[Record], names: Names) -> list[tuple[str, Table]]:
-    columns = tb.pool_columns(names, tb.levels_of(pools, names))
+    ranges = all("conclusion" in r for r in pools)
+    columns = tb.pool_columns(names, tb.levels_of(pools, names), ranges)
     found = []
     for system in dict.fromkeys(as_text(r["system"]) for r in pools):
         rows = [r for r in pools if as_text(r["system"]) == system]

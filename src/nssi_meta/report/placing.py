@@ -29,7 +29,8 @@ def arrange(
 ) -> tuple[dict[str, list[Figure]], list[Figure]]:
     """Figures in the page by section, and links to the forest plots that are not in it.
 
-    Sections: overview, overlap, model, gaps, forests (the mechanisms with the most rows), other.
+    Sections: overview, overlap, model, gaps, robustness, forests (the mechanisms with the most
+    rows), other.
 
     Raises
     ------
@@ -47,6 +48,7 @@ def arrange(
         "overlap_mechanisms": "Probability of each class of overlap, by mechanism",
         "overlap_summary": "Overall overlap figures beside their priors",
         "mechanism_model": "The review's model, with the strength of its evidence",
+        "external": "Pools published by others beside ours",
         "gap_map": "Evidence so far, and what a further study would teach",
     }
     captions |= {k: names.mechanism(k.removeprefix(FOREST)) for k in keys}
@@ -54,6 +56,7 @@ def arrange(
     sections["overlap"] = ["overlap_mechanisms", "overlap_summary"]
     sections["model"] = ["mechanism_model"]
     sections["gaps"] = ["gap_map"]
+    sections["robustness"] = ["external"]
     sections["other"] = [k for k in figures if k not in captions]
     drawn: dict[str, list[Figure]] = {}
     n = 0

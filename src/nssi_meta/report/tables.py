@@ -37,8 +37,8 @@ from nssi_meta.report.values import (
 _SAFE = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
-def pool_columns(names: Names, level: str) -> list[Column]:
-    """Columns of the table of pools."""
+def pool_columns(names: Names, level: str, ranges: bool = False) -> list[Column]:
+    """Columns of the table of pools; with `ranges`, what other analyses would have said."""
     beyond = number(names.delta) if math.isfinite(names.delta) else "threshold"
     return [
         text("Mechanism", "label"),
@@ -55,6 +55,14 @@ def pool_columns(names: Names, level: str) -> list[Column]:
         chance("P(mean > 0)", "p_positive"),
         chance(f"P(|mean| > {beyond})", "p_beyond"),
         Column(f"Settings beyond {beyond}", lambda r: percent(as_float(r["share_beyond"]))),
+        *(
+            [
+                limits_only("Mean over other analyses", "lowest_median", "highest_median"),
+                text("Conclusion", "conclusion"),
+            ]
+            if ranges
+            else []
+        ),
         text("Flags", "flags"),
     ]
 
