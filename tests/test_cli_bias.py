@@ -34,7 +34,7 @@ def test_external_prints_totals_and_writes_the_figure(folder, tmp_path):
     assert "8 rows or more" in result.output
     assert "expected" in result.output
     svg = (out / "external.svg").read_text(encoding="utf-8")
-    assert "published estimates lie inside our interval" in svg
+    assert "published pools beside ours. Inside the interval of naive" in svg
     assert len(pd.read_csv(out / "external.csv")) == 4
     missing = CliRunner().invoke(cli, [*arguments, "--published", "nowhere.csv"])
     assert missing.exit_code == 2

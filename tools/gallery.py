@@ -265,6 +265,28 @@ gaps = results["gaps"]
 picture, words = fig.gap_map(gaps, most=25), fig.alt_gap_map(gaps)
 """,
     ),
+    "predictive": (
+        "Predictive checks: drawn reviews beside the observed one",
+        """\
+from nssi_meta.synthesis.diagnose import diagnose
+
+chosen = {"mechanism": "pain_threshold", "condition": "nssi", "estimand": "case_control"}
+one = nm.pool(evidence.select(**chosen))
+found = diagnose(one)
+picture = fig.predictive(found.predictive, found.drawn, title="Pain threshold in NSSI")
+words = fig.alt_predictive(found.predictive)
+""",
+    ),
+    "subset_plot": (
+        "Every subset of the studies (GOSH)",
+        """\
+from nssi_meta.synthesis.influence import subsets
+
+table = subsets(one)
+picture = fig.subset_plot(table, title="Pain threshold in NSSI: subsets of its studies")
+words = fig.alt_subset_plot(table)
+""",
+    ),
     "prior_posterior": (
         "Prior and posterior",
         """\

@@ -243,3 +243,36 @@ def make_correlations():
     columns = ["condition", "other", "median", "low", "high"]
     columns += ["prior_median", "prior_low", "prior_high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def predictive_tables():
+    """Checks of two statistics under prior and posterior, and what was drawn for each."""
+    rng = np.random.default_rng(2)
+    drawn = []
+    for source, scale in (("prior", 1.0), ("posterior", 0.4)):
+        for name, values in (
+            ("spread", scale * np.abs(rng.standard_normal(800))),
+            ("significant", rng.binomial(5, 0.4, 800) / 5),
+        ):
+            drawn.append(pd.DataFrame({"source": source, "statistic": name, "value": values}))
+    checks = pd.DataFrame(
+        {
+            "source": ["prior", "prior", "posterior", "posterior"],
+            "statistic": ["spread", "significant"] * 2,
+            "label": ["SD of the effects", "share of significant rows with a long name"] * 2,
+            "observed": [0.5, 0.8] * 2,
+            "p": [0.61, 0.03, 0.2, 0.001],
+        }
+    )
+    return checks, pd.concat(drawn, ignore_index=True)
+
+
+def make_subsets():
+    """Every subset of three studies, the whole last."""
+    return pd.DataFrame(
+        {
+            "n_studies": [1, 1, 1, 2, 2, 2, 3],
+            "median": [0.1, 0.5, 0.9, 0.3, 0.5, 0.7, 0.5],
+            "tau_median": [0.3, 0.3, 0.3, 0.25, 0.35, 0.25, 0.28],
+        }
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from nssi_meta import figures as fig
@@ -11,25 +10,8 @@ from nssi_meta.figures.predictive import bin_edges, shares_of
 
 
 @pytest.fixture(scope="module")
-def tables():
-    rng = np.random.default_rng(2)
-    drawn = []
-    for source, scale in (("prior", 1.0), ("posterior", 0.4)):
-        for name, values in (
-            ("spread", scale * np.abs(rng.standard_normal(800))),
-            ("significant", rng.binomial(5, 0.4, 800) / 5),
-        ):
-            drawn.append(pd.DataFrame({"source": source, "statistic": name, "value": values}))
-    checks = pd.DataFrame(
-        {
-            "source": ["prior", "prior", "posterior", "posterior"],
-            "statistic": ["spread", "significant"] * 2,
-            "label": ["SD of the effects", "share of significant rows with a long name"] * 2,
-            "observed": [0.5, 0.8] * 2,
-            "p": [0.61, 0.03, 0.2, 0.001],
-        }
-    )
-    return checks, pd.concat(drawn, ignore_index=True)
+def tables(made):
+    return made.predictive_tables()
 
 
 @pytest.mark.parametrize("style", [fig.DOUBLE, fig.SINGLE], ids=["double", "single"])

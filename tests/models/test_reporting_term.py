@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.models.block_grid import null_probability as on_a_grid
 from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.profiles import profile_data, profiles_model
 from nssi_meta.models.reporting import reports
@@ -30,8 +31,7 @@ def test_the_probability_of_no_significant_row_is_the_exact_engine_s(with_errors
     data = found.null
     mean, omega = np.array([0.25]), np.array([0.1])
     taus = np.array([tau])
-    ceiling = found.log_null_ceiling(mean, taus, omega)
-    wanted = np.exp(found.log_null(ceiling, mean, taus, omega))[0]
+    wanted = on_a_grid(found.null, mean, taus, omega)[0, 0, 0]
     terms = null_probability(data, np.full(data.k, 0.25), np.full(data.k, tau), 0.1**2, numpy_ops())
     assert sum(len(first) for first, _ in terms) == found.k
     assert data.bound_blocks is not None

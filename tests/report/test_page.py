@@ -142,7 +142,7 @@ def test_convergence_that_was_not_recorded_counts_as_none(
 
 def test_selective_reporting_is_told_before_the_findings(tables, facts, make_manifest_facts):
     html = build(tables, facts, {})
-    notice = html.index("not yet corrected for")
+    notice = html.index("not corrected for")
     assert html.index(">Key findings<") < notice < html.index("differ from")
     k, bounds = tables["pools"]["k"].sum(), tables["pools"]["n_bounds"].sum()
     assert f"{bounds:,} of the {k:,} effects" in html
@@ -150,7 +150,7 @@ def test_selective_reporting_is_told_before_the_findings(tables, facts, make_man
     one_sided = (rows["upper"] == float("inf")).sum()
     assert f"{one_sided:,} say significant and {bounds - one_sided:,} not" in html
     adjusted = build(tables, make_manifest_facts(bias_model="a step-weight model"), {})
-    assert "not yet corrected for" not in adjusted
+    assert "not corrected for" not in adjusted
     assert "corrected for this by a step-weight model" in adjusted
 
 

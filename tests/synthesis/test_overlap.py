@@ -209,7 +209,7 @@ def fake(a_b_c, evidence, *, R=None, converged=True, level=0.95):
     data = SimpleNamespace(mechanisms=names, conditions=arms, frame=frame)
     return SimpleNamespace(
         data=data, index="index", evidence=cells, level=level, converged=converged,
-        draws=draws.__getitem__,
+        draws=draws.__getitem__, tails=np.inf,
         mechanisms=pd.DataFrame({"mechanism": names, "label": names, "system": ["x", "y"] * 2}),
         conditions=pd.DataFrame({"id": arms, "label": ["Index", "One", "Two"]}),
     )  # fmt: skip

@@ -165,6 +165,8 @@ class OnGrid:
         in mu and tau: taken at Chebyshev points and interpolated if its coefficients die away,
         and in halves if they do not.
         """
+        if not self.layout.single_beyond.size + self.layout.single_within.size:
+            return
         if nodes.size <= _MANY * _DEGREE**2 or np.ptp(w) > 0:
             self._sum_bounds(out, nodes, at, t, w)
             return
@@ -177,13 +179,13 @@ class OnGrid:
         coef = _TO_CHEBYSHEV @ values @ _TO_CHEBYSHEV.T
         rough = np.abs(coef[-2:]).sum(), np.abs(coef[:, -2:]).sum()
         if sum(rough) < max(_SMOOTH, 1e-14 * np.abs(values).max()):
-            in_mu, in_tau = (
-                chebyshev.chebvander((2 * a - low - high) / (high - low), _DEGREE - 1)
-                for a, (low, high) in zip((at, t), box, strict=True)
-            )
             rows, which = np.unique(place, return_inverse=True)
             columns, where = np.unique(hyper, return_inverse=True)
-            found = in_mu[rows] @ coef @ in_tau[columns].T
+            in_mu, in_tau = (
+                chebyshev.chebvander((2 * a - low - high) / (high - low), _DEGREE - 1)
+                for a, (low, high) in zip((at[rows], t[columns]), box, strict=True)
+            )
+            found = in_mu @ coef @ in_tau.T
             out.reshape(-1)[nodes] += found[which, where]
             return
         along = at[place] if rough[0] > rough[1] else t[hyper]
@@ -198,7 +200,7 @@ class OnGrid:
         one, two = self.layout.single_beyond, self.layout.single_within
         flat = out.reshape(-1)
         step = max(8, _CACHE // max(one.size, two.size, 1))
-        for i in range(0, nodes.size if one.size or two.size else 0, step):
+        for i in range(0, nodes.size, step):
             some = nodes[i : i + step]
             place, hyper = np.divmod(some, t.size)
             mu = at[place][:, None]

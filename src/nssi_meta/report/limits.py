@@ -73,9 +73,15 @@ def selection_notice(tables: Tables, manifest: Manifest) -> list[str]:
             "its own and cannot recover what nobody reported."
         )
     else:
+        adjusted = tables.get("pools_adjusted")
+        where = (
+            ""
+            if adjusted is None or adjusted.empty
+            else " The section on selective reporting has pools that are corrected for it."
+        )
         said.append(
-            "This is not yet corrected for: the estimates on this page are likely too large, and "
-            "their intervals do not show it."
+            "This is not corrected for: the estimates on this page are likely too large, and "
+            f"their intervals do not show it.{where}"
         )
     return said
 

@@ -28,8 +28,10 @@ def inconsistency(cell: Cell, options: Options) -> dict[str, float]:
     I² is (tau² + omega²) / (tau² + omega² + s²) with the typical variance s² of the rows that
     report an estimate; bounds have none. It grows with tau, so its limits without omega are those
     of tau. With omega they are central, from the nodes of the joint posterior. NaN where fewer than
-    two rows report an estimate.
+    two rows report an estimate, and for tables of counts, whose likelihood knows no variances.
     """
+    if "sei" not in cell.rows:
+        return dict.fromkeys(("i2_median", "i2_low", "i2_high"), float("nan"))
     exact = cell.rows["kind"] != "interval"
     s2 = typical_variance(cell.rows.loc[exact, "sei"].to_numpy(dtype=float))
     post: ExactPosterior = cell.posterior
