@@ -28,7 +28,7 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 #: Values held at once: about a processor's cache, and more where blocks are integrated.
 _CACHE, _CHUNK = 100_000, 2_000_000
 #: Logs below the best node at which bounds are left out: single ones, and blocks, which are dear.
-_FAR, _FAR_BLOCKS = 45.0, 25.0
+_FAR, _FAR_BLOCKS = 45.0, 34.0
 #: Chebyshev points an axis, how many times their square the nodes must be to gain by them, and how
 #: large the last coefficients may be: a log density is asked for to 1e-6.
 _DEGREE, _MANY, _SMOOTH = 20, 2, 1e-10

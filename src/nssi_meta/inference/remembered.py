@@ -20,7 +20,7 @@ _OPS = numpy_ops()
 #: Values held at once while the likelihood is evaluated on the grid (memory, not accuracy).
 _CHUNK = 2_000_000
 #: Nodes this far (in the log) below the best one found are left without their blocks of bounds.
-_NEGLIGIBLE = 25.0
+_NEGLIGIBLE = 34.0
 
 
 def finish(
@@ -29,7 +29,7 @@ def finish(
     """`base` (n,) plus the blocks of bounds, where they matter.
 
     They are integrals and dear. `most` is an upper limit of their log density, so that nodes where
-    even that is e^-25 below the best node found are left with it. What counts there is a node's
+    even that is e^-34 below the best node found are left with it. What counts there is a node's
     probability: its density times the step, which goes with tau where the axis is log tau
     (`log_step`). `blocks` (n,) holds what is known, NaN elsewhere; what is computed is added to it.
     """
