@@ -45,10 +45,12 @@ def test_it_is_the_likelihood_wherever_it_counts(layout_of, name, with_omega):
     plain = log_likelihood(data, m * one, t * one, w).sum(axis=-1).reshape(shape)
     near = plain > plain.max() - 20
     assert 0 < near.sum() < near.size
-    # rounding of sums of some ten logs
-    np.testing.assert_allclose(ours[near], plain[near], atol=1e-12)
+    # rounding of sums of some ten logs; with blocks `plain` integrates at a node, to 5e-9
+    tolerance = 1e-12 if data.bound_blocks is None else 1e-8
+    np.testing.assert_allclose(ours[near], plain[near], atol=tolerance)
     # elsewhere bounds may be missing, which makes a node more probable, but not by much in all
-    assert (ours >= plain - 1e-9).all()
+    # (a table's absolute error is 1e-7 of the least value that is taken from it)
+    assert (ours >= plain - (1e-9 if data.bound_blocks is None else 1e-7)).all()
     assert np.exp(ours[~near] - plain.max()).sum() < 1e-6
 
 
@@ -79,7 +81,7 @@ def test_many_nodes_are_interpolated_to_the_digits_promised(layout_of, monkeypat
     rng = np.random.default_rng(3)
     rows = [
         bound(c, INF, vi=c**2 / 4) if i % 3 else bound(-c, c, vi=c**2 / 4)
-        for i, c in enumerate(rng.uniform(0.3, 0.8, 60))
+        for i, c in enumerate(rng.uniform(0.3, 0.8, 90))
     ]
     data, asked = layout_of(rows), []
     grid = OnGrid(data)

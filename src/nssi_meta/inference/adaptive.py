@@ -160,13 +160,13 @@ def _refined(
             stay[e] if e < axis else np.flatnonzero(fresh[e]) if e == axis else np.arange(len(f))
             for e, f in enumerate(fresh)
         ]
-        for box in _boxes(live[np.ix_(*chosen)]):
+        for box in boxes_of(live[np.ix_(*chosen)]):
             kept = [_of_panels(c[p], n) for c, p in zip(chosen, box, strict=True)]
             out[np.ix_(*kept)] = log_density(*(v[k] for v, k in zip(x, kept, strict=True)))
     return out
 
 
-def _boxes(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
+def boxes_of(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
     """Boxes of panels that hold all that are worth a look: one, or one a pattern of the first axis.
 
     A ridge across the axes fills little of the box around it.

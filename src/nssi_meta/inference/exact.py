@@ -224,7 +224,7 @@ def coarse(edges: list[Floats]) -> tuple[list[Floats], int, float]:
     """
     if len(edges) < 3:
         return edges, 12, 1e-6
-    return [e[_COARSE[len(e)]] if len(e) in _COARSE else e for e in edges], 6, 0.02
+    return [e[_COARSE[len(e)]] if len(e) in _COARSE else e for e in edges], 8, 1e-3
 
 
 def _conjugate_mu(layout: Layout, prior: Prior) -> bool:

@@ -1,8 +1,9 @@
 """The likelihood of a pool at every node of a grid of mu, tau and omega, bounds included.
 
 Exact rows are a parabola in mu for each (tau, omega), so that they cost one pass over those nodes.
-Bounds are probabilities, at most 1: a node that all else already puts far below the best one found
-so far is left without them.
+Several bounds of one study come from tables (`models.block_grid`). Single bounds are probabilities,
+at most 1: a node that all else already puts far below the best one found so far is left without
+them, and likewise without the integrals that stand in where the tables are too coarse.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
 from nssi_meta.inference.gaussian import gauss_terms, log_product, order_of
+from nssi_meta.models.block_grid import BlockGrid
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import LOG_2PI, closed_terms, log_interval
@@ -28,10 +30,11 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 #: Values held at once: about a processor's cache, and more where blocks are integrated.
 _CACHE, _CHUNK = 100_000, 2_000_000
 #: Logs below the best node at which bounds are left out: single ones, and blocks, which are dear.
-_FAR, _FAR_BLOCKS = 45.0, 34.0
-#: Chebyshev points an axis, how many times their square the nodes must be to gain by them, and how
-#: large the last coefficients may be: a log density is asked for to 1e-6.
-_DEGREE, _MANY, _SMOOTH = 20, 2, 1e-10
+_FAR, FAR_BLOCKS = 45.0, 34.0
+#: Chebyshev points an axis, how many times their square the nodes must be and how many bounds there
+#: must be to gain by them, and how large the last coefficients may be: a log density is asked for
+#: to 1e-6.
+_DEGREE, _MANY, _ROWS, _SMOOTH = 20, 2, 64, 1e-10
 _CHEBYSHEV = np.cos(np.pi * (np.arange(_DEGREE) + 0.5) / _DEGREE)
 _TO_CHEBYSHEV = np.linalg.inv(chebyshev.chebvander(_CHEBYSHEV, _DEGREE - 1))
 #: Below this the normal distribution function leaves the range of numbers.
@@ -71,6 +74,7 @@ class OnGrid:
         j = layout.single_within
         self.centre = (layout.lower[j] + layout.upper[j]) / 2
         self.half = (layout.upper[j] - layout.lower[j]) / 2
+        self._tables = BlockGrid(layout) if layout.bound_blocks is not None else None
         #: Log of the most probable node so far, its step included.
         self.best = -np.inf
 
@@ -85,10 +89,55 @@ class OnGrid:
         shape = np.broadcast_shapes(mu.shape, tau.shape, omega.shape)
         at = mu.ravel()
         t, w = (np.array(a).ravel() for a in np.broadcast_arrays(tau, omega))
-        size = (at.size, t.size)
-        out = np.array(np.broadcast_to(prior, shape), dtype=float).reshape(size)
-        step = np.broadcast_to(log_step, shape).reshape(size)
+        out = np.array(np.broadcast_to(prior, shape), dtype=float).reshape(at.size, t.size)
+        step = np.broadcast_to(log_step, shape).reshape(out.shape)
+        limit = self._add_all_but_single(out, at, t, w, tau.ravel(), omega.ravel())
+        weak = _NONE if limit is None else np.flatnonzero(np.isfinite(limit))
+        if not np.isfinite(self.best) and np.isfinite(top := (out + step).max()):
+            first = out.copy()
+            one = np.flatnonzero((out + step).ravel() == top)[:1]
+            self._add_bounds(first, one, at, t, w)
+            self._mend(first, limit, np.intersect1d(one, weak), at, t, w)
+            self.best = float((first + step).ravel()[one[0]])
+        self._add_bounds(out, self._live(out + step, _FAR), at, t, w)
+        live = weak[(out + step).ravel()[weak] > self.best - FAR_BLOCKS]
+        self._mend(out, limit, live, at, t, w)
+        self.best = max(self.best, float((out + step).max()))
+        return out.reshape(shape)
+
+    def likelihood(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, Floats | None]:
+        """Log likelihood (M, T, O) on the tensor of the nodes (M,), (T,), (O,).
+
+        And the upper limit of the blocks of bounds that is in it where their integral (`blocks`)
+        would have to stand; NaN elsewhere. None: nowhere.
+        """
+        shape = (mu.size, tau.size, omega.size)
+        t, w = (a.ravel() for a in np.meshgrid(tau, omega, indexing="ij"))
+        out = np.zeros((mu.size, t.size))
+        limit = self._add_all_but_single(out, mu, t, w, tau, omega)
+        self._add_bounds(out, self._live(out, np.inf), mu, t, w)
+        return out.reshape(shape), None if limit is None else limit.reshape(shape)
+
+    def blocks(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
+        """Log likelihood (n,) of the blocks of bounds at n nodes, integrated at each."""
         block = self.layout.bound_blocks
+        assert block is not None
+        out = np.empty(len(mu))
+        step = max(1, _CHUNK // (32 * block.bounds.size))
+        for i in range(0, len(mu), step):
+            size = (len(mu[i : i + step]), self.layout.k)
+            mean, spread = (np.broadcast_to(a[i : i + step, None], size) for a in (mu, tau))
+            value = bound_blocks(self.layout, block, mean, spread, omega[i : i + step, None])
+            out[i : i + step] = value.sum(axis=-1)
+        return out
+
+    def _add_all_but_single(
+        self, out: Floats, at: Floats, t: Floats, w: Floats, tau: Floats, omega: Floats
+    ) -> Floats | None:
+        """Add all but single bounds; the limits (M, H) that stand in for integrals, NaN elsewhere.
+
+        `t`, `w` (H,) are the pairs of the axes `tau` and `omega`.
+        """
         try:
             self._add_exact(out, at, t, w)
             if self.has_unsigned:
@@ -98,23 +147,11 @@ class OnGrid:
                 "the posterior could not be resolved by quadrature: the sampling variances of a "
                 "study are too small beside its heterogeneity"
             ) from error
-        everywhere = np.arange(out.size)
-        # Blocks with exact rows are densities, which may exceed 1.
-        dense = block is not None and block.exact.size > 0
-        if dense:
-            self._add_blocks(out, everywhere, at, t, w)
-        if not np.isfinite(self.best) and np.isfinite(top := (out + step).max()):
-            first = out.copy()
-            one = np.flatnonzero((out + step).ravel() == top)[:1]
-            self._add_bounds(first, one, at, t, w)
-            if block is not None and not dense:
-                self._add_blocks(first, one, at, t, w)
-            self.best = float((first + step).ravel()[one[0]])
-        self._add_bounds(out, self._live(out + step, _FAR), at, t, w)
-        if block is not None and not dense:
-            self._add_blocks(out, self._live(out + step, _FAR_BLOCKS), at, t, w)
-        self.best = max(self.best, float((out + step).max()))
-        return out.reshape(shape)
+        if self._tables is None:
+            return None
+        value, is_limit = self._tables.log_terms(at, tau, omega)
+        out += value.reshape(out.shape)
+        return np.where(is_limit, value, np.nan).reshape(out.shape) if is_limit.any() else None
 
     def _live(self, mass: Floats, far: float) -> Ints:
         """Nodes worth the bounds, those of one (tau, omega) together."""
@@ -148,15 +185,14 @@ class OnGrid:
         mean, spread = (np.broadcast_to(a[:, None], size) for a in (at[place], t[hyper]))
         return mean, spread, w[hyper][:, None]
 
-    def _add_blocks(self, out: Floats, nodes: Ints, at: Floats, t: Floats, w: Floats) -> None:
-        block = self.layout.bound_blocks
-        assert block is not None
-        step = max(1, _CHUNK // (32 * block.bounds.size))
-        flat = out.reshape(-1)
-        for i in range(0, nodes.size, step):
-            some = nodes[i : i + step]
-            value = bound_blocks(self.layout, block, *self._rows(some, at, t, w))
-            flat[some] += value.sum(axis=-1)
+    def _mend(
+        self, out: Floats, limit: Floats | None, nodes: Ints, at: Floats, t: Floats, w: Floats
+    ) -> None:
+        """Put integrals in the place of the limits in `out` at flat `nodes`."""
+        if limit is not None and nodes.size:
+            place, hyper = np.divmod(nodes, t.size)
+            value = self.blocks(at[place], t[hyper], w[hyper])
+            out.reshape(-1)[nodes] += value - limit.ravel()[nodes]
 
     def _add_bounds(self, out: Floats, nodes: Ints, at: Floats, t: Floats, w: Floats) -> None:
         """Single bounds at flat `nodes`, those of one (tau, omega) beside each other.
@@ -165,9 +201,10 @@ class OnGrid:
         in mu and tau: taken at Chebyshev points and interpolated if its coefficients die away,
         and in halves if they do not.
         """
-        if not self.layout.single_beyond.size + self.layout.single_within.size:
+        rows = self.layout.single_beyond.size + self.layout.single_within.size
+        if not rows:
             return
-        if nodes.size <= _MANY * _DEGREE**2 or np.ptp(w) > 0:
+        if rows < _ROWS or nodes.size <= _MANY * _DEGREE**2 or np.ptp(w) > 0:
             self._sum_bounds(out, nodes, at, t, w)
             return
         place, hyper = np.divmod(nodes, t.size)

@@ -7,102 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nssi_meta.inference.adaptive import boxes_of
+from nssi_meta.inference.on_grid import FAR_BLOCKS, OnGrid
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.bound_blocks import bound_blocks
-from nssi_meta.models.likelihood import closed_terms, log_interval
-from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Nodes = tuple[Floats, Floats, Floats]
-
-_OPS = numpy_ops()
-#: Values held at once while the likelihood is evaluated on the grid (memory, not accuracy).
-_CHUNK = 2_000_000
-#: Nodes this far (in the log) below the best one found are left without their blocks of bounds.
-_NEGLIGIBLE = 34.0
-
-
-def finish(
-    layout: Layout, at: Nodes, base: Floats, log_step: Floats, most: Floats, blocks: Floats
-) -> Floats:
-    """`base` (n,) plus the blocks of bounds, where they matter.
-
-    They are integrals and dear. `most` is an upper limit of their log density, so that nodes where
-    even that is e^-34 below the best node found are left with it. What counts there is a node's
-    probability: its density times the step, which goes with tau where the axis is log tau
-    (`log_step`). `blocks` (n,) holds what is known, NaN elsewhere; what is computed is added to it.
-    """
-    if layout.bound_blocks is None:
-        return base
-    live = np.arange(len(base))
-    top = base + most
-    if layout.bound_blocks.exact.size == 0:
-        mass = top + log_step
-        best = np.array([int(np.argmax(mass))])
-        _fill(layout, at, blocks, best)
-        live = np.flatnonzero(mass > mass[best] + blocks[best] - most[best] - _NEGLIGIBLE)
-    _fill(layout, at, blocks, live)
-    top[live] = base[live] + blocks[live]
-    return top
-
-
-def _fill(layout: Layout, at: Nodes, blocks: Floats, nodes: Ints) -> None:
-    block = layout.bound_blocks
-    if block is None:
-        return
-    todo = nodes[np.isnan(blocks[nodes])]
-    for some in _parts(todo, _CHUNK // (32 * block.bounds.size)):
-        blocks[some] = bound_blocks(layout, block, *_rows(layout, at, some)).sum(axis=-1)
-
-
-def closed(layout: Layout, at: Nodes) -> Floats:
-    """Log likelihood (n,) of all that needs no integral."""
-    out = np.zeros(len(at[0]))
-    for part in _parts(np.arange(len(out)), _CHUNK // layout.k):
-        mean, spread, w = _rows(layout, at, part)
-        try:
-            terms = list(closed_terms(layout, mean, spread**2, w**2, _OPS))
-        except np.linalg.LinAlgError as error:
-            raise FloatingPointError(
-                "the posterior could not be resolved by quadrature: the sampling variances of a "
-                "study are too small beside its heterogeneity"
-            ) from error
-        for _, value in terms:
-            out[part] += value.sum(axis=-1)
-    return out
-
-
-def ceiling(layout: Layout, at: Nodes) -> Floats:
-    """An upper limit (n,) of the log probability of all blocks of bounds: the least probable bound
-    of each. Infinite where some block has exact rows, whose density has no such limit.
-    """
-    block = layout.bound_blocks
-    out = np.zeros(len(at[0]))
-    if block is None:
-        return out
-    if block.exact.size:
-        return np.full(len(out), np.inf)
-    rows = block.bounds
-    for part in _parts(np.arange(len(out)), _CHUNK // (4 * rows.size)):
-        mean, tau, omega = _rows(layout, at, part)
-        sd = np.sqrt(layout.v[rows] + tau[:, rows] ** 2 + omega[..., None] ** 2)
-        low, high = ((end[rows] - mean[:, rows]) / sd for end in (layout.lower, layout.upper))
-        one = np.where(block.bounds_mask > 0, log_interval(low, high, _OPS), 0.0)
-        out[part] = one.min(axis=-1).sum(axis=-1)
-    return out
-
-
-def _rows(layout: Layout, at: Nodes, nodes: Ints) -> Nodes:
-    """Mean and tau of every row (n, k) and omega (n, 1) at some nodes."""
-    size = (len(nodes), layout.k)
-    mean, spread = (np.broadcast_to(a[nodes][:, None], size) for a in at[:2])
-    return mean, spread, at[2][nodes][:, None]
-
-
-def _parts(index: Ints, step: int) -> list[Ints]:
-    step = max(1, step)
-    return [index[i : i + step] for i in range(0, len(index), step)]
 
 
 class Remembered:
@@ -113,10 +24,11 @@ class Remembered:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+        self.on_grid = OnGrid(layout)
         self._panels: list[dict[tuple[float, float], int]] = [{}, {}, {}]
         self._where: Any = np.full((1, 1, 1), -1)
-        self._known = self._most = self._blocks = np.zeros((0, 0))
+        #: By box and node: log likelihood, and the limit in it that stands in for integrals or NaN.
+        self._known = self._limit = np.zeros((0, 0))
 
     def density(
         self,
@@ -134,19 +46,32 @@ class Remembered:
         panels = [v.reshape(-1, n) for v in x]
         counts = [len(p) for p in panels]
         box = self._boxes(panels)
-        at = _nodes(panels, counts, free)
-        new = np.flatnonzero(self._where[box].ravel() < 0)
-        if new.size:
-            self._evaluate(box, new, (at[0][new], at[1][new], at[2][new]))
+        new = self._where[box] < 0
+        if new.any():
+            self._evaluate(panels, box, new.reshape(counts), free)
         place = self._where[box].ravel()
         order = _box_order(counts, n)
         base = prior.ravel()[order] + self._known[place].ravel()
-        if self.layout.bound_blocks is not None:
-            step = np.broadcast_to(log_step, prior.shape).ravel()[order]
-            blocks = self._blocks[place].ravel()
-            flat = at[0].ravel(), at[1].ravel(), at[2].ravel()
-            base = finish(self.layout, flat, base, step, self._most[place].ravel(), blocks)
-            self._blocks[place] = blocks.reshape(len(place), -1)
+        limit = self._limit[place].ravel()
+        weak = np.flatnonzero(np.isfinite(limit))
+        if weak.size:
+            mass = base + np.broadcast_to(log_step, prior.shape).ravel()[order]
+            best = int(np.argmax(mass))
+            at = _nodes(panels, counts, free)
+
+            def mend(nodes: Ints) -> None:
+                if not nodes.size:
+                    return
+                value = self.on_grid.blocks(*(a.ravel()[nodes] for a in at)) - limit[nodes]
+                base[nodes] += value
+                mass[nodes] += value
+                self._known[place[nodes // n**len(x)], nodes % n**len(x)] += value
+                self._limit[place[nodes // n**len(x)], nodes % n**len(x)] = np.nan
+
+            if np.isfinite(limit[best]):
+                mend(np.array([best]))
+                weak = weak[weak != best]
+            mend(weak[mass[weak] > mass[best] - FAR_BLOCKS])
         out = np.empty(base.shape)
         out[order] = base
         return out.reshape(prior.shape)
@@ -165,21 +90,42 @@ class Remembered:
         self._where = grown
         return np.ix_(*index)
 
-    def _evaluate(self, box: tuple[Ints, ...], new: Ints, at: Nodes) -> None:
-        """Evaluate boxes for the first time; their blocks of bounds wait until they matter."""
-        shape = at[0].shape
-        flat = at[0].ravel(), at[1].ravel(), at[2].ravel()
-        known = closed(self.layout, flat).reshape(shape)
-        most = ceiling(self.layout, flat).reshape(shape)
-        if not self._known.size:
-            self._known = self._most = self._blocks = np.zeros((0, shape[1]))
+    def _evaluate(
+        self, panels: list[Floats], box: tuple[Ints, ...], new: Any, free: tuple[bool, bool]
+    ) -> None:
+        """Evaluate boxes for the first time, as many together as make a tensor."""
+        d, n = len(panels), panels[0].shape[1]
+        values, limits = [self._known.reshape(-1, n**d)], [self._limit.reshape(-1, n**d)]
         first = len(self._known)
-        self._known = np.concatenate([self._known, known])
-        self._most = np.concatenate([self._most, most])
-        self._blocks = np.concatenate([self._blocks, np.full(shape, np.nan)])
-        every = [np.broadcast_to(i, np.broadcast_shapes(*(j.shape for j in box))) for i in box]
-        at_new = tuple(i.ravel()[new] for i in every)
-        self._where[at_new] = np.arange(first, first + len(new))
+        for chosen in boxes_of(new):
+            fresh = new[np.ix_(*chosen)]
+            at = [panel[c].ravel() for panel, c in zip(panels, chosen, strict=True)]
+            value, limit = self.on_grid.likelihood(*_three(at, free))
+            if limit is None:
+                limit = np.full(value.shape, np.nan)
+            values.append(_by_box(value, fresh.shape, n)[fresh.ravel()])
+            limits.append(_by_box(limit, fresh.shape, n)[fresh.ravel()])
+            where = [i.ravel()[c] for i, c in zip(box, chosen, strict=False)]
+            where = [a.ravel() for a in np.meshgrid(*where, indexing="ij")]
+            where += [np.zeros(fresh.size, dtype=np.int64)] * (3 - d)
+            self._where[tuple(i[fresh.ravel()] for i in where)] = first + np.arange(fresh.sum())
+            first += int(fresh.sum())
+        self._known, self._limit = np.concatenate(values), np.concatenate(limits)
+
+
+def _three(at: list[Floats], free: tuple[bool, bool]) -> Nodes:
+    """Nodes of mu, tau and omega; 0 for one that is not free."""
+    rest = at[1:]
+    tau, omega = (rest.pop(0) if is_free else np.zeros(1) for is_free in free)
+    return at[0], tau, omega
+
+
+def _by_box(value: Floats, counts: tuple[int, ...], n: int) -> Floats:
+    """A tensor of nodes as (boxes, n^d)."""
+    d = len(counts)
+    split = value.reshape([m for count in counts for m in (count, n)])
+    axes = [2 * i for i in range(d)] + [2 * i + 1 for i in range(d)]
+    return split.transpose(axes).reshape(-1, n**d)
 
 
 def _nodes(panels: list[Floats], counts: list[int], free: tuple[bool, bool]) -> Nodes:
@@ -200,7 +146,6 @@ def _nodes(panels: list[Floats], counts: list[int], free: tuple[bool, bool]) -> 
 
 def _box_order(counts: list[int], n: int) -> Ints:
     """Positions in the flat tensor of all nodes, box by box."""
-    shape = [m for count in counts for m in (count, n)]
-    d = len(counts)
-    axes = [2 * i for i in range(d)] + [2 * i + 1 for i in range(d)]
-    return np.arange(int(np.prod(shape))).reshape(shape).transpose(axes).ravel()
+    size = int(np.prod([m * n for m in counts]))
+    positions = np.arange(size, dtype=np.int64)
+    return _by_box(positions, tuple(counts), n).ravel()

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.models.block_grid import LEAST, grid_blocks, null_probability
+from nssi_meta.models.block_grid import BlockGrid, null_probability
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import closed_terms
@@ -91,6 +91,7 @@ class Reference:
             (mu_prior(s * unit), tau_prior(t * unit))
             for s, t in product(_knots(shared.spread, _KNOTS), _knots(shared.tau, _KNOTS))
         ]
+        self.blocks = BlockGrid(layout) if layout.bound_blocks is not None else None
         self.base = self.log_density = np.zeros(0)
         self.null = np.zeros((0, 0, 0, 0))
 
@@ -139,12 +140,10 @@ class Reference:
         """
         block = self.layout.bound_blocks
         assert block is not None
-        value, scale = grid_blocks(self.layout, *x)
-        weak = value.min(axis=0) < LEAST
+        assert self.blocks is not None
         # At weak nodes an upper limit, elsewhere the log density itself.
-        out = base + scale
-        for one in value:
-            out = out + np.log(np.maximum(one, LEAST))
+        value, weak = self.blocks.log_terms(*x)
+        out = base + value
         if not weak.any():
             return out
         keep = np.zeros(weak.shape, dtype=bool)

@@ -13,7 +13,7 @@ costs one small table of S and a matrix product instead of an integral at every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,20 @@ from nssi_meta.models.likelihood import LOG_2PI
 
 Floats = NDArray[np.float64]
 
-#: Spacing and width of the normal densities, in units of the scale on which S varies. S has next
-#: to nothing left at the wavelength of two spacings: exp(-(pi / 0.5)^2 / 2) = 3e-9.
-SPACING = 0.5
-#: Standard deviations beyond the limits at which S counts as 0 or 1, and f as out of reach: 2e-9.
-REACH = 6.0
-#: Step of the trapezoidal rule for f, in units of the integrand's narrowest scale: 3e-9, as above.
-STEP = 1.0
-#: Below this `grid_blocks` is not accurate to 1e-4 of the value.
-LEAST = 1e-5
+#: Spacing h and width c h of the normal densities, h in units of the scale on which S varies. What
+#: has the frequency k is mistaken for 2 pi / h - k by exp(-2 pi^2 c^2 + 2 pi c^2 k h): 5e-13 for the
+#: frequencies of which S has any. Wider ones would make the equations for their heights singular.
+SPACING, WIDTH = 0.4, 1.4
+#: Standard deviations beyond the limits at which S counts as 0 or 1, and f as out of reach: 3e-12.
+REACH = 7.0
+#: Step of the trapezoidal rule for f, in units of the integrand's narrowest scale: 4e-14.
+STEP = 0.8
+#: Below this `BlockGrid` is not accurate to 1e-6 of the value.
+LEAST = 1e-6
+#: With more densities, or steeper factors in f, a block is dearer here than by `bound_blocks`.
+MOST, STEEPEST = 1200, 25.0
+#: Values held at once (memory, and what a processor keeps near).
+_CHUNK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,61 @@ class _Rows:
     signs: Floats
     weight: Floats
     rho: float
+
+    @property
+    def load(self) -> Floats:
+        """SD (n,) of the common part of the sampling error."""
+        return np.asarray(np.sqrt(self.rho * self.v))
+
+    @property
+    def steep(self) -> float:
+        """How much narrower than the density of f its factors are together, at the least."""
+        narrow = np.sqrt((1 - self.rho) * self.v / len(self.v))
+        return float(np.sqrt(1.0 + (self.load / narrow).max() ** 2))
+
+
+@dataclass
+class _Block:
+    """One block: its rows, and what has been worked out for each octave of omega."""
+
+    rows: _Rows
+    theta: dict[int, Floats] = field(default_factory=dict)
+    inverse: dict[int, Floats] = field(default_factory=dict)
+    height: dict[float, Floats] = field(default_factory=dict)
+
+
+class BlockGrid:
+    """The likelihood of the blocks of bounds of one layout; tables of S are kept between calls."""
+
+    def __init__(self, data: Layout) -> None:
+        self._blocks = [_Block(rows) for rows in _rows(data)]
+
+    def __call__(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, Floats]:
+        """Likelihood of each block, scaled (B, M, T, O), and the log of all scales (O,).
+
+        A scale is that of the densities of exact rows: what it multiplies is at most 1, with an
+        absolute error of 1e-11 (a test); NaN for a block that is not for this way (variances far
+        apart, or errors that are all but the same). Nodes (M,), (T,), (O,).
+        """
+        out = np.full((len(self._blocks), len(mu), len(tau), len(omega)), np.nan)
+        scale = np.zeros(len(omega))
+        for value, block in zip(out, self._blocks, strict=True):
+            _on_grid(block, mu, tau, omega, value)
+            rows = block.rows
+            for v in rows.v[rows.exact]:
+                scale -= 0.5 * (LOG_2PI + np.log((1 - rows.rho) * v + omega**2))
+        return out, scale
+
+
+    def log_terms(
+        self, mu: Floats, tau: Floats, omega: Floats
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Sum of the blocks' log likelihoods (M, T, O); True where that is only an upper limit."""
+        value, scale = self(mu, tau, omega)
+        sound = value >= LEAST
+        limit = np.where(np.isnan(value), 1.0, LEAST)
+        total = np.log(np.where(sound, value, limit)).sum(axis=0) + scale
+        return total, ~sound.all(axis=0)
 
 
 def null_probability(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> Floats:
@@ -63,70 +123,86 @@ def null_probability(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> Fl
             out[..., r] = ndtr(high) - ndtr(low)
     if data.bound_blocks is not None:
         columns = data.block_of_row[data.bound_blocks.first]
-        for column, value in zip(columns, grid_blocks(data, mu, tau, omega)[0], strict=True):
+        for column, value in zip(columns, BlockGrid(data)(mu, tau, omega)[0], strict=True):
             out[..., column] = value
     return out
 
 
-def grid_blocks(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, Floats]:
-    """Likelihood of each block of bounds, scaled (B, M, T, O), and the log of all scales (O,).
-
-    A scale is that of the densities of exact rows: what it multiplies is at most 1, with an
-    absolute error of 1e-8 (a test). Nodes (M,), (T,), (O,).
-    """
+def _rows(data: Layout) -> list[_Rows]:
+    """The rows of every block, exact ones first."""
     block = data.bound_blocks
     assert block is not None
-    n_blocks = len(block.rho)
-    out = np.empty((n_blocks, len(mu), len(tau), len(omega)))
-    scale = np.zeros(len(omega))
-    for b in range(n_blocks):
+    out = []
+    for b in range(len(block.rho)):
         exact = block.exact[b, block.exact_mask[b] > 0]
         index = np.concatenate([exact, block.bounds[b, block.bounds_mask[b] > 0]])
         is_exact = np.arange(len(index)) < len(exact)
         signs = np.ones((block.signs.shape[1], len(index)))
         signs[:, : len(exact)] = block.signs[b, :, block.exact_mask[b] > 0].T
         none = np.where(is_exact, np.nan, 0.0)
-        rows = _Rows(
-            data.v[index], np.where(is_exact, data.y[index], 0.0), data.lower[index] + none,
-            data.upper[index] + none, is_exact, signs, np.exp(block.log_weight[b]),
-            float(block.rho[b]),
+        out.append(
+            _Rows(
+                data.v[index], np.where(is_exact, data.y[index], 0.0), data.lower[index] + none,
+                data.upper[index] + none, is_exact, signs, np.exp(block.log_weight[b]),
+                float(block.rho[b]),
+            )
         )  # fmt: skip
-        out[b] = _on_grid(rows, mu, tau, omega)
-        for v in rows.v[is_exact]:
-            scale -= 0.5 * (LOG_2PI + np.log((1 - rows.rho) * v + omega**2))
-    return out, scale
+    return out
 
 
-def _on_grid(rows: _Rows, mu: Floats, tau: Floats, omega: Floats) -> Floats:
-    """The scaled likelihood (M, T, O) of one block."""
-    out = np.empty((len(mu), len(tau), len(omega)))
-    v, n = rows.v, len(rows.v)
-    low, high, tail = _limits(rows)
-    small = 2 * np.sqrt(v.min())
+def _on_grid(block: _Block, mu: Floats, tau: Floats, omega: Floats, out: Floats) -> None:
+    """Put the scaled likelihood of one block into `out` (M, T, O), as far as it is for this way."""
+    rows = block.rows
+    low, _, tail = _limits(rows)
+    small = 2 * np.sqrt(rows.v.min())
     # S is wider where omega is large: every octave of omega has nodes of its own.
     octave = np.ceil(np.log2(np.maximum(omega / small, 1.0))).astype(int)
-    for o in np.unique(octave):
+    for o in np.unique(octave).tolist():
         here = octave == o
         least = 0.0 if o == 0 else small * 2.0 ** (o - 1)
-        step = SPACING * np.sqrt(rows.rho * v.min() + ((1 - rows.rho) * v.min() + least**2) / n)
-        reach = REACH * np.sqrt(v.max() + (small * 2.0**o) ** 2)
-        theta = np.arange(low - reach, high + reach + step, step)
-        table = _table(theta, rows, omega[here])
-        if tail:  # S goes to 1 on one side: what is left beside a distribution function is finite
-            wide = np.sqrt(v.max() + omega[here] ** 2)
-            table -= ndtr(tail * (theta[:, None] - low) / wide)
-        gap = theta[:, None] - theta[None, :]
-        height = np.linalg.solve(np.exp(-0.5 * (gap / step) ** 2), table)
-        width2 = step**2 + tau**2
-        away = (mu[:, None] - theta[None, :]) ** 2
-        kernel = np.exp(-0.5 * away[:, None, :] / width2[:, None])
-        kernel *= (step / np.sqrt(width2))[:, None]
-        value = kernel @ height
+        scale = rows.rho * rows.v.min() + ((1 - rows.rho) * rows.v.min() + least**2) / len(rows.v)
+        step = SPACING * float(np.sqrt(scale))
+        if not _prepare(block, o, step, small * 2.0**o):
+            continue
+        theta, inverse = block.theta[o], block.inverse[o]
+        new = np.array([w for w in omega[here].tolist() if w not in block.height])
+        if new.size:
+            table = _table(theta, rows, new)
+            if tail:  # S goes to 1 on one side: what is left beside a distribution function falls
+                table -= ndtr(tail * (theta[:, None] - low) / _wide(rows, new))
+            block.height.update(zip(new.tolist(), (inverse @ table).T, strict=True))
+        height = np.column_stack([block.height[w] for w in omega[here].tolist()])
+        width2 = (WIDTH * step) ** 2 + tau**2
+        value = np.empty((len(mu), len(tau), int(here.sum())))
+        some = max(1, _CHUNK // (len(tau) * len(theta)))
+        for i in range(0, len(mu), some):
+            away = (mu[i : i + some, None] - theta) ** 2
+            kernel = np.exp(away[:, None, :] * (-0.5 / width2)[:, None])
+            value[i : i + some] = kernel @ height
+        value *= (WIDTH * step / np.sqrt(width2))[:, None]
         if tail:
-            sd = np.sqrt(wide**2 + tau[:, None] ** 2)
+            sd = np.sqrt(_wide(rows, omega[here]) ** 2 + tau[:, None] ** 2)
             value += ndtr(tail * (mu[:, None, None] - low) / sd)
-        out[..., here] = value
-    return np.clip(out, 0.0, 1.0)
+        out[..., here] = np.clip(value, 0.0, 1.0)
+
+
+def _wide(rows: _Rows, omega: Floats) -> Floats:
+    return np.asarray(np.sqrt(rows.v.max() + omega**2))
+
+
+def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
+    """Nodes and equations of an octave, whose omegas are at most `most`; False if too many."""
+    if octave not in block.theta:
+        rows = block.rows
+        low, high, _ = _limits(rows)
+        reach = REACH * float(np.sqrt(rows.v.max() + most**2))
+        if not ((high - low + 2 * reach) / step < MOST and rows.steep < STEEPEST):
+            return False
+        theta = np.arange(low - reach, high + reach + step, step)
+        gap = (theta[:, None] - theta) / (WIDTH * step)
+        block.theta[octave] = theta
+        block.inverse[octave] = np.linalg.inv(np.exp(-0.5 * gap**2))
+    return True
 
 
 def _limits(rows: _Rows) -> tuple[float, float, int]:
@@ -145,21 +221,25 @@ def _limits(rows: _Rows) -> tuple[float, float, int]:
 
 def _table(theta: Floats, rows: _Rows, omega: Floats) -> Floats:
     """S (J, O) at the nodes theta (J,)."""
-    load = np.sqrt(rows.rho * rows.v)
-    narrow = np.sqrt((1 - rows.rho) * rows.v / len(rows.v))
     # In units of f a factor has the width d / load, the density of f has 1.
-    step = STEP / np.sqrt(1.0 + float((load / narrow).max()) ** 2)
+    step = STEP / rows.steep
     half = int(np.ceil(REACH / step))
     f = step * np.arange(-half, half + 1)
     weight = np.exp(-0.5 * f**2)
     weight /= weight.sum()
     shape = (len(theta), len(omega), len(f))
     d = np.sqrt((1 - rows.rho) * rows.v[:, None] + omega**2)[:, :, None]
-    mean = theta[:, None, None] + load[:, None, None, None] * f
+    mean = theta[:, None, None] + rows.load[:, None, None, None] * f
     bounds = np.ones(shape)
     for i in np.flatnonzero(~rows.exact):
-        upper = ndtr((rows.upper[i] - mean[i]) / d[i])
-        bounds *= upper - ndtr((rows.lower[i] - mean[i]) / d[i])
+        upper, lower = rows.upper[i], rows.lower[i]
+        # One-sided bounds need one distribution function, and keep their precision in its tail.
+        if np.isposinf(upper):
+            bounds *= ndtr((mean[i] - lower) / d[i])
+        elif np.isneginf(lower):
+            bounds *= ndtr((upper - mean[i]) / d[i])
+        else:
+            bounds *= ndtr((upper - mean[i]) / d[i]) - ndtr((lower - mean[i]) / d[i])
     if not rows.exact.any():
         return np.asarray(bounds @ weight)
     exact = np.zeros(shape)
@@ -171,4 +251,4 @@ def _table(theta: Floats, rows: _Rows, omega: Floats) -> Floats:
     return np.asarray((bounds * exact) @ weight)
 
 
-__all__ = ["LEAST", "grid_blocks", "null_probability"]
+__all__ = ["LEAST", "BlockGrid", "null_probability"]

@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nssi_meta.models.grouping import components, groups, shares
+from nssi_meta.models.grouping import components, groups, plain, shares
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Rows with one of these in common depend on each other.
 _SHARED = ("study_id", "sample_id", "control_id")
+#: What the correlation of two rows' errors is told from.
+_ERRORS = ("sample_id", "control_id", "vi", "n_control")
 #: Correlation assumed between the sampling errors of two effects measured in the same people.
 RHO = 0.6
 
@@ -194,6 +196,15 @@ def common_part(t2: Any, v: Any, mask: Any, rho: Any, sqrt: Callable[[Any], Any]
     return whole * (kappa / pairs)[..., None]
 
 
+def _contrasts(frame: pd.DataFrame) -> Ints:
+    """Rows (n,) of one contrast of one study have the same number."""
+    out = np.zeros(len(frame), dtype=np.int64)
+    for name in ("mechanism", "condition", "comparator", "study_id"):
+        found, names = pd.factorize(frame[name].to_numpy(dtype=object), use_na_sentinel=False)
+        out = pd.factorize(out * len(names) + found)[0].astype(np.int64)
+    return out
+
+
 def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     """Sort the rows of a derived frame into independent blocks.
 
@@ -206,26 +217,26 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     is_bound = kind == "interval"
     lower = frame["lower"].to_numpy(dtype=float)
     upper = frame["upper"].to_numpy(dtype=float)
-    contrast = frame.groupby(
-        ["mechanism", "condition", "comparator", "study_id"], sort=False, dropna=False
-    ).ngroup()
-    code = np.asarray(contrast, dtype=np.int64)
+    code = _contrasts(frame)
     with_bounds = (np.bincount(code) > 1) & (np.bincount(code, is_bound) > 0)
     taken = with_bounds[code]
     bound_list: list[tuple[Ints, Ints, float]] = []
     block_rows: list[Ints] = []
+    errors = plain(frame[list(_ERRORS)]) if taken.any() else frame
     for index in groups(np.flatnonzero(taken), code[taken]):
         exact, bounds = index[~is_bound[index]], index[is_bound[index]]
-        bound_list.append((exact, bounds, _bound_rho(frame.iloc[index], rho)))
+        bound_list.append((exact, bounds, _bound_rho(errors.iloc[index], rho)))
         block_rows.append(index)
 
     exact_list: list[tuple[Ints, Floats, Floats]] = []
     alone = taken | is_bound
-    for _, part in frame[~alone].groupby("mechanism", sort=False, dropna=False):
-        linked_rows = shares(part, _SHARED)
-        alone[part.index[~linked_rows]] = True
-        # Plain objects: a frame of them is cut into studies ten times as fast.
-        linked = part[linked_rows].astype(dict.fromkeys(part.select_dtypes("str"), object))
+    rest = np.flatnonzero(~alone)
+    for index in groups(rest, pd.factorize(frame["mechanism"].to_numpy(dtype=object)[rest])[0]):
+        linked_rows = shares(frame.loc[index, list(_SHARED)], _SHARED)
+        alone[index[~linked_rows]] = True
+        if not linked_rows.any():
+            continue
+        linked = plain(frame.iloc[index[linked_rows]])
         at = np.arange(len(linked))
         for local_rows in groups(at, components(linked, _SHARED)):
             local = linked.iloc[local_rows]

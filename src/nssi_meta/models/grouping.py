@@ -12,12 +12,33 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with its text as plain objects: such frames are cut into pieces ten times as fast."""
+    return pd.DataFrame(
+        {
+            name: column.to_numpy(dtype=object if column.dtype == "str" else None)
+            for name, column in frame.items()
+        },
+        index=frame.index,
+        copy=False,
+    )
+
+
+def codes(column: pd.Series) -> Ints:
+    """The values (n,) as whole numbers, -1 where nothing is given (missing or empty)."""
+    values = column.to_numpy(dtype=object)
+    found, names = pd.factorize(values)
+    empty = np.array([name == "" for name in names], dtype=bool)
+    return np.where(np.append(empty, True)[found], -1, found).astype(np.int64)
+
+
 def shares(frame: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.bool_]:
     """Rows (n,) that have a non-empty value in one of `keys` in common with another row."""
     out = np.zeros(len(frame), dtype=bool)
     for key in keys:
-        filled = frame[key].notna() & (frame[key] != "")
-        out |= (filled & frame[key].duplicated(keep=False)).to_numpy(dtype=bool)
+        code = codes(frame[key])
+        several = np.append(np.bincount(code[code >= 0], minlength=len(code)) > 1, False)
+        out |= several[code]
     return out
 
 
