@@ -45,12 +45,14 @@ def test_it_is_the_likelihood_wherever_it_counts(layout_of, name, with_omega):
     plain = log_likelihood(data, m * one, t * one, w).sum(axis=-1).reshape(shape)
     near = plain > plain.max() - 20
     assert 0 < near.sum() < near.size
-    # rounding of sums of some ten logs; with blocks `plain` integrates at a node, to 5e-9
-    tolerance = 1e-12 if data.bound_blocks is None else 1e-8
-    np.testing.assert_allclose(ours[near], plain[near], atol=tolerance)
+    if data.bound_blocks is None:  # rounding of sums of some ten logs
+        np.testing.assert_allclose(ours[near], plain[near], atol=1e-12)
+    else:  # `plain` integrates, to 5e-9; tables have absolute errors, 1e-13 of 1e-8 or more
+        top = plain.max()
+        np.testing.assert_allclose(np.exp(ours[near] - top), np.exp(plain[near] - top), atol=1e-8)
+        np.testing.assert_allclose(ours[near], plain[near], atol=1e-5)
     # elsewhere bounds may be missing, which makes a node more probable, but not by much in all
-    # (a table's absolute error is 1e-7 of the least value that is taken from it)
-    assert (ours >= plain - (1e-9 if data.bound_blocks is None else 1e-7)).all()
+    assert (ours >= plain - (1e-9 if data.bound_blocks is None else 1e-5)).all()
     assert np.exp(ours[~near] - plain.max()).sum() < 1e-6
 
 

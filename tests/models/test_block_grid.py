@@ -95,17 +95,22 @@ def test_nodes_asked_in_parts_and_again_have_the_same_values():
         np.testing.assert_allclose(again, whole[..., [3, 1, 0, 2]], atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["both higher", "both n.s.", "exact and higher", "higher and lower"])
+@pytest.mark.parametrize(
+    "name", ["both higher", "both n.s.", "exact and higher", "higher and lower"]
+)
 def test_where_it_is_a_limit_the_value_lies_below(name):
     """Far from the rows, where absolute errors count: the integral in logs, good to 1e-4 there."""
     data = block(CASES[name])
     mu, tau, omega = np.linspace(-6, 6, 13), np.array([0.01, 0.3]), np.array([0.0, 0.2])
     total, limit = BlockGrid(data).log_terms(mu, tau, omega)
-    assert limit.any() and not limit.all()
+    assert limit.any()
+    assert not limit.all()
     m, t, o = (a.ravel() for a in np.meshgrid(mu, tau, omega, indexing="ij"))
     size = len(m), data.k
     mean, spread = np.broadcast_to(m[:, None], size), np.broadcast_to(t[:, None], size)
-    value = bound_blocks(data, data.bound_blocks, mean, spread, o[:, None])[:, 0].reshape(limit.shape)
+    value = bound_blocks(data, data.bound_blocks, mean, spread, o[:, None])[:, 0].reshape(
+        limit.shape
+    )
     assert (value[limit] <= total[limit] + 1e-4).all()
     np.testing.assert_allclose(total[~limit], value[~limit], atol=1e-4)
 
@@ -115,4 +120,5 @@ def test_variances_far_apart_are_not_for_this_way():
     value, _ = BlockGrid(block(rows))(MU, TAU, OMEGA[:1])
     assert np.isnan(value).all()
     total, limit = BlockGrid(block(rows)).log_terms(MU, TAU, OMEGA[:1])
-    assert limit.all() and (total == 0).all()
+    assert limit.all()
+    assert (total == 0).all()

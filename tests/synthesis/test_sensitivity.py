@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,7 +138,6 @@ def test_two_processes_give_the_same_numbers(review):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("distributed") is None, reason="dask.distributed is not installed")
 def test_a_dask_cluster_gives_the_same_numbers(review):
     from distributed import Client, LocalCluster
     from joblib import parallel_config

@@ -55,6 +55,12 @@ def _nodes(edges: Floats, n: int) -> tuple[Floats, Floats]:
     return (mid[:, None] + half[:, None] * x).ravel(), (half[:, None] * w).ravel()
 
 
+def node_weights(axis: Axis, edges: Floats, n: int) -> Floats:
+    """What each node of an axis stands for, in the parameter: weights of an integral."""
+    u, w = _nodes(edges, n)
+    return np.asarray(w * axis.slope(u))
+
+
 def _unresolved(mass: Floats, axis: int, n: int) -> Floats:
     """L1 size of the two highest Legendre coefficients per panel of one axis, others summed out.
 
@@ -160,13 +166,13 @@ def _refined(
             stay[e] if e < axis else np.flatnonzero(fresh[e]) if e == axis else np.arange(len(f))
             for e, f in enumerate(fresh)
         ]
-        for box in boxes_of(live[np.ix_(*chosen)]):
+        for box in _boxes(live[np.ix_(*chosen)]):
             kept = [_of_panels(c[p], n) for c, p in zip(chosen, box, strict=True)]
             out[np.ix_(*kept)] = log_density(*(v[k] for v, k in zip(x, kept, strict=True)))
     return out
 
 
-def boxes_of(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
+def _boxes(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
     """Boxes of panels that hold all that are worth a look: one, or one a pattern of the first axis.
 
     A ridge across the axes fills little of the box around it.

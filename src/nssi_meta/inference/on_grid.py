@@ -30,7 +30,7 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 #: Values held at once: about a processor's cache, and more where blocks are integrated.
 _CACHE, _CHUNK = 100_000, 2_000_000
 #: Logs below the best node at which bounds are left out: single ones, and blocks, which are dear.
-_FAR, FAR_BLOCKS = 45.0, 34.0
+_FAR, _FAR_BLOCKS = 45.0, 34.0
 #: Chebyshev points an axis, how many times their square the nodes must be and how many bounds there
 #: must be to gain by them, and how large the last coefficients may be: a log density is asked for
 #: to 1e-6.
@@ -100,25 +100,12 @@ class OnGrid:
             self._mend(first, limit, np.intersect1d(one, weak), at, t, w)
             self.best = float((first + step).ravel()[one[0]])
         self._add_bounds(out, self._live(out + step, _FAR), at, t, w)
-        live = weak[(out + step).ravel()[weak] > self.best - FAR_BLOCKS]
+        live = weak[(out + step).ravel()[weak] > self.best - _FAR_BLOCKS]
         self._mend(out, limit, live, at, t, w)
         self.best = max(self.best, float((out + step).max()))
         return out.reshape(shape)
 
-    def likelihood(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, Floats | None]:
-        """Log likelihood (M, T, O) on the tensor of the nodes (M,), (T,), (O,).
-
-        And the upper limit of the blocks of bounds that is in it where their integral (`blocks`)
-        would have to stand; NaN elsewhere. None: nowhere.
-        """
-        shape = (mu.size, tau.size, omega.size)
-        t, w = (a.ravel() for a in np.meshgrid(tau, omega, indexing="ij"))
-        out = np.zeros((mu.size, t.size))
-        limit = self._add_all_but_single(out, mu, t, w, tau, omega)
-        self._add_bounds(out, self._live(out, np.inf), mu, t, w)
-        return out.reshape(shape), None if limit is None else limit.reshape(shape)
-
-    def blocks(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
+    def _blocks(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
         """Log likelihood (n,) of the blocks of bounds at n nodes, integrated at each."""
         block = self.layout.bound_blocks
         assert block is not None
@@ -191,7 +178,7 @@ class OnGrid:
         """Put integrals in the place of the limits in `out` at flat `nodes`."""
         if limit is not None and nodes.size:
             place, hyper = np.divmod(nodes, t.size)
-            value = self.blocks(at[place], t[hyper], w[hyper])
+            value = self._blocks(at[place], t[hyper], w[hyper])
             out.reshape(-1)[nodes] += value - limit.ravel()[nodes]
 
     def _add_bounds(self, out: Floats, nodes: Ints, at: Floats, t: Floats, w: Floats) -> None:
@@ -201,10 +188,10 @@ class OnGrid:
         in mu and tau: taken at Chebyshev points and interpolated if its coefficients die away,
         and in halves if they do not.
         """
-        rows = self.layout.single_beyond.size + self.layout.single_within.size
-        if not rows:
+        n_rows = self.layout.single_beyond.size + self.layout.single_within.size
+        if not n_rows:
             return
-        if rows < _ROWS or nodes.size <= _MANY * _DEGREE**2 or np.ptp(w) > 0:
+        if n_rows < _ROWS or nodes.size <= _MANY * _DEGREE**2 or np.ptp(w) > 0:
             self._sum_bounds(out, nodes, at, t, w)
             return
         place, hyper = np.divmod(nodes, t.size)

@@ -25,15 +25,15 @@ from nssi_meta.models.likelihood import LOG_2PI
 Floats = NDArray[np.float64]
 
 #: Spacing h and width c h of the normal densities, h in units of the scale on which S varies. What
-#: has the frequency k is mistaken for 2 pi / h - k by exp(-2 pi^2 c^2 + 2 pi c^2 k h): 5e-13 for the
-#: frequencies of which S has any. Wider ones would make the equations for their heights singular.
+#: has the frequency k is mistaken for 2 pi / h - k by exp(-2 pi^2 c^2 + 2 pi c^2 k h): 5e-13 for
+#: the frequencies of which S has any. Wider ones would leave their heights to rounding.
 SPACING, WIDTH = 0.4, 1.4
 #: Standard deviations beyond the limits at which S counts as 0 or 1, and f as out of reach: 3e-12.
 REACH = 7.0
 #: Step of the trapezoidal rule for f, in units of the integrand's narrowest scale: 4e-14.
 STEP = 0.8
-#: Below this `BlockGrid` is not accurate to 1e-6 of the value.
-LEAST = 1e-6
+#: Below this `BlockGrid` is not accurate to 1e-4 of the value.
+LEAST = 1e-8
 #: With more densities, or steeper factors in f, a block is dearer here than by `bound_blocks`.
 MOST, STEEPEST = 1200, 25.0
 #: Values held at once (memory, and what a processor keeps near).
@@ -97,10 +97,7 @@ class BlockGrid:
                 scale -= 0.5 * (LOG_2PI + np.log((1 - rows.rho) * v + omega**2))
         return out, scale
 
-
-    def log_terms(
-        self, mu: Floats, tau: Floats, omega: Floats
-    ) -> tuple[Floats, NDArray[np.bool_]]:
+    def log_terms(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Sum of the blocks' log likelihoods (M, T, O); True where that is only an upper limit."""
         value, scale = self(mu, tau, omega)
         sound = value >= LEAST

@@ -17,8 +17,8 @@ import pandas as pd
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.densities import Density, interval
-from nssi_meta.inference.exact import fit_exact, has_omega
-from nssi_meta.inference.remembered import Remembered
+from nssi_meta.inference.exact import has_omega
+from nssi_meta.inference.many_priors import fit_many
 from nssi_meta.models.blocks import Layout, layout
 from nssi_meta.models.priors import OMEGA_DEFAULT, PriorError, parse_prior
 
@@ -86,12 +86,8 @@ def _same(a: Layout, b: Layout) -> bool:
 def _fits(
     rows: pd.DataFrame, data: Layout, rho: float, specs: Sequence[tuple[int, Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
-    engines = {
-        "normal": _normal(rows, data),
-        "robust": _robust(rows, data),
-        "selection": _selection(rows, rho),
-    }
-    fitted: dict[tuple[str, str, str], Density | str] = {}
+    engines = {"robust": _robust(rows, data), "selection": _selection(rows, rho)}
+    fitted = _normal(rows, data, specs)
     records = []
     for i, spec in specs:
         choice = spec["how"], spec["mu_prior"], spec["tau_prior"]
@@ -99,16 +95,16 @@ def _fits(
             try:
                 fitted[choice] = engines[choice[0]](choice[1], choice[2])
             except (PriorError, FloatingPointError, ValueError) as error:
-                fitted[choice] = str(error)
+                fitted[choice] = error
         records.append(_record(i, fitted[choice], spec["interval"]))
     return records
 
 
-def _record(number: int, mu: Density | str, kind: Any) -> dict[str, Any]:
+def _record(number: int, mu: Density | Exception, kind: Any) -> dict[str, Any]:
     record = {"spec": number, "same_as": -1, "note": ""}
-    if isinstance(mu, str):
+    if isinstance(mu, Exception):
         missing = dict.fromkeys(("median", "low", "high", "p_positive"), np.nan)
-        return {**record, **missing, "note": mu}
+        return {**record, **missing, "note": str(mu)}
     low, high = interval(mu, LEVEL, kind)
     positive = float(1 - mu.cdf(0.0))
     return {
@@ -119,23 +115,24 @@ def _record(number: int, mu: Density | str, kind: Any) -> dict[str, Any]:
 Engine = Callable[[str, str], Density]
 
 
-def _normal(rows: pd.DataFrame, data: Layout) -> Engine:
-    known = Remembered(data)
+def _normal(
+    rows: pd.DataFrame, data: Layout, specs: Sequence[tuple[int, Mapping[str, Any]]]
+) -> dict[tuple[str, str, str], Density | Exception]:
+    """The means under every pair of priors of `specs`: the main one as `pool` has it, the others
+    on one grid.
+    """
+    normal = {i: (s["mu_prior"], s["tau_prior"]) for i, s in specs if s["how"] == "normal"}
+    main = [pair for i, pair in normal.items() if i == 0]
+    others = [pair for pair in dict.fromkeys(normal.values()) if pair not in main]
     n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
-    omega = _omega(rows)
-
-    def fit(mu: str, tau: str) -> Density:
-        post = fit_exact(
-            data,
-            mu_prior=parse_prior(mu, "mu"),
-            tau_prior=parse_prior(tau, "tau"),
-            omega_prior=omega,
-            n_studies=n,
-            likelihood=known,
-        )
-        return post.mu
-
-    return fit
+    found: list[Density | Exception] = []
+    try:
+        for some in (main, others):
+            priors = [(parse_prior(mu, "mu"), parse_prior(tau, "tau")) for mu, tau in some]
+            found += fit_many(data, priors, _omega(rows), n)
+    except ValueError as error:  # the rows are no evidence, whatever the prior
+        found = [error] * len(main + others)
+    return {("normal", *pair): mu for pair, mu in zip(main + others, found, strict=True)}
 
 
 def _robust(rows: pd.DataFrame, data: Layout) -> Engine:
