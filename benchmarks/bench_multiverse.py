@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     arguments = parser.parse_args()
     from nssi_meta.evidence.read import read_effects
-    from nssi_meta.synthesis.grid import GRID, SMALL_GRID
+    from nssi_meta.synthesis.grid import GRID
 
     evidence = read_effects(DATA)
     one = evidence.select(mechanism="pain_threshold", condition="nssi", estimand="case_control")
@@ -66,7 +66,6 @@ def main() -> None:
     ]
     for name, rows, grid in (
         ("one pool of 9 rows, 7 of them bounds", one, ONE_POOL),
-        ("every pool, small grid (`pool_ranges`)", evidence, SMALL_GRID),
         ("every pool, default grid", evidence, GRID),
     ):
         n, work, clock = measure(rows, grid, arguments.jobs)

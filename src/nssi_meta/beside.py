@@ -17,7 +17,7 @@ import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.synthesis.cells import CELL
-from nssi_meta.synthesis.grid import SMALL_GRID
+from nssi_meta.synthesis.grid import GRID
 from nssi_meta.synthesis.pooled import comparable_rows, pool
 from nssi_meta.synthesis.sensitivity import pool_ranges
 
@@ -43,8 +43,10 @@ def pool_all(evidence: Evidence, folder: Path, options: Mapping[str, Any]) -> It
     """
     rows = comparable_rows(evidence)
     jobs = []
-    for mechanism, part in rows.groupby("mechanism", sort=False):
+    for mechanism in rows["mechanism"].unique():
         known = evidence.mechanisms["mechanism"] == mechanism
+        # Rows that are not used stay: other analyses may take the doubtful ones in.
+        part = evidence.rows[evidence.rows["mechanism"] == mechanism]
         alone = replace(evidence, rows=part, mechanisms=evidence.mechanisms[known])
         jobs.append((known.to_numpy().argmax(), alone))
     ordered = [alone for _, alone in sorted(jobs, key=lambda job: job[0])]
@@ -74,8 +76,8 @@ def pool_and_draw(evidence: Evidence, folder: Path, options: Mapping[str, Any]) 
 
 
 def _grid(options: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
-    """The small grid of other analyses around the ones that were asked for."""
-    grid: dict[str, Sequence[Any]] = dict(SMALL_GRID)
+    """The usual grid of other analyses around the one that was asked for."""
+    grid: dict[str, Sequence[Any]] = dict(GRID)
     for name in ("mu_prior", "tau_prior", "rho", "interval"):
         if name in options:
             grid[name] = tuple(dict.fromkeys([options[name], *grid.get(name, ())]))

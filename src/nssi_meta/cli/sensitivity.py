@@ -63,7 +63,7 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
         raise click.UsageError(f"--figure {path}: the ending must be .pdf, .svg or .png")
     evidence = select(data, chosen, None, False)
     from nssi_meta.synthesis.cells import CELL
-    from nssi_meta.synthesis.grid import FULL_GRID, GRID, SMALL_GRID, read_grid
+    from nssi_meta.synthesis.grid import FULL_GRID, GRID, read_grid
     from nssi_meta.synthesis.pooled import pool, rows_to_pool
     from nssi_meta.synthesis.sensitivity import sensitivity as vary
     from nssi_meta.synthesis.sensitivity_figures import draw_all, draw_curve
@@ -81,7 +81,7 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
             f"{option} needs a single pool, this selection has {n_pools}: name a mechanism, -c "
             "and -e"
         )
-    usual = FULL_GRID if n_pools == 1 else SMALL_GRID if mechanism is None else GRID
+    usual = FULL_GRID if n_pools == 1 else GRID
     wanted = usual if grid is None else read_grid(grid)
     with counting("analyses") as tell:
         found = vary(evidence, wanted, folder=resume, progress=tell)

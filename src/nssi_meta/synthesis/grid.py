@@ -32,7 +32,7 @@ HOW = ("normal", "robust", "selection")
 CONVERT = ("no", "yes")
 INTERVAL = ("central", "shortest")
 
-#: What is taken for reasonable where no grid is given.
+#: What is taken for reasonable where no grid is given, and what every pooled estimate carries.
 GRID: Grid = {
     "rows": ("all", "exact", "high_confidence", "stated_thresholds", "with_doubtful"),
     "mu_prior": ("normal(0,1)", "normal(0,0.5)"),
@@ -49,12 +49,6 @@ FULL_GRID: Grid = {
     "rho": (0.6,),
     "how": HOW,
     "convert": CONVERT,
-}
-#: What every pooled estimate carries: cheap enough for each run.
-SMALL_GRID: Grid = {
-    "rows": ("all", "exact", "stated_thresholds"),
-    "mu_prior": ("normal(0,1)",),
-    "tau_prior": ("halfnormal(0.5)", "halfnormal(0.25)"),
 }
 _ALLOWED: dict[str, Sequence[str]] = {
     "rows": tuple(ROWS), "how": HOW, "convert": CONVERT, "interval": INTERVAL,

@@ -22,7 +22,7 @@ from nssi_meta.synthesis.analyses import COLUMNS, Task, analyse
 from nssi_meta.synthesis.cells import CELL
 from nssi_meta.synthesis.chunks import name_of, read_part, write_part
 from nssi_meta.synthesis.conversion import with_converted
-from nssi_meta.synthesis.grid import GRID, ROWS, SMALL_GRID, Grid, complete
+from nssi_meta.synthesis.grid import GRID, ROWS, Grid, complete
 from nssi_meta.synthesis.pooled import check_options, comparable_rows
 from nssi_meta.synthesis.ranges import judged, ranges
 
@@ -131,7 +131,7 @@ def pool_ranges(
     evidence, n_jobs
         As for `sensitivity`.
     grid
-        `SMALL_GRID` if None.
+        `GRID` if None.
     adjusted
         Table of `adjusted_pools` (selective reporting, learned from all pools), if there is one: it
         counts as one more analysis of each pool.
@@ -140,7 +140,7 @@ def pool_ranges(
     -------
     One row a cell: its key and `RANGE_COLUMNS`, to be joined onto the `pools` table by the key.
     """
-    found = sensitivity(evidence, SMALL_GRID if grid is None else grid, n_jobs=n_jobs)
+    found = sensitivity(evidence, grid, n_jobs=n_jobs)
     analyses = found.analyses
     if adjusted is not None:
         there = adjusted.rename(columns={"mu_median": "median", "mu_low": "low", "mu_high": "high"})
