@@ -174,3 +174,20 @@ def test_a_quantile_is_a_root_of_the_cdf_found_independently():
 def test_a_level_that_is_no_probability_is_refused(level):
     with pytest.raises(ValueError, match="level"):
         interval(MIXTURE, level)
+
+
+def test_quantiles_of_a_mixture_whose_sd_lies_in_its_tail():
+    """SDs as under a log-Student-t prior: the largest, of next to no weight, is 1e67 of the bulk's.
+
+    The share below the quantile is summed afresh; 1e-12 is what a sum of 400 terms rounds to.
+    """
+    log_sd = np.linspace(-25.0, 155.0, 400)
+    weights = stats.t.pdf(log_sd, 5, -1.7, 1.3)
+    mixture = NormalMixture.build(np.full(400, 0.2), np.exp(log_sd), weights)
+    assert mixture.sd > 1e50
+    for p in (1e-6, 0.025, 0.3, 0.5, 0.8, 0.975, 0.99999):
+        x = mixture.quantile(p)
+        share = (stats.norm.cdf((x - 0.2) / np.exp(log_sd)) * weights).sum() / weights.sum()
+        assert share == pytest.approx(p, abs=1e-12)
+    low, high = interval(mixture, 0.95, "shortest")
+    assert (low, high) == pytest.approx(interval(mixture, 0.95, "central"), rel=1e-6)

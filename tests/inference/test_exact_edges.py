@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nssi_meta.inference.conditions import finite_moments_of_mu
 from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import fit_exact, has_omega, log_evidence
 from nssi_meta.models.priors import PriorError, bind_prior, parse_prior
@@ -390,3 +391,24 @@ def test_no_rows_are_refused(layout_of):
 def test_within_study_heterogeneity_needs_a_study_with_several_effects():
     assert has_omega(np.array(["a", "b", "a"], dtype=object))
     assert not has_omega(np.array(["a", "b", "c"], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("rows", "mu", "tau", "moments"),
+    [
+        ([bound(0.4, INF), bound(0.5, INF)], "student_t(1,0,1)", "halfnormal(0.5)", 0),
+        ([bound(0.4, INF)], "student_t(1.5,0,1)", "halfnormal(0.5)", 1),
+        ([bound(0.4, INF)], "student_t(2.5,0,1)", "zero", 2),
+        ([bound(0.4, INF), bound(-INF, -0.1)], "student_t(1,0,1)", "halfcauchy(0.5)", 1),
+        ([bound(0.4, INF), bound(-INF, -0.1)], "student_t(1,0,1)", "halfnormal(0.5)", 2),
+        ([{"yi": 0.4}], "student_t(1,0,1)", "halfcauchy(0.5)", 2),
+        ([{"yi": 0.4}], "flat", "halfcauchy(0.5)", 0),
+        ([{"yi": 0.4}, {"yi": 0.1}], "flat", "halfcauchy(0.5)", 1),
+        ([{"yi": 0.4}] * 3, "flat", "halfcauchy(0.5)", 2),
+        ([bound(0.4, INF)], "normal(0,1)", "halfcauchy(0.5)", 2),
+    ],
+)
+def test_which_moments_of_mu_exist(layout_of, rows, mu, tau, moments):
+    """By the tails: a Cauchy prior that bounds leave alone has no mean, and so on."""
+    found = finite_moments_of_mu(layout_of(rows), parse_prior(mu, "mu"), parse_prior(tau, "tau"))
+    assert found == moments

@@ -232,3 +232,21 @@ def test_a_scaled_prior_is_the_prior_of_the_scaled_value(role, text, unit):
 def test_a_prior_has_no_scale_below_zero():
     with pytest.raises(PriorError, match="must be above 0 and finite"):
         parse_prior("normal(0,1)", "mu").scaled(0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "role", "names"),
+    [
+        ("normal(0,1e-320)", "mu", "sd = .* is out of range"),
+        ("normal(1e308,1)", "mu", "mean = 1e\\+308 is out of range"),
+        ("halfcauchy(1e-300)", "tau", "scale = 1e-300 is out of range"),
+        ("halfcauchy(1e300)", "tau", "scale = 1e\\+300 is out of range"),
+        ("lognormal(800,1)", "tau", "reaches beyond e\\^300"),
+        ("lognormal(0,1e5)", "tau", "reaches beyond e\\^300"),
+        ("lognormal2(700,1)", "tau", "reaches beyond e\\^300"),
+    ],
+)
+def test_parameters_beyond_what_a_computer_holds_are_refused(text, role, names):
+    """These gave a mean of tau of 1e149, missing probabilities, or numpy's warnings."""
+    with pytest.raises(PriorError, match=names):
+        parse_prior(text, role)

@@ -46,3 +46,25 @@ def finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior | None) -> 
     studies = len(set(layout.block_of_row[closed].tolist()))
     tail = tau_prior.tail + studies - (not mu_prior.proper)
     return int(tail > 2) + int(tail > 3)
+
+
+def finite_moments_of_mu(layout: Layout, mu_prior: Prior, tau_prior: Prior | None) -> int:
+    """How many of mean and SD of mu exist, from the tails of its posterior density.
+
+    A value of mu far off needs a tau as large, unless every row is a bound that allows it. With a
+    tail of tau^-p in the prior and J closed rows (as in `finite_moments`) the likelihood falls as
+    |mu|^-(p + J - 1), against bounds alone as |mu|^-(p - 1).
+    """
+    if mu_prior.name == "normal":
+        return 2
+    closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
+    studies = len(set(layout.block_of_row[closed].tolist()))
+    upward, downward = np.isfinite(layout.lower), np.isfinite(layout.upper)
+    if not studies and not (upward.any() and downward.any()):
+        fall = 0.0  # the bounds all say "larger" (or all "smaller"): nothing ends mu there
+    elif tau_prior is None or tau_prior.name == "zero":
+        fall = np.inf
+    else:
+        fall = tau_prior.tail + studies - 1
+    tail = (mu_prior.tail if mu_prior.proper else 0.0) + fall
+    return int(tail > 2) + int(tail > 3)

@@ -23,6 +23,8 @@ from nssi_meta.inference.roots import bracketed_root, rising_root
 Floats = NDArray[np.float64]
 IntervalKind = Literal["central", "shortest"]
 _NEGLIGIBLE = 1e-13
+#: An SD this many times the typical component's belongs to the tails.
+_HEAVY = 100.0
 
 
 class Density(Protocol):
@@ -74,13 +76,14 @@ class NormalMixture:
     def quantile(self, p: float) -> float:
         """The p-quantile: Newton from the normal with the same moments, inside a bracket.
 
-        The mixture's quantile lies between the smallest and the largest of its components'.
+        The mixture's quantile lies between the smallest and the largest of its components'. Where
+        the tails are so heavy that the SD says nothing of the bulk, `within` tells where it is.
         """
         heavy = self.weights > _NEGLIGIBLE * self.weights.max()
         edge = self.means[heavy] + self.sds[heavy] * ndtri(p)
         low, high = float(edge.min()), float(edge.max())
         # The components' SD too: means of 1e-17 round 0 differ by rounding alone.
-        if high - low <= 1e-14 * max(abs(low), abs(high), float(self.sds.max())):
+        if high - low <= 1e-14 * max(abs(low), abs(high), float(self.sds[heavy].max())):
             return high
         density = self.weights / (self.sds * np.sqrt(2 * np.pi))
 
@@ -88,8 +91,34 @@ class NormalMixture:
             z = (x - self.means) / self.sds
             return float(ndtr(z) @ self.weights) - p, float(np.exp(-0.5 * z * z) @ density)
 
+        if self.sd > _HEAVY * self._typical:
+            low, high = within(self.means, self.sds, self.weights, p)
+            xtol = max(1e-12 * self._typical, 1e-16 * (high - low))
+            return rising_root(excess, low, high, (low + high) / 2, xtol)
         start = self.mean + self.sd * float(ndtri(p))
         return rising_root(excess, low, high, start, 1e-12 * self.sd)
+
+    @cached_property
+    def _typical(self) -> float:
+        """Harmonic mean of the components' SDs."""
+        return 1.0 / float(self.weights @ (1.0 / self.sds))
+
+
+def within(means: Floats, sds: Floats, weights: Floats, p: float) -> tuple[float, float]:
+    """Two values that the p-quantile of a normal mixture (n,) lies between, whatever its tails.
+
+    If components of mass p / q have their q-quantile below x, the mixture has p below x. Taken at
+    q half-way from p to 1; the lower end is that of the mirrored mixture.
+    """
+
+    def above(m: Floats, p: float) -> float:
+        q = (1.0 + p) / 2.0
+        edge = m + sds * ndtri(q)
+        order = np.argsort(edge)
+        place = int(np.searchsorted(np.cumsum(weights[order]), p / q))
+        return float(edge[order[min(place, len(edge) - 1)]])
+
+    return -above(-means, 1.0 - p), above(means, p)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import OnGrid
 from nssi_meta.inference.point_mass import PointMass
-from nssi_meta.inference.prediction import predictive_mixture
+from nssi_meta.inference.prediction import Predictive
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
@@ -312,7 +312,7 @@ def assemble(
         predict = partial(NormalMixture.build, m, np.sqrt(sd**2 + total**2), grid.weight)
     else:
         mu = mu_density
-        predict = partial(predictive_mixture, grid, total) if any(free) else lambda: mu
+        predict = partial(Predictive.build, grid, total) if any(free) else lambda: mu
     tau_density: PanelDensity | PointMass = PointMass()
     if free[0]:
         tau_density = replace(grid.marginal(first), finite_moments=finite_moments)

@@ -1,73 +1,214 @@
-"""The effect in a new setting, where mu is a quadrature axis: a mixture of normals."""
+"""The effect in a new setting, where mu is a quadrature axis: mu + t z, with t^2 all variances.
+
+Given its heterogeneity t a new effect is mu's conditional density smoothed by a normal of SD t. On
+panels of mu that t spans, the Gauss-Legendre nodes of mu are a mixture of normals; on wider panels
+the panel's polynomial is integrated over z instead. Either way the error is that of the grid.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect, insort
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
 import numpy as np
+from numpy.polynomial import legendre
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from nssi_meta.inference.adaptive import Grid
-from nssi_meta.inference.densities import NormalMixture, to_coefficients
+from nssi_meta.inference.densities import Axis, gauss_legendre, half_line, to_coefficients
+from nssi_meta.inference.roots import rising_root
 
 Floats = NDArray[np.float64]
 
+#: More values of t than this are interpolated to those of `_PANELS` panels of `_ORDER` nodes.
+_MANY = 48
+_PANELS, _ORDER = 4, 12
+#: A panel of n nodes integrates a normal kernel that is wider than this share of it, over n.
+_SPAN = 2.5
+#: Where a normal density ends for our purposes, and the nodes between.
+_END, _NODES = 8.5, 32
+#: Probability of a node that adds nothing to 1e-9 of the whole.
+_NEGLIGIBLE = 1e-13
 
-def predictive_mixture(
-    grid: Grid, total: Floats, n_groups: int = 80, fine: int = 4
-) -> NormalMixture:
-    """Mixture for a new setting's effect where mu is a quadrature axis.
 
-    Nodes are grouped by their total heterogeneity (groups of equal mass, cut again at equal steps;
-    weighted mean per group, so the error is of second order in a group's width), and the
-    conditional density of mu is interpolated to `fine` times as many nodes, so that a
-    heterogeneity near zero leaves no steps. The kernel is never narrower than the node spacing.
+@dataclass(frozen=True)
+class Predictive:
+    """Distribution of a new setting's effect.
+
+    `mass` (P, n, T) are the probabilities of the n nodes of P panels of mu (`edges` (P + 1,) in
+    the coordinate of `axis`) under T values `t` of the total heterogeneity. Where those were
+    interpolated, masses may be slightly negative. `seen` are shares below places that were asked
+    for, in rising order: the next quantile starts between them.
     """
-    n_mu = grid.weight.shape[0]
-    flat_total = total[0].ravel()
-    weight = grid.weight.reshape(n_mu, -1)
-    mass_of = weight.sum(axis=0)
-    order = np.argsort(flat_total)
-    share = np.cumsum(mass_of[order]) / mass_of.sum()
-    top = flat_total[order][np.searchsorted(share, 1 - 1e-6)]
-    steps = np.minimum(flat_total[order] / top * n_groups, n_groups)
-    pair = np.floor(share * n_groups) * (n_groups + 2) + np.floor(steps)
-    _, group = np.unique(pair, return_inverse=True)
-    mass = np.zeros((group.max() + 1, n_mu))
-    np.add.at(mass, group, weight[:, order].T)
-    filled = mass.sum(axis=1) > 0
-    mass, sums = mass[filled], np.bincount(group, (mass_of * flat_total)[order])[filled]
-    t = sums / mass.sum(axis=1)
-    mass = mass.T
 
-    n, axis = grid.n, grid.axes[0]
-    x, w = np.polynomial.legendre.leggauss(n)
-    xf, wf = np.polynomial.legendre.leggauss(n * fine)
-    refine = np.polynomial.legendre.legvander(xf, n - 1) @ to_coefficients(n)
-    density = mass.reshape(-1, n, mass.shape[1]) / w[None, :, None]
-    # Panels without mass hold only rounding noise, which far from the centre would add up.
-    density[density.sum(axis=(1, 2)) < 1e-9 * density.sum()] = 0.0
-    mid, half = (grid.edges[0][1:] + grid.edges[0][:-1]) / 2, np.diff(grid.edges[0]) / 2
+    axis: Axis
+    edges: Floats
+    t: Floats
+    mass: Floats
+    seen: list[tuple[float, float]] = field(default_factory=list, compare=False, repr=False)
 
-    def nodes(at: Floats) -> tuple[Floats, Floats]:
-        mu = axis.to_x(mid[:, None] + half[:, None] * at)
-        return mu, np.gradient(mu.ravel()).reshape(mu.shape)
+    @classmethod
+    def build(cls, grid: Grid, total: Floats) -> Predictive:
+        """From a grid whose first axis is mu; `total` (1, ...) is t at the nodes of the others."""
+        n_mu, n = grid.weight.shape[0], grid.n
+        t, mass = total[0].ravel(), grid.weight.reshape(n_mu, -1)
+        mass = mass / mass.sum()
+        held = mass.sum(axis=0) > _NEGLIGIBLE
+        t, mass = t[held], mass[:, held]
+        if len(t) > _MANY:
+            t, mass = _interpolated(t, mass)
+        mass = np.where(np.abs(mass) > _NEGLIGIBLE, mass, 0.0)
+        shares = (mass / mass.sum()).reshape(-1, n, len(t))
+        return cls(grid.axes[0], grid.edges[0], t, shares)
 
-    # A kernel wider than the node spacing needs no finer nodes.
-    mu, spacing = nodes(x)
-    wide = (t > 2 * np.median(spacing[density.sum(axis=2) > 0])) if density.any() else t > 0
-    parts, shares = [], []
-    if wide.any():
-        coarse = density[..., wide] * w[None, :, None]
-        parts.append(NormalMixture.build(mu[:, :, None], t[wide], coarse))
-        shares.append(float(mass[:, wide].sum() / mass.sum()))
-    if wide.all():
-        return parts[0]
-    finer = np.maximum(np.einsum("fn,png->pfg", refine, density[..., ~wide]), 0.0)
-    mu, spacing = nodes(xf)
-    sd = np.maximum(t[~wide], 0.5 * spacing[:, :, None])
-    parts.append(NormalMixture.build(mu[:, :, None], sd, finer * wf[None, :, None]))
-    shares.append(1.0 - sum(shares))
-    return NormalMixture(
-        np.concatenate([p.means for p in parts]),
-        np.concatenate([p.sds for p in parts]),
-        np.concatenate([s * p.weights for s, p in zip(shares, parts, strict=True)]),
-    )
+    @cached_property
+    def _mu(self) -> Floats:
+        """Values of mu at the nodes (P, n)."""
+        x, _ = gauss_legendre(self.mass.shape[1])
+        mid, half = (self.edges[1:] + self.edges[:-1]) / 2, np.diff(self.edges) / 2
+        return self.axis.to_x(mid[:, None] + half[:, None] * x)
+
+    @cached_property
+    def _wide(self) -> NDArray[np.bool_]:
+        """Which panels are too wide for their nodes to carry a kernel of SD t (P, T)."""
+        width = self._mu[:, -1] - self._mu[:, 0]
+        wide = width[:, None] > self.mass.shape[1] / _SPAN * self.t
+        return np.asarray(wide & (self.mass != 0.0).any(axis=1))
+
+    @cached_property
+    def _normals(self) -> tuple[Floats, Floats, Floats]:
+        """Means, SDs and weights of the part that is a mixture."""
+        weight = self.mass * ~self._wide[:, None, :]
+        keep = weight != 0.0
+        mu = np.broadcast_to(self._mu[..., None], weight.shape)
+        sd = np.broadcast_to(self.t, weight.shape)
+        return mu[keep], sd[keep], weight[keep]
+
+    @cached_property
+    def _smooth(self) -> tuple[NDArray[Any], ...]:
+        """The other part, by pairs of a panel and a t (N,): ends, t, mass and polynomials in u.
+
+        The polynomials (N, n) and (N, n + 1) are those of the density and of its integral.
+        """
+        panel, column = np.nonzero(self._wide)
+        mass = self.mass[panel, :, column]
+        n = mass.shape[1]
+        _, w = gauss_legendre(n)
+        # Per unit of the panel's own coordinate, which runs from -1 to 1.
+        density = (mass / w) @ to_coefficients(n).T
+        with np.errstate(divide="ignore"):
+            ends = self.axis.to_x(self.edges)
+        low, high = ends[panel], ends[panel + 1]
+        below = legendre.legint(density, lbnd=-1, axis=1)
+        return panel, low, high, self.t[column], mass.sum(axis=1), density, below
+
+    def _around(self, x: float) -> tuple[float, float]:
+        """Distribution function and density at `x`."""
+        mean, sd, weight = self._normals
+        z = (x - mean) / sd
+        share = float(ndtr(z) @ weight)
+        height = float(np.exp(-0.5 * z * z) @ (weight / sd)) / np.sqrt(2 * np.pi)
+        panel, low, high, t, mass, density, below = self._smooth
+        if not len(t):
+            return share, height
+        with np.errstate(over="ignore", divide="ignore"):
+            first = np.clip((x - high) / t, -_END, _END)
+            last = np.clip((x - low) / t, -_END, _END)
+        # A panel that lies below x as a whole has z > 0 there: its mass counts for these z.
+        share += float(mass @ ndtr(first))
+        at = np.flatnonzero(last > first)
+        panel, t, first, last = panel[at], t[at], first[at], last[at]
+        s, w = gauss_legendre(_NODES)
+        half = (last - first) / 2
+        z = (first + last)[:, None] / 2 + half[:, None] * s
+        kernel = np.exp(-0.5 * z * z) * half[:, None] * w / np.sqrt(2 * np.pi)
+        u = self.axis.to_u(x - t[:, None] * z)
+        a, b = self.edges[panel][:, None], self.edges[panel + 1][:, None]
+        r = np.clip((2 * u - a - b) / (b - a), -1.0, 1.0)
+        with np.errstate(divide="ignore"):
+            slope = self.axis.slope(u) * (b - a) / 2
+        share += float((_series(r, below[at]) * kernel).sum())
+        height += float((_series(r, density[at]) / slope * kernel).sum())
+        return share, height
+
+    @cached_property
+    def mean(self) -> float:
+        return float(np.einsum("pnt,pn->", self.mass, self._mu))
+
+    @cached_property
+    def sd(self) -> float:
+        square = (self._mu - self.mean)[..., None] ** 2 + self.t**2
+        return float(np.sqrt(max(0.0, float((self.mass * square).sum()))))
+
+    def pdf(self, x: Floats | float) -> Floats:
+        return np.vectorize(lambda v: self._around(v)[1], otypes=[float])(x)
+
+    def cdf(self, x: Floats | float) -> Floats:
+        return np.vectorize(lambda v: min(1.0, max(0.0, self._around(v)[0])), otypes=[float])(x)
+
+    @cached_property
+    def _middle(self) -> tuple[float, float]:
+        """Median of mu, and a length of the bulk, however heavy the tails are."""
+        nodes, mass = self._mu.ravel(), np.cumsum(self.mass.sum(axis=2).ravel())
+        at = np.searchsorted(mass, np.array([0.16, 0.5, 0.84]) * mass[-1])
+        below, middle, above = nodes[np.minimum(at, len(nodes) - 1)]
+        t = _median(self.t, self.mass.sum(axis=(0, 1)))
+        return float(middle), float(np.hypot((above - below) / 2, t))
+
+    def quantile(self, p: float) -> float:
+        """Newton inside a bracket of places seen before, which is widened until it holds."""
+        middle, length = self._middle
+
+        def excess(x: float) -> tuple[float, float]:
+            if not np.isfinite(x):
+                raise FloatingPointError(f"no {p:g}-quantile found below {self.seen[-1][1]:g}")
+            share, height = self._around(float(x))
+            insort(self.seen, (share, x))
+            return share - p, height
+
+        if not self.seen:
+            excess(middle + length * float(ndtri(p)))
+        step = 0.5 * length
+        while self.seen[0][0] > p:
+            excess(self.seen[0][1] - step)
+            step *= 4
+        step = 0.5 * length
+        while self.seen[-1][0] < p:
+            excess(self.seen[-1][1] + step)
+            step *= 4
+        place = min(max(bisect(self.seen, (p, -np.inf)), 1), len(self.seen) - 1)
+        (before, low), (after, high) = self.seen[place - 1 : place + 1]
+        share = (p - before) / (after - before) if after > before else 0.5
+        return float(rising_root(excess, low, high, low + share * (high - low), 1e-12 * length))
+
+
+def _series(r: Floats, coefficients: Floats) -> Floats:
+    """Legendre series at `r` (N, m), one a row of `coefficients` (N, n)."""
+    return np.asarray(legendre.legval(r, coefficients.T[:, :, None], tensor=False))
+
+
+def _median(t: Floats, mass: Floats) -> float:
+    order = np.argsort(t)
+    share = np.cumsum(mass[order])
+    return float(t[order][np.searchsorted(share, 0.5 * share[-1])])
+
+
+def _interpolated(t: Floats, mass: Floats) -> tuple[Floats, Floats]:
+    """Fewer values of t (T,), with masses (n_mu, T) that give the same integrals over t.
+
+    What is integrated is smooth in t: its polynomial through nodes of panels of t / (t + median).
+    """
+    axis = half_line(_median(t, mass.sum(axis=0)))
+    u = axis.to_u(t)
+    edges = np.linspace(u.min(), u.max(), _PANELS + 1)
+    panel = np.clip(np.searchsorted(edges, u, side="right") - 1, 0, _PANELS - 1)
+    r = (2 * u - edges[panel] - edges[panel + 1]) / np.diff(edges)[panel]
+    lagrange = legendre.legvander(r, _ORDER - 1) @ to_coefficients(_ORDER)
+    spread = np.zeros((len(t), _PANELS, _ORDER))
+    spread[np.arange(len(t)), panel] = lagrange
+    x, _ = gauss_legendre(_ORDER)
+    nodes = (edges[1:] + edges[:-1])[:, None] / 2 + np.diff(edges)[:, None] / 2 * x
+    return axis.to_x(nodes).ravel(), mass @ spread.reshape(len(t), -1)

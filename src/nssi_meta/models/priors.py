@@ -34,6 +34,8 @@ TAU_DEFAULT = "halfnormal(0.5)"
 OMEGA_DEFAULT = "halfnormal(0.5)"
 #: Fewer degrees of freedom leave log tau a tail that no computer's numbers reach.
 _LEAST_DF = 3.0
+#: Numbers beyond these have squares that no computer can hold, and so has tau beyond e^300.
+_LEAST, _MOST, _LOG_MOST = 1e-100, 1e100, 300.0
 
 
 class PriorError(ValueError):
@@ -166,6 +168,20 @@ def _check_params(
             raise PriorError(f"prior for {role} {text!r}: {label} must be finite, got {value}")
         if label in family.positive and value <= 0:
             raise PriorError(f"prior for {role} {text!r}: {label} must be above 0, got {value:g}")
+        too_small = label in family.positive and value < _LEAST
+        if too_small or (math.isfinite(value) and abs(value) > _MOST):
+            raise PriorError(
+                f"prior for {role} {text!r}: {label} = {value:g} is out of range; allowed: "
+                f"{_LEAST:g} to {_MOST:g}; measure the outcome in a larger or smaller unit"
+            )
+    if name.startswith(("lognormal", "logt")):
+        centre, spread = params[-2:]
+        half = 2.0 if name.endswith("2") else 1.0
+        if (abs(centre) + 8 * spread) / half > _LOG_MOST:
+            raise PriorError(
+                f"prior for {role} {text!r} reaches beyond e^{_LOG_MOST:g}: these parameters are "
+                "of the logarithm; for a tau near 0.4 meanlog is near -1 (of tau squared: -2)"
+            )
     if name == "logt2" and params[0] < _LEAST_DF:
         raise PriorError(f"prior for {role} {text!r}: df must be at least {_LEAST_DF:g}")
     if name == "uniform" and not 0 <= params[0] < params[1]:

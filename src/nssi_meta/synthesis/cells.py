@@ -45,8 +45,8 @@ class Options:
             wrong.append(f"level must lie between 0 and 1, got {self.level:g} (0.95 is usual)")
         if not 0 <= self.rho < 1:
             wrong.append(f"rho must be at least 0 and below 1, got {self.rho:g}")
-        if self.delta is not None and not self.delta >= 0:
-            wrong.append(f"delta must not be negative, got {self.delta:g}")
+        if self.delta is not None and not 0 <= self.delta < float("inf"):
+            wrong.append(f"delta must be finite and not negative, got {self.delta:g}")
         if self.interval not in ("central", "shortest"):
             wrong.append(f"interval must be central or shortest, got {self.interval!r}")
         if self.engine not in ("exact", "nuts"):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference.conditions import finite_moments_of_mu
 from nssi_meta.inference.densities import Density, interval
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.inference.shrinkage import shrunken, shrunken_quantiles
@@ -44,6 +45,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
     above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
     mu_prior, tau_prior, _ = cell.priors
     is_bound = rows["kind"] == "interval"
+    moments = finite_moments_of_mu(cell.layout, mu_prior, tau_prior)
     return {
         **dict(zip(CELL, cell.key, strict=True)),
         "comparator": "/".join(sorted(map(str, rows["comparator"].unique()))),
@@ -55,9 +57,8 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "share_bounds": float(is_bound.mean()),
         "n_participants": _people(rows),
         "mu_median": median,
-        "mu_mean": mu.mean,
-        # Under a flat prior mu varies as tau does: no SD of tau, no SD of mu.
-        "mu_sd": mu.sd if mu_prior.proper or np.isfinite(tau.sd) else np.inf,
+        "mu_mean": mu.mean if moments > 0 else np.nan,
+        "mu_sd": mu.sd if moments > 1 else np.inf,
         "mu_low": low,
         "mu_high": high,
         "tau_median": tau.quantile(0.5),
