@@ -98,11 +98,19 @@ def _flags(cell: Cell) -> str:
         flags.append("a single study: between-study variation comes from the prior")
     if (rows["kind"] == "interval").all():
         flags.append("only bounds: no study reports a size")
+        if _one_sided(rows):
+            flags.append("all bounds on one side: how large, the prior says")
     if (rows["bound"] == "assumed").any():
         flags.append("some thresholds assumed to be .05")
     if not cell.converged:
         flags.append("did not converge: not a result")
     return "; ".join(flags)
+
+
+def _one_sided(rows: pd.DataFrame) -> bool:
+    """Whether every bound leaves the same side open: then nothing but the prior ends the effect."""
+    above, below = (np.isinf(rows[end].to_numpy(dtype=float)) for end in ("upper", "lower"))
+    return bool((above & ~below).all() or (below & ~above).all())
 
 
 def labelled(
