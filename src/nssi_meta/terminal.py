@@ -96,6 +96,8 @@ MODERATOR_COLUMNS = {
     "median": "Median",
     "low": "Low",
     "high": "High",
+    "low_all": "All low",
+    "high_all": "All high",
     "p_positive": "P(>0)",
     "note": "Note",
 }

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 
 from nssi_meta.evidence.read import read_effects
-from nssi_meta.inference.on_line import on_line
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference.exact import fit_exact
+from nssi_meta.inference.moved import Blocks, Moved
+from nssi_meta.inference.on_line import Line, on_line
+from nssi_meta.models.blocks import layout
 from nssi_meta.synthesis.cells import Options
-from nssi_meta.synthesis.moderators import _contrast, _slope, every_line, moderators
+from nssi_meta.synthesis.moderators import _contrast, _levels, _slope, every_line, moderators
 from nssi_meta.synthesis.regression import regress
+from nssi_meta.synthesis.slopes import jointly
 
 DATA = Path(__file__).parents[2] / "data" / "effects.csv"
 
@@ -35,7 +42,7 @@ def rows(n=9, seed=3):
 def test_a_slope_of_exact_rows_is_that_of_meta_regression():
     """Same model and priors; here quadrature over the slope, there in closed form given tau."""
     frame = rows()
-    lines, curve, _ = _slope(frame.assign(x=frame["year"].astype(float)), Options(), 1)
+    lines, curve, _ = _slope(frame.assign(x=frame["year"].astype(float)), Options(), 1, {})
     fit = regress(frame, ["year"])
     slope = fit.table.set_index("coefficient").loc["year"]
     found = [lines[0][c] / 10 for c in ("median", "low", "high")]
@@ -52,20 +59,107 @@ def test_a_contrast_turns_with_its_sides_and_uses_bounds():
     bound = frame["study_id"].isin(["s1", "s4"])
     frame.loc[bound, ["kind", "yi", "lower", "upper"]] = ["interval", np.nan, 0.6, np.inf]
     names = ["a", "b"]
-    one, other = (_contrast(frame, n, names, Options(), 1) for n in names)
+    one, other = (_contrast(frame, n, names, Options(), 1, {}) for n in names)
     assert one["median"] == pytest.approx(-other["median"], abs=1e-3)
     assert one["low"] == pytest.approx(-other["high"], abs=1e-3)
     assert one["n_bounds"] == 2
-    without = _contrast(frame[~bound], "a", names, Options(), 1)
+    without = _contrast(frame[~bound], "a", names, Options(), 1, {})
     assert one["median"] < without["median"]  # both bounds say that b is large
+
+
+def grouped(seed, n=12, levels=4):
+    """Studies of no group differences at all: tau 0.2 round a mean of 0.3."""
+    rng = np.random.default_rng(seed)
+    frame = rows(n, seed).assign(x=[f"l{i % levels}" for i in range(n)], bound="")
+    return frame.assign(yi=0.3 + rng.normal(0, np.sqrt(frame["vi"] + 0.2**2)))
+
+
+def test_limits_that_hold_together_are_seldom_all_wrong_under_no_effect():
+    """20 data sets of four contrasts: at the nominal 5% more than 4 come up in 0.3% of cases."""
+    alone = together = 0
+    for seed in range(20):
+        lines, _, _ = _levels(grouped(seed), Options(), 1, {})
+        contrasts = [line for line in lines if "fit" in line]
+        assert len(contrasts) == 4
+        alone += any(line["low"] > 0 or line["high"] < 0 for line in contrasts)
+        ends = [jointly(line["fit"][0], 0.95, 1.0, 4) for line in contrasts]
+        together += any(low > 0 or high < 0 for low, high in ends)
+    assert together <= 4
+    assert alone > together
+
+
+@pytest.mark.parametrize(
+    ("n", "equicoordinate"),
+    # q(.95; groups, inf) / sqrt 2 of the studentised range: all contrasts between 3 and 5 groups.
+    [(3, 3.31449 / np.sqrt(2)), (10, 3.85766 / np.sqrt(2))],
+)
+def test_joint_limits_are_little_wider_than_the_dependence_would_need(n, equicoordinate):
+    """Normal posteriors: Boole's quantile against the equicoordinate one, 2 to 3% apart."""
+    z = np.linspace(-6, 6, 41)
+    weight = np.exp(-0.5 * z**2)
+    found = Line(z, weight / weight.sum(), tuple(z))
+    low, high = jointly(found, 0.95, 1.0, n)
+    assert high == pytest.approx(ndtri(1 - 0.025 / n), abs=2e-3)  # sums over 4,001 points
+    assert low == pytest.approx(-high, abs=1e-6)
+    assert 1.0 < high / equicoordinate < 1.035
+
+
+def test_the_table_says_how_many_contrasts_there_were():
+    chosen = {"mechanism": "trait_impulsivity", "condition": "addiction"}
+    evidence = read_effects(DATA).select(**chosen, estimand="association")
+    found = moderators(evidence, ["year", "certainty"], n_jobs=1)
+    table = every_line(found)
+    tried = table[table["what"].isin(["contrast", "slope"]) & table["median"].notna()]
+    assert (tried["n_all"] == len(tried)).all()
+    assert (tried["low_all"] <= tried["low_own"]).all()
+    assert (tried["low_own"] <= tried["low"]).all()
+    assert (tried["high_all"] >= tried["high"]).all()
+    alone = tried["n_own"] == 1
+    np.testing.assert_allclose(tried[alone]["low_own"], tried[alone]["low"], rtol=1e-12)
+    assert table.loc[table["what"] == "level", ["low_all", "n_all"]].isna().all(axis=None)
+
+
+def test_moved_rows_have_the_likelihood_of_moved_rows(bounds_of_one_study):
+    """Interpolated blocks of bounds against the engine on the moved rows.
+
+    Evidence and limits agree to 1e-6: blocks are interpolated to 1e-7 each.
+    """
+    frame = bounds_of_one_study
+    laid = layout(frame, partial(vcalc, rho=0.6), 0.6)
+    assert laid.bound_blocks is not None
+    mu, tau, omega = Options().priors()
+    same = frame["study_id"].isin(["s0", "s1"]).to_numpy(dtype=float)
+    within = np.arange(len(frame)) % 2.0  # moves rows of one study by different lengths
+    known = {}
+    for shift in (0.3 * same, -0.8 * same, 0.4 * within):
+        moved = Moved(laid, Blocks(laid, known), shift)
+        args = {"mu_prior": mu, "tau_prior": tau, "omega_prior": omega}
+        got = fit_exact(moved.layout, likelihood=moved, **args)
+        want = fit_exact(moved.layout, **args)
+        assert got.log_evidence == pytest.approx(want.log_evidence, abs=1e-6)
+        for p in (0.025, 0.5, 0.975):
+            assert got.mu.quantile(p) == pytest.approx(want.mu.quantile(p), abs=1e-6)
+    assert known
+
+
+@pytest.fixture
+def bounds_of_one_study():
+    frame = rows(6).assign(bound="")
+    frame["study_id"] = ["s0", "s0", "s1", "s1", "s2", "s3"]
+    frame["sample_id"] = frame["study_id"]
+    frame["measure"] = [str(i) for i in range(6)]
+    ends = {0: (0.4, np.inf), 1: (-0.5, 0.5), 2: (0.5, np.inf), 4: (-0.4, 0.4)}
+    for i, (low, high) in ends.items():
+        frame.loc[i, ["kind", "yi", "lower", "upper"]] = ["interval", np.nan, low, high]
+    return frame
 
 
 def test_a_side_of_one_study_has_no_number():
     frame = rows().assign(x=["a"] + ["b"] * 8)
-    line = _contrast(frame, "a", ["a", "b"], Options(), 1)
+    line = _contrast(frame, "a", ["a", "b"], Options(), 1, {})
     assert "too few studies (1 against 8)" in line["note"]
     assert "median" not in line
-    lines, curve, _ = _slope(frame.assign(x=[1.0, 2.0] * 4 + [1.0]), Options(), 1)
+    lines, curve, _ = _slope(frame.assign(x=[1.0, 2.0] * 4 + [1.0]), Options(), 1, {})
     assert "too few studies" in lines[0]["note"]
     assert curve.empty
 

@@ -29,6 +29,9 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
                form: str) -> None:  # fmt: skip
     """Mean effects by level, contrasts and slopes of what studies differ in; bounds included.
 
+    Low to High is of one line alone. "All low" to "All high" hold for all contrasts and slopes of
+    the call together; csv and json also have those of each moderator (low_own, high_own).
+
     \b
     nssi-meta moderators amygdala_activation -c nssi --by stimulus --out results/moderators
     """  # noqa: D301 - click wants the backspace character
@@ -48,7 +51,27 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
         for one in drawable(found):
             click.echo(f"Written: {_draw(one, folder)}.*", err=True)
         every_line(found).to_csv(folder / "moderators.csv", index=False)
-    show(every_line(found), form, MODERATOR_COLUMNS)
+    table = every_line(found)
+    show(table, form, MODERATOR_COLUMNS)
+    if form == "table":
+        click.echo(_how_many(table))
+
+
+def _how_many(table: Any) -> str:
+    """How many contrasts and slopes there were, and which of them stand when all are counted."""
+    tried = table[table["n_all"].notna()]
+    alone = (tried["low"] > 0) | (tried["high"] < 0)
+    jointly = (tried["low_all"] > 0) | (tried["high_all"] < 0)
+    few = int(table["note"].str.contains("too few studies").sum())
+    left = f"; {few} more had too few studies" if few else ""
+    if tried.empty:
+        return f"No contrast or slope could be had{left}."
+    noun = "contrast or slope was" if len(tried) == 1 else "contrasts and slopes were"
+    return (
+        f"{len(tried)} {noun} estimated{left}. {int(alone.sum())} exclude 0 between Low and High, "
+        f"{int(jointly.sum())} between All low and All high, which hold all of them with a "
+        "probability of at least 95%."
+    )
 
 
 def _draw(one: Any, folder: Path) -> Path:

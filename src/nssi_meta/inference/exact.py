@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import OnGrid
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import predictive_mixture
-from nssi_meta.inference.remembered import Remembered
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
@@ -32,6 +32,19 @@ Floats = NDArray[np.float64]
 _COARSE = {9: [0, 2, 3, 5, 6, 8], 7: [0, 2, 3, 4, 6]}
 #: Values held at once where mu is integrated in closed form: about a processor's cache.
 _CACHE = 100_000
+
+
+class Likelihood(Protocol):
+    """What can stand for a layout's likelihood: `remembered.Remembered`, `moved.Moved`."""
+
+    def density(
+        self,
+        x: tuple[Floats, ...],
+        n: int,
+        free: tuple[bool, bool],
+        prior: Floats,
+        log_step: Floats,
+    ) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ def fit_exact(
     tau_prior: Prior,
     omega_prior: Prior | None = None,
     n_studies: int | None = None,
-    likelihood: Remembered | None = None,
+    likelihood: Likelihood | None = None,
 ) -> ExactPosterior:
     """Posterior of one pool by quadrature.
 

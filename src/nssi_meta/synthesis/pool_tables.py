@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.inference.densities import Density, interval
+from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import ExactPosterior
-from nssi_meta.inference.shrinkage import shrunken, shrunken_quantiles
+from nssi_meta.inference.shrinkage import shrunken_quantiles, shrunken_shortest
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
 from nssi_meta.synthesis.inconsistency import inconsistency
 
@@ -184,10 +184,10 @@ def _shrunk(cell: Cell, options: Options) -> tuple[Floats, ...]:
         tail = (1 - options.level) / 2
         return tuple(_shrunk_at(cell, options, (0.5, tail, 1 - tail)).T)
     errors = partial(vcalc, rho=options.rho)
-    known = (cell.rows, cell.layout, cell.posterior, errors)
-    theta: list[Density] = list(shrunken(*known, options.rho, options.seed))
-    ends = np.array([interval(t, options.level, options.interval) for t in theta])
-    return np.array([t.quantile(0.5) for t in theta]), ends[:, 0], ends[:, 1]
+    ends = shrunken_shortest(
+        cell.rows, cell.layout, cell.posterior, errors, options.level, options.rho, options.seed
+    )
+    return _shrunk_at(cell, options, (0.5,))[:, 0], ends[:, 0], ends[:, 1]
 
 
 def _normal_quantile(p: float) -> float:
