@@ -85,19 +85,13 @@ READING_COLUMNS = {
     "note": "Note",
 }
 MODERATOR_COLUMNS = {
-    "condition": "Condition",
-    "estimand": "Estimand",
-    "moderator": "Moderator",
-    "what": "What",
-    "name": "Name",
+    "cell": "Cell",
+    "line": "Level, contrast or slope",
     "k": "k",
     "n_studies": "Studies",
     "n_bounds": "Bounds",
-    "median": "Median",
-    "low": "Low",
-    "high": "High",
-    "low_all": "All low",
-    "high_all": "All high",
+    "estimate": "Median [Low, High]",
+    "together": "All together",
     "p_positive": "P(>0)",
     "note": "Note",
 }

@@ -9,6 +9,9 @@ import click
 
 from nssi_meta.cli.options import DEFAULT_DATA, doubtful_option, format_option, plain_errors, select
 
+_NUMBERS = ("median", "low", "high", "low_all", "high_all")
+#: What stands below the axis of a bubble plot.
+_AXES = {"female": "Female (%)", "age": "Mean age (years)", "year": "Year of publication"}
 _NAMES = ("stimulus", "female", "age", "age_group", "purity", "comparator", "certainty", "year")
 
 
@@ -29,8 +32,8 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
                form: str) -> None:  # fmt: skip
     """Mean effects by level, contrasts and slopes of what studies differ in; bounds included.
 
-    Low to High is of one line alone. "All low" to "All high" hold for all contrasts and slopes of
-    the call together; csv and json also have those of each moderator (low_own, high_own).
+    [Low, High] is of one line alone. "All together" holds for all contrasts and slopes of the
+    call; csv and json also have the limits for those of each moderator (low_own, high_own).
 
     \b
     nssi-meta moderators amygdala_activation -c nssi --by stimulus --out results/moderators
@@ -52,9 +55,24 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
             click.echo(f"Written: {_draw(one, folder)}.*", err=True)
         every_line(found).to_csv(folder / "moderators.csv", index=False)
     table = every_line(found)
-    show(table, form, MODERATOR_COLUMNS)
-    if form == "table":
-        click.echo(_how_many(table))
+    if form != "table":
+        show(table, form, {})
+        return
+    show(_for_people(table), form, MODERATOR_COLUMNS)
+    click.echo(_how_many(table))
+
+
+def _for_people(table: Any) -> Any:
+    """Few columns, so that a line fits on a narrow screen; the cell only where there are several."""
+    cells = table["condition"] + ", " + table["estimand"]
+    name = table["name"].astype(str).str.replace("_", " ")
+    words = table["moderator"].str.replace("_", " ") + ": " + name
+    both = [[f"{a:.2f}" if a == a else "" for a in table[c]] for c in _NUMBERS]
+    own = [f"{m} [{a}, {b}]" if m else "" for m, a, b in zip(*both[:3], strict=True)]
+    joint = [f"[{a}, {b}]" if a else "" for a, b in zip(*both[3:], strict=True)]
+    return table.assign(
+        cell=cells if cells.nunique() > 1 else "", line=words, estimate=own, together=joint
+    )
 
 
 def _how_many(table: Any) -> str:
@@ -68,9 +86,8 @@ def _how_many(table: Any) -> str:
         return f"No contrast or slope could be had{left}."
     noun = "contrast or slope was" if len(tried) == 1 else "contrasts and slopes were"
     return (
-        f"{len(tried)} {noun} estimated{left}. {int(alone.sum())} exclude 0 between Low and High, "
-        f"{int(jointly.sum())} between All low and All high, which hold all of them with a "
-        "probability of at least 95%."
+        f"{len(tried)} {noun} estimated{left}. {int(alone.sum())} exclude 0 by their own interval, "
+        f"{int(jointly.sum())} by that which holds all of them together with a probability of 95%."
     )
 
 
@@ -81,10 +98,12 @@ def _draw(one: Any, folder: Path) -> Path:
 
     stem = folder / "_".join([*one.key, one.moderator])
     scale = SCALES[str(one.effects["scale"].iloc[0])][1]
-    title = f"{one.key[0]} in {one.key[1]} by {one.moderator}".replace("_", " ")
+    title = f"{one.key[0]} in {one.key[1]} by {_AXES.get(one.moderator, one.moderator)}"
+    title = title.replace("_", " ")
     if len(one.curve):
-        figure = bubble(one.effects, one.curve, moderator=one.moderator, scale=scale, title=title)
-        text = alt_bubble(one.effects, one.curve, moderator=one.moderator)
+        axis = _AXES.get(one.moderator, one.moderator)
+        figure = bubble(one.effects, one.curve, moderator=axis, scale=scale, title=title)
+        text = alt_bubble(one.effects, one.curve, moderator=axis)
         table = one.effects[["effect_id", "x", "yi", "sei", "lower", "upper"]]
         one.curve.to_csv(stem.with_name(stem.name + "_curve.csv"), index=False)
     else:
