@@ -85,11 +85,8 @@ READING_COLUMNS = {
     "note": "Note",
 }
 MODERATOR_COLUMNS = {
-    "cell": "Cell",
-    "line": "Level, contrast or slope",
-    "k": "k",
-    "n_studies": "Studies",
-    "n_bounds": "Bounds",
+    "line": "Level, contrast, slope",
+    "rests": "k (bounds)",
     "estimate": "Median [Low, High]",
     "together": "All together",
     "p_positive": "P(>0)",

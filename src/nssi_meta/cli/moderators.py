@@ -58,21 +58,20 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
     if form != "table":
         show(table, form, {})
         return
-    show(_for_people(table), form, MODERATOR_COLUMNS)
+    for cell, part in table.groupby(["condition", "estimand"], sort=False):
+        show(_for_people(part), form, MODERATOR_COLUMNS, title=", ".join(map(str, cell)))
     click.echo(_how_many(table))
 
 
 def _for_people(table: Any) -> Any:
-    """Few columns, so that a line fits on a narrow screen; the cell only where there are several."""
-    cells = table["condition"] + ", " + table["estimand"]
+    """Few columns, so that a line fits on a narrow screen."""
     name = table["name"].astype(str).str.replace("_", " ")
     words = table["moderator"].str.replace("_", " ") + ": " + name
     both = [[f"{a:.2f}" if a == a else "" for a in table[c]] for c in _NUMBERS]
     own = [f"{m} [{a}, {b}]" if m else "" for m, a, b in zip(*both[:3], strict=True)]
     joint = [f"[{a}, {b}]" if a else "" for a, b in zip(*both[3:], strict=True)]
-    return table.assign(
-        cell=cells if cells.nunique() > 1 else "", line=words, estimate=own, together=joint
-    )
+    rests = [f"{k} ({n})" for k, n in zip(table["k"], table["n_bounds"], strict=True)]
+    return table.assign(line=words, rests=rests, estimate=own, together=joint)
 
 
 def _how_many(table: Any) -> str:
