@@ -190,7 +190,7 @@ def _robustness(
     data: Path, evidence: Evidence, pools: pd.DataFrame, options: Options, tell: Progress
 ) -> dict[str, pd.DataFrame]:
     """Pools under selective reporting, and both kinds beside those published by others."""
-    from nssi_meta.synthesis.external import read_published
+    from nssi_meta.synthesis.published import read_published
     from nssi_meta.synthesis.robustness import robustness
 
     path = data.with_name("published_pools.csv")

@@ -85,17 +85,10 @@ READING_COLUMNS = {
     "note": "Note",
 }
 MODERATOR_COLUMNS = {
-    "condition": "Condition",
-    "estimand": "Estimand",
-    "moderator": "Moderator",
-    "what": "What",
-    "name": "Name",
-    "k": "k",
-    "n_studies": "Studies",
-    "n_bounds": "Bounds",
-    "median": "Median",
-    "low": "Low",
-    "high": "High",
+    "line": "Level, contrast, slope",
+    "rests": "k (bounds)",
+    "estimate": "Median [Low, High]",
+    "together": "All together",
     "p_positive": "P(>0)",
     "note": "Note",
 }

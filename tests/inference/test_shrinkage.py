@@ -14,13 +14,14 @@ from scipy import stats
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference import shrinkage
-from nssi_meta.inference.densities import NormalMixture
+from nssi_meta.inference.densities import NormalMixture, interval
 from nssi_meta.inference.exact import fit_exact
+from nssi_meta.inference.mixtures import mixture_quantiles, mixture_shortest
 from nssi_meta.inference.shrinkage import (
     _truncated,
-    mixture_quantiles,
     shrunken,
     shrunken_quantiles,
+    shrunken_shortest,
 )
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import parse_prior
@@ -263,3 +264,33 @@ def test_quantiles_of_many_mixtures_are_those_of_each():
             one = NormalMixture.build(m, s, weights)
             # each stops where its step is below 1e-12 SD; at a spike's edge the error is larger
             assert value == pytest.approx(one.quantile(p), abs=1e-9 * one.sd)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_shortest_intervals_of_many_mixtures_are_those_of_each(level):
+    """Both solve the same two equations; the single one by bisection to 1e-14 in probability."""
+    rng = np.random.default_rng(3)
+    weights = rng.dirichlet(np.ones(200))
+    means = rng.normal(0, 0.1, (12, 200)) + rng.gamma(2, 0.15, (12, 1)) * rng.random((12, 200))
+    sds = rng.uniform(0.3, 0.6, (12, 200))
+    means[5] = np.where(rng.random(200) < 0.5, 2.0, -2.0)  # two modes
+    got = mixture_shortest(means, sds, weights, level)
+    each = [NormalMixture.build(m, s, weights) for m, s in zip(means, sds, strict=True)]
+    want = [interval(mixture, level, "shortest") for mixture in each]
+    np.testing.assert_allclose(got, want, atol=1e-8)
+    one_mode = np.arange(12) != 5
+    held = [m.cdf(b) - m.cdf(a) for m, (a, b) in zip(each, got, strict=True)]
+    np.testing.assert_allclose(held, level, atol=1e-9)
+    even = [m.pdf(b) - m.pdf(a) for m, (a, b) in zip(each, got, strict=True)]
+    np.testing.assert_allclose(np.array(even)[one_mode], 0, atol=1e-9)
+
+
+def test_shortest_shrunken_intervals_are_those_of_each_row():
+    ends = {"kind": "interval", "lower": 0.4, "upper": INF}
+    frame = frame_of([{"yi": 0.1}, {"yi": 0.6}, ends, {"yi": 0.3, "kind": "unsigned"}])
+    covariance = partial(vcalc, rho=0.6)
+    data = layout(frame, covariance, 0.6)
+    posterior = fit_exact(data, mu_prior=MU, tau_prior=TAU)
+    got = shrunken_shortest(frame, data, posterior, covariance, 0.95)
+    want = [interval(theta, 0.95, "shortest") for theta in thetas(frame)]
+    np.testing.assert_allclose(got, want, atol=1e-8)

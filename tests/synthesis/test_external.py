@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from nssi_meta.evidence.problems import EvidenceError
 from nssi_meta.evidence.read import read_effects
 from nssi_meta.figures import external
 from nssi_meta.synthesis.external import (
     COLUMNS,
     expected_excess,
     external_check,
-    read_published,
 )
 from nssi_meta.synthesis.pooled import pool
+from nssi_meta.synthesis.published import read_published
 from nssi_meta.synthesis.robustness import robustness
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published_pools.csv"
@@ -170,3 +171,43 @@ def test_the_tables_of_a_run():
     assert set(robustness(evidence, naive, n_jobs=1)) == {"pools_adjusted", "reporting"}
     with pytest.raises(ValueError, match="not of the evidence's cells"):
         robustness(evidence, naive.iloc[:1], n_jobs=1)
+
+
+def test_every_problem_of_a_users_table_is_named_at_once(tmp_path):
+    path = tmp_path / "mine.csv"
+    head = "citation,population,mechanism,estimate_type,estimate,ci_low,ci_high\n"
+    path.write_text(
+        head + "A,nssi,pain,g,0.4,0.1,0.3\nB,nssi,pain,OR,-2,,\nC,nssi,pain,r,1.2,,\n"
+        "D,nssi,pain,Hedges' g,about 1,,\nE,nssi,pain,prevalence,12%,,\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(EvidenceError) as error:
+        read_published(path)
+    lines = {p.row: str(p) for p in error.value.problems}
+    assert set(lines) == {2, 3, 4, 5}
+    for line, words in ((2, "outside its interval"), (3, "above 0"), (4, "between -1 and 1")):
+        assert words in lines[line]
+    path.write_text("citation;condition;mechanism;estimate\nA;nssi;pain;0,4\n", encoding="utf-8")
+    with pytest.raises(EvidenceError) as error:
+        read_published(path)
+    text = str(error.value)
+    for words in ("semicolons", "rename the column 'condition'", "lacks the column estimate_type"):
+        assert words in text
+
+
+def test_another_reviewers_table_works(tmp_path):
+    """No year, no comparator, no limits; kinds in other words; a slip in a name is guessed."""
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "population,mechanism,estimate_type,estimate\nnssi,pain,Cohen's d,0.4\n"
+        f"nssi,sex,log OR,0.5\nnssi,sex,odds ratio,{np.exp(0.6)}\nnssi,mood,Fisher's z,0.2\n"
+        "nsi,pain,g,0.5\nnssi,unheard_of,g,0.5\nnssi,pain,Cohen's d,0.4\n",
+        encoding="utf-8",
+    )
+    ours = pools(pain=("g", 9, 0.5), sex=("log_or", 2, 0.5), mood=("z", 3, 0.2))
+    check = external_check(read_published(path), {"naive": ours})
+    assert check.table["published"].tolist() == pytest.approx([0.4, 0.5, 0.6, 0.2])
+    why = check.left_out["why_not"].tolist()
+    assert why[0] == "no condition 'nsi' in our table: 'nssi'?"
+    assert why[1] == "no cell of ours has this mechanism and condition"
+    assert why[2] == "the same number is listed twice"

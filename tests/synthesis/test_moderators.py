@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 
 from nssi_meta.evidence.read import read_effects
-from nssi_meta.inference.on_line import on_line
+from nssi_meta.inference.on_line import Line, on_line
 from nssi_meta.synthesis.cells import Options
-from nssi_meta.synthesis.moderators import _contrast, _slope, every_line, moderators
+from nssi_meta.synthesis.moderators import _contrast, _levels, _slope, every_line, moderators
 from nssi_meta.synthesis.regression import regress
+from nssi_meta.synthesis.slopes import jointly
 
 DATA = Path(__file__).parents[2] / "data" / "effects.csv"
 
@@ -58,6 +60,58 @@ def test_a_contrast_turns_with_its_sides_and_uses_bounds():
     assert one["n_bounds"] == 2
     without = _contrast(frame[~bound], "a", names, Options(), 1)
     assert one["median"] < without["median"]  # both bounds say that b is large
+
+
+def grouped(seed, n=12, levels=4):
+    """Studies of no group differences at all: tau 0.2 round a mean of 0.3."""
+    rng = np.random.default_rng(seed)
+    frame = rows(n, seed).assign(x=[f"l{i % levels}" for i in range(n)], bound="")
+    return frame.assign(yi=0.3 + rng.normal(0, np.sqrt(frame["vi"] + 0.2**2)))
+
+
+def test_limits_that_hold_together_are_seldom_all_wrong_under_no_effect():
+    """20 data sets of four contrasts: at the nominal 5% more than 4 come up in 0.3% of cases."""
+    alone = together = 0
+    for seed in range(20):
+        lines, _, _ = _levels(grouped(seed), Options(), 1)
+        contrasts = [line for line in lines if "fit" in line]
+        assert len(contrasts) == 4
+        alone += any(line["low"] > 0 or line["high"] < 0 for line in contrasts)
+        ends = [jointly(line["fit"][0], 0.95, 1.0, 4) for line in contrasts]
+        together += any(low > 0 or high < 0 for low, high in ends)
+    assert together <= 4
+    assert alone > together
+
+
+@pytest.mark.parametrize(
+    ("n", "equicoordinate"),
+    # q(.95; groups, inf) / sqrt 2 of the studentised range: all contrasts between 3 and 5 groups.
+    [(3, 3.31449 / np.sqrt(2)), (10, 3.85766 / np.sqrt(2))],
+)
+def test_joint_limits_are_little_wider_than_the_dependence_would_need(n, equicoordinate):
+    """Normal posteriors: Boole's quantile against the equicoordinate one, 2 to 3% apart."""
+    z = np.linspace(-6, 6, 41)
+    weight = np.exp(-0.5 * z**2)
+    found = Line(z, weight / weight.sum(), tuple(z))
+    low, high = jointly(found, 0.95, 1.0, n)
+    assert high == pytest.approx(ndtri(1 - 0.025 / n), abs=2e-3)  # sums over 4,001 points
+    assert low == pytest.approx(-high, abs=1e-6)
+    assert 1.0 < high / equicoordinate < 1.035
+
+
+def test_the_table_says_how_many_contrasts_there_were():
+    chosen = {"mechanism": "trait_impulsivity", "condition": "addiction"}
+    evidence = read_effects(DATA).select(**chosen, estimand="association")
+    found = moderators(evidence, ["year", "certainty"], n_jobs=1)
+    table = every_line(found)
+    tried = table[table["what"].isin(["contrast", "slope"]) & table["median"].notna()]
+    assert (tried["n_all"] == len(tried)).all()
+    assert (tried["low_all"] <= tried["low_own"]).all()
+    assert (tried["low_own"] <= tried["low"]).all()
+    assert (tried["high_all"] >= tried["high"]).all()
+    alone = tried["n_own"] == 1
+    np.testing.assert_allclose(tried[alone]["low_own"], tried[alone]["low"], rtol=1e-12)
+    assert table.loc[table["what"] == "level", ["low_all", "n_all"]].isna().all(axis=None)
 
 
 def test_a_side_of_one_study_has_no_number():

@@ -230,7 +230,7 @@ def test_omega_is_left_out_where_every_study_gives_one_effect(evidence):
 @pytest.mark.parametrize(
     ("studies", "flags"),
     [
-        (["onebound"], ["a single effect", "only bounds"]),
+        (["onebound"], ["a single effect", "only bounds", "all bounds on one side"]),
         (["twobounds"], ["a single study", "only bounds", "some thresholds assumed"]),
         (["onebound", "twobounds"], ["only bounds", "some thresholds assumed"]),
         (["reflexalpha0"], ["a single effect"]),
@@ -245,6 +245,24 @@ def test_flags_say_what_a_cell_rests_on(evidence, studies, flags):
     assert len(got) == max(len(flags), 1)
     for text, start in zip(got, flags, strict=False):
         assert text.startswith(start)
+
+
+@pytest.mark.parametrize(("other", "flagged"), [("same", True), ("turned", False), ("both", False)])
+def test_bounds_that_all_leave_one_side_open_are_flagged(evidence, other, flagged):
+    """Three rows "significant, higher": the prior decides how large. One other row ends it."""
+    from dataclasses import replace
+
+    rows = evidence.rows[evidence.rows["study_id"] == "onebound"]
+    rows = pd.concat([rows.assign(study_id=f"s{i}", sample_id=f"s{i}") for i in range(3)])
+    rows = rows.reset_index(drop=True)
+    low = rows.loc[0, "lower"]
+    ends = {"same": (low, np.inf), "turned": (-np.inf, -low), "both": (-low, low)}[other]
+    rows.loc[2, ["lower", "upper"]] = ends
+    table = pool(replace(evidence, rows=rows)).table
+    said = "all bounds on one side: how large, the prior says" in table["flags"].iloc[0]
+    assert said is flagged
+    mirrored = rows.assign(lower=-rows["upper"], upper=-rows["lower"])
+    assert pool(replace(evidence, rows=mirrored)).table["flags"].equals(table["flags"])
 
 
 def test_rows_carry_what_was_reported_and_the_shrunken_effect(evidence):

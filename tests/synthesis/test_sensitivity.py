@@ -115,6 +115,33 @@ def test_rho_counts_where_people_are_shared_alone(review):
     assert (other["same_as"] == "a001").any()
 
 
+def test_correlations_that_contradict_each_other_are_said_beside_their_analyses(recwarn):
+    """Printed variances below what 30 shared controls alone give: shrunk, whatever rho."""
+    frame = pd.DataFrame(
+        {
+            "mechanism": "m", "condition": ["a", "b", "a"], "estimand": "case_control",
+            "comparator": "healthy", "study_id": ["s1", "s2", "s3"], "sample_id": ["1", "2", "3"],
+            "control_id": ["c", "c", "d"], "measure": "", "modality": "", "stimulus": "",
+            "scale": "g", "kind": "exact", "n_case": 30.0, "n_control": 30.0, "yi": [0.2, 0.4, 0.3],
+            "vi": 0.004, "sei": 0.004**0.5, "lower": np.nan, "upper": np.nan, "year": 2020,
+            "seen_in": "full_text", "label": "", "n_total": 60.0,
+        }
+    )  # fmt: skip
+    spec = {"mu_prior": "normal(0,1)", "tau_prior": "halfnormal(0.5)", "interval": "central"}
+    specs = [
+        {**spec, "rho": rho, "how": how} for rho in (0.6, 0.0) for how in ("normal", "selection")
+    ]
+    key = ("m", "a", "case_control")
+    records = analyse(Task(key, frame, tuple(enumerate(specs))))
+    assert [r["spec"] for r in records] == [0, 1, 2, 3]
+    for record in records:
+        assert "2 connected rows contradict each other" in record["note"]
+        assert np.isfinite(record["median"])
+    alone = analyse(Task(key, frame.assign(control_id=""), tuple(enumerate(specs))))
+    assert {r["note"] for r in alone} == {""}
+    assert not [w for w in recwarn if "contradict" in str(w.message)]
+
+
 def test_robust_and_selection_are_their_own_engines(review):
     evidence = read_effects(review).select(mechanism="grip", condition="alpha")
     rows = comparable_rows(evidence)

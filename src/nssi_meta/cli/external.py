@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,7 +32,8 @@ def external(data: str, published: str | None, out: str | None, jobs: int, form:
     if not path.is_file():
         raise click.UsageError(f"{path} is not there; name the table with --published")
     from nssi_meta.evidence.read import read_effects
-    from nssi_meta.synthesis.external import against_published, read_published
+    from nssi_meta.synthesis.external import against_published
+    from nssi_meta.synthesis.published import read_published
     from nssi_meta.terminal import EXTERNAL_COLUMNS, EXTERNAL_TOTALS, progress, show
 
     evidence = read_effects(data)
@@ -39,7 +41,7 @@ def external(data: str, published: str | None, out: str | None, jobs: int, form:
     table = read_published(path)
     with progress() as tell:
         tell("pools", "")
-        check, _ = against_published(
+        check, adjusted = against_published(
             evidence, table, n_jobs=jobs, progress=lambda detail: tell("adjusted pools", detail)
         )
     if check.table.empty:
@@ -66,3 +68,15 @@ def external(data: str, published: str | None, out: str | None, jobs: int, form:
             f"differences; expected: by our own posteriors. {len(check.left_out)} published rows "
             "cannot be compared."
         )
+        click.echo(_assumed(adjusted.learned))
+
+
+def _assumed(learned: Any) -> str:
+    """What adjusted pools assume of reporting, and what they learned."""
+    w = learned.set_index("parameter").loc[["w abstract", "w elsewhere"]]
+    words = [f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for _, r in w.iterrows()]
+    return (
+        "Adjusted: null results are reported w times as often as significant ones, w ~ Beta(1, 1); "
+        f"one w for all cells together, {words[0]} in abstracts, {words[1]} elsewhere. Other "
+        "assumptions: docs/bias.md."
+    )

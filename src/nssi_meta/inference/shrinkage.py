@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
+from scipy.special import log_ndtr, ndtri_exp
 
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import ExactPosterior
+from nssi_meta.inference.mixtures import mixture_quantiles, mixture_shortest
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, error_correlation
 
 Floats = NDArray[np.float64]
@@ -75,34 +76,20 @@ def shrunken_quantiles(
     return out
 
 
-def mixture_quantiles(means: Floats, sds: Floats, weights: Floats, p: float) -> Floats:
-    """p-quantiles (R,) of R normal mixtures, `means` and `sds` (R, n) with weights (n,) in common.
-
-    As `NormalMixture.quantile`, for all at once: Newton inside a bracket that closes.
-    """
-    edge = means + sds * ndtri(p)
-    low, high = edge.min(axis=1), edge.max(axis=1)
-    mean = means @ weights
-    spread = np.sqrt(np.einsum("rn,n->r", sds**2 + (means - mean[:, None]) ** 2, weights))
-    x = np.clip(mean + spread * ndtri(p), low, high)
-    live = np.arange(len(x))
-    for _ in range(100):
-        z = (x[live, None] - means[live]) / sds[live]
-        excess = ndtr(z) @ weights - p
-        slope = (np.exp(-0.5 * z**2) / sds[live]) @ weights / np.sqrt(2 * np.pi)
-        over = excess > 0
-        high[live] = np.where(over, x[live], high[live])
-        low[live] = np.where(over, low[live], x[live])
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            new = x[live] - excess / slope
-        outside = ~((new >= low[live]) & (new <= high[live]))
-        new = np.where(outside, (low[live] + high[live]) / 2, new)
-        moved = np.abs(new - x[live]) > 1e-12 * spread[live]
-        x[live] = new
-        live = live[moved]
-        if not live.size:
-            break
-    return np.asarray(x)
+def shrunken_shortest(
+    frame: pd.DataFrame,
+    data: Layout,
+    posterior: ExactPosterior,
+    vcalc: Vcalc,
+    level: float,
+    rho: float = RHO,
+    seed: int = 0,
+) -> Floats:
+    """Shortest intervals (k, 2) of what `shrunken` returns, many rows at a time."""
+    out = np.empty((data.k, 2))
+    for part in _kernels(frame, data, posterior, vcalc, rho, seed):
+        out[part.rows] = mixture_shortest(part.means.T, part.sds.T, part.weights, level)
+    return out
 
 
 def _kernels(

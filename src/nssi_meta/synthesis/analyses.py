@@ -45,21 +45,24 @@ def analyse(task: Task) -> list[dict[str, Any]]:
     """One record an analysis: `spec`, median, low, high, p_positive, `same_as`, `note`.
 
     `same_as` is the number of the analysis that is the same one (rho does not matter where nobody
-    gives two rows), else -1. `note` says why an analysis cannot be had; its numbers are missing.
+    gives two rows), else -1. `note` says why an analysis cannot be had (its numbers are missing),
+    or how its assumed correlations were changed where they contradict each other.
     """
     rows = task.rows.reset_index(drop=True)
     records = []
     laid: list[tuple[float, Layout]] = []
     for rho in dict.fromkeys(spec["rho"] for _, spec in task.specs):
         mine = [(i, s) for i, s in task.specs if s["rho"] == rho]
-        with warnings.catch_warnings():
-            # A contradiction between assumed correlations is told where the pool is fitted.
-            warnings.simplefilter("ignore", UserWarning)
+        # A contradiction between assumed correlations belongs to the analyses that assume them.
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
             data = layout(rows, partial(vcalc, rho=rho), rho)
+            said = "; ".join(dict.fromkeys(str(w.message) for w in told))
         twin = next((r for r, other in laid if _same(data, other)), None)
         if twin is None:
             laid.append((rho, data))
-            records += _fits(rows, data, rho, mine)
+            fits = _fits(rows, data, rho, mine)
+            records += [{**r, "note": "; ".join(n for n in (r["note"], said) if n)} for r in fits]
             continue
         like = {_rest(s): i for i, s in task.specs if s["rho"] == twin}
         done = {r["spec"]: r for r in records}
@@ -164,7 +167,9 @@ def _selection(rows: pd.DataFrame, rho: float) -> Engine:
             )
         unit = UNIT.get(str(rows["scale"].iloc[0]), 1.0)
         selection = Selection(spread=of_mu.params[1] / unit, tau=of_tau.params[0] / unit)
-        post = adjusted_pools(rows, selection, rho=rho, n_jobs=1).pools.cells[0].posterior
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # told once, by `analyse`
+            post = adjusted_pools(rows, selection, rho=rho, n_jobs=1).pools.cells[0].posterior
         mu_density: Density = post.mu
         return mu_density
 

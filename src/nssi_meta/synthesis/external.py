@@ -5,9 +5,8 @@ A check from outside, used to judge and never to fit: nothing here feeds back in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from nssi_meta.evidence.convert import d_to_log_or, d_to_rpb, log_or_to_d, r_to_d, r_to_z
+from nssi_meta.evidence.problems import nearest
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.synthesis.cells import CELL
 from nssi_meta.synthesis.pooled import pool
@@ -24,15 +24,15 @@ COLUMNS = (
     "citation", "year", "population", "comparator", "mechanism", "estimate_type", "estimate",
     "ci_low", "ci_high",
 )  # fmt: skip
-#: Kinds of estimate that can be compared: (scale, whether the sign must be turned).
+#: Kinds of estimate that can be compared: (our scale, whether the sign must be turned).
 KINDS: Mapping[str, tuple[str, bool]] = {
-    "g": ("g", False),
-    "smd": ("g", False),
-    "d": ("g", False),
-    "or": ("log_or", False),
+    **dict.fromkeys(("g", "hedges_g", "smd", "d", "cohens_d"), ("g", False)),
+    **dict.fromkeys(("or", "odds_ratio", "log_or", "log_odds_ratio"), ("log_or", False)),
     "or_male_vs_female": ("log_or", True),
-    "r": ("z", False),
+    **dict.fromkeys(("r", "z", "fishers_z"), ("z", False)),
 }
+#: Kinds that are printed on the scale on which we pool; of the others the logarithm or Fisher's z.
+AS_POOLED = ("log_or", "log_odds_ratio", "z", "fishers_z")
 #: Cells that answer the same question, the one on the published scale first.
 ESTIMANDS = {
     "g": ("case_control", "odds", "association"),
@@ -56,16 +56,21 @@ class External:
     left_out: pd.DataFrame
 
 
-def read_published(path: str | Path) -> pd.DataFrame:
-    """The table of published pools. Raises ValueError where a column is missing."""
-    table = pd.read_csv(path)
-    missing = [c for c in COLUMNS if c not in table]
-    if missing:
-        raise ValueError(
-            f"{Path(path).name} lacks the column(s) {', '.join(missing)}; "
-            f"needed are {', '.join(COLUMNS)}"
-        )
-    return table
+def kind_of(word: Any) -> str:
+    """A kind of estimate as `KINDS` spells it: "Hedges' g" is hedges_g, "log OR" is log_or."""
+    plain = str(word).strip().lower().replace("'", "").replace("\u2019", "")
+    return "_".join(plain.replace("-", " ").split())
+
+
+def impossible(kind: str, numbers: Sequence[float]) -> str:
+    """Why a printed estimate or limit cannot be one of its kind, or an empty string."""
+    known = [v for v in numbers if not np.isnan(v)]
+    scale = KINDS[kind][0]
+    if scale == "log_or" and kind not in AS_POOLED and not all(v > 0 for v in known):
+        return "an odds ratio must be above 0"
+    if scale == "z" and kind not in AS_POOLED and not all(abs(v) < 1 for v in known):
+        return "a correlation must lie between -1 and 1"
+    return ""
 
 
 def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -> External:
@@ -74,7 +79,7 @@ def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -
     Parameters
     ----------
     published
-        From `read_published`.
+        From `published.read_published`.
     pools
         Our `pools` tables by name (such as naive and adjusted), all of the same cells.
 
@@ -104,7 +109,7 @@ def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -
     for _, line in published.iterrows():
         p: dict[str, Any] = {c: line[c] for c in COLUMNS}
         why, cell, values = _match(p, first)
-        same = (p["mechanism"], p["population"], str(p["estimate_type"]).lower(), p["estimate"])
+        same = (p["mechanism"], p["population"], kind_of(p["estimate_type"]), p["estimate"])
         if not why and same in seen:
             why = "the same number is listed twice"
         if why:
@@ -120,7 +125,8 @@ def _match(
     p: Mapping[str, Any], cells: pd.DataFrame
 ) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """Why not comparable (or ""), our cell, and the published numbers on its scale."""
-    kind = KINDS.get(str(p["estimate_type"]).strip().lower())
+    word = kind_of(p["estimate_type"])
+    kind = KINDS.get(word)
     nothing: dict[str, Any] = {}
     if kind is None or pd.isna(p["estimate"]):
         return f"no effect size ({p['estimate_type']})", (), nothing
@@ -132,14 +138,12 @@ def _match(
         if key in cells.index:
             break
     else:
-        return "no cell of ours has this mechanism and condition", (), nothing
+        return _no_cell(p, cells), (), nothing
     target = str(cells.loc[key, "scale"])
     numbers = [float(p[c]) for c in ("estimate", "ci_low", "ci_high")]
-    if scale == "log_or" and not all(np.isnan(v) or v > 0 for v in numbers):
-        return "an odds ratio must be above 0", (), nothing
-    if scale == "z" and not all(np.isnan(v) or abs(v) < 1 for v in numbers):
-        return "a correlation must lie between -1 and 1", (), nothing
-    own = [_own_scale(v, scale) * (-1 if turned else 1) for v in numbers]
+    if why := impossible(word, numbers):
+        return why, (), nothing
+    own = [_own_scale(v, scale, word) * (-1 if turned else 1) for v in numbers]
     if turned:
         own[1], own[2] = own[2], own[1]
     moved = [_carry(v, scale, target) for v in own]
@@ -150,8 +154,20 @@ def _match(
     return "", key, values
 
 
-def _own_scale(value: float, scale: str) -> float:
+def _no_cell(p: Mapping[str, Any], cells: pd.DataFrame) -> str:
+    """That we have no such cell, with the nearest name where one may be a slip of the pen."""
+    for column, level in (("mechanism", "mechanism"), ("population", "condition")):
+        names = set(cells.index.get_level_values(level))
+        guess = None if p[column] in names else nearest(str(p[column]), names)
+        if guess:
+            return f"no {level} {p[column]!r} in our table: {guess!r}?"
+    return "no cell of ours has this mechanism and condition"
+
+
+def _own_scale(value: float, scale: str, word: str) -> float:
     """A printed number on the scale on which we pool: log odds ratio, Fisher's z, g."""
+    if word in AS_POOLED:
+        return value
     if scale == "log_or":
         return float(np.log(value))
     return float(r_to_z(value)) if scale == "z" else value

@@ -1,9 +1,8 @@
 """What goes with larger effects in one cell: levels of a category, contrasts, slopes; with bounds.
 
-A slope b enters by shifting every row: under y_i = mu + b x_i + ... the rows y_i - b x_i (a bound's
-ends likewise) are an ordinary pool, so the evidence of that pool over b is the likelihood of b, and
-nothing has to be left out for being a bound. A contrast is the slope of an indicator. Sizes without
-a sign cannot be shifted and are left out of slopes and contrasts.
+A slope enters by shifting every row (`slopes`), so that nothing has to be left out for being a
+bound. A contrast is the slope of an indicator. Sizes without a sign cannot be shifted and are left
+out of slopes and contrasts.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ from nssi_meta.evidence.catalogue import with_role
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.vocabulary import COMPARATOR_WORDS
 from nssi_meta.inference.densities import interval
-from nssi_meta.inference.on_line import Line, on_line
-from nssi_meta.synthesis.cells import CELL, Cell, Options
+from nssi_meta.inference.exact import ExactPosterior
+from nssi_meta.inference.on_line import Line
+from nssi_meta.synthesis.cells import CELL, Options
 from nssi_meta.synthesis.pooled import comparable_rows, fit_cell
+from nssi_meta.synthesis.slopes import described, jointly, means_along, slope
 
 Floats = NDArray[np.float64]
 
@@ -41,10 +42,10 @@ MODERATORS = {
 UNKNOWN = ("", "na", "unclear")
 #: Studies on each side of a contrast, and with different values for a slope.
 FEWEST, FEWEST_SLOPE = 2, 3
-#: Prior SD of a slope (one SD of the number) and of a contrast, as in `regress`.
-BETA_SD = 1.0
+#: Limits that hold together: with the other contrasts of the moderator, with all of the call.
+TOGETHER = ("low_own", "high_own", "low_all", "high_all")
 COLUMNS = [*CELL, "moderator", "what", "name", "k", "n_studies", "n_bounds", "median", "low",
-           "high", "p_positive", "note"]  # fmt: skip
+           "high", *TOGETHER, "n_own", "n_all", "p_positive", "note"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,11 @@ class Moderated:
     """One moderator in one cell.
 
     `table` has `COLUMNS`: a row per level (its own pool), per contrast (level less the others;
-    with two levels their difference) and for a number its slope per 10 units. `effects` are the
-    rows, the moderator in `x`; `curve` the fitted mean over x, `levels` what `figures.orchard`
-    draws; each is empty where it does not apply.
+    with two levels their difference) and for a number its slope per 10 units. `low` and `high` are
+    of that line alone; `low_own` and `high_own` hold together for the `n_own` contrasts or slopes
+    of this moderator and cell, `low_all` and `high_all` for all `n_all` of the call
+    (`slopes.jointly`). `effects` are the rows, the moderator in `x`; `curve` the fitted mean over
+    x, `levels` what `figures.orchard` draws; each is empty where it does not apply.
     """
 
     key: tuple[str, str, str]
@@ -63,6 +66,7 @@ class Moderated:
     effects: pd.DataFrame
     curve: pd.DataFrame
     levels: pd.DataFrame
+    slopes: tuple[tuple[int, Line[ExactPosterior], float], ...] = ()
 
 
 def moderators(
@@ -106,7 +110,18 @@ def moderators(
             out.append(_moderated(key, part, name, chosen, n_jobs))
     if not out:
         raise ValueError("no rows to compare: every row of the selection is excluded")
+    n_all = sum(len(one.slopes) for one in out)
+    for one in out:
+        _together(one, chosen.level, n_all)
     return out
+
+
+def _together(one: Moderated, level: float, n_all: int) -> None:
+    """Limits of contrasts and slopes that hold together, into the table."""
+    table, n_own = one.table, len(one.slopes)
+    for line, found, unit in one.slopes:
+        limits = [end for n in (n_own, n_all) for end in jointly(found, level, unit, n)]
+        table.loc[line, [*TOGETHER, "n_own", "n_all"]] = [*limits, n_own, n_all]
 
 
 def _rows(evidence: Evidence, name: str) -> pd.DataFrame:
@@ -122,17 +137,22 @@ def _rows(evidence: Evidence, name: str) -> pd.DataFrame:
 
 
 def _moderated(
-    key: tuple[str, str, str], rows: pd.DataFrame, name: str, options: Options, n_jobs: int
+    key: tuple[str, str, str],
+    rows: pd.DataFrame,
+    name: str,
+    options: Options,
+    n_jobs: int,
 ) -> Moderated:
     column, is_number = MODERATORS[name]
     x = pd.to_numeric(rows[column], errors="coerce") if is_number else rows[column].astype(str)
-    known = x.notna() if is_number else ~x.isin(UNKNOWN)
-    part = rows[known].assign(x=x[known]).reset_index(drop=True)
+    told = x.notna() if is_number else ~x.isin(UNKNOWN)
+    part = rows[told].assign(x=x[told]).reset_index(drop=True)
     nothing = pd.DataFrame()
-    lost = int((~known).sum())
+    lost = int((~told).sum())
     fit = _slope if is_number else _levels
     found = fit(part, options, n_jobs) if len(part) else ([_empty(name)], nothing, nothing)
     lines, curve, levels = found
+    fitted = tuple((i, *line.pop("fit")) for i, line in enumerate(lines) if "fit" in line)
     table = pd.DataFrame(lines).assign(**dict(zip(CELL, key, strict=True)), moderator=name)
     table["note"] = [
         "; ".join(
@@ -140,7 +160,7 @@ def _moderated(
         )
         for note in table["note"]
     ]
-    return Moderated(key, name, table.reindex(columns=COLUMNS), part, curve, levels)
+    return Moderated(key, name, table.reindex(columns=COLUMNS), part, curve, levels, fitted)
 
 
 def _joined(*notes: str) -> str:
@@ -193,7 +213,11 @@ def _levels(
 
 
 def _contrast(
-    rows: pd.DataFrame, name: str, names: list[str], options: Options, n_jobs: int
+    rows: pd.DataFrame,
+    name: str,
+    names: list[str],
+    options: Options,
+    n_jobs: int,
 ) -> dict[str, Any]:
     """One level less the others: the slope of an indicator that is 1/2 and -1/2."""
     signed = rows[rows["kind"] != "unsigned"].reset_index(drop=True)
@@ -203,8 +227,10 @@ def _contrast(
     sides = [int(signed.loc[side, "study_id"].nunique()) for side in (here, ~here)]
     if min(sides) < FEWEST:
         return line | {"note": f"too few studies ({sides[0]} against {sides[1]})"}
-    found = _fit(signed, np.where(here, 0.5, -0.5), options, n_jobs)
-    return line | _described(found, options, 1.0) | {"note": _unsigned(rows)}
+    found = slope(signed, np.where(here, 0.5, -0.5), options, n_jobs)
+    return line | described(found, options.level, 1.0) | {
+        "note": _unsigned(rows), "fit": (found, 1.0)
+    }  # fmt: skip
 
 
 def _slope(
@@ -220,56 +246,18 @@ def _slope(
         return [line | {"note": note}], nothing, nothing
     x = signed["x"].to_numpy(dtype=float)
     centre, spread = float(x.mean()), float(x.std())
-    found = _fit(signed, (x - centre) / spread, options, n_jobs)
-    line |= _described(found, options, 10 / spread) | {"note": _unsigned(rows)}
+    found = slope(signed, (x - centre) / spread, options, n_jobs)
+    line |= described(found, options.level, 10 / spread)
+    line |= {"note": _unsigned(rows), "fit": (found, 10 / spread)}
     grid = np.linspace(x.min(), x.max(), 41)
-    curve = [{"x": at, **_mean_at(found, (at - centre) / spread, options)} for at in grid]
-    return [line], pd.DataFrame(curve), nothing
+    curve = pd.DataFrame(means_along(found, (grid - centre) / spread, options))
+    curve.insert(0, "x", grid)
+    return [line], curve, nothing
 
 
 def _unsigned(rows: pd.DataFrame) -> str:
     n = int((rows["kind"] == "unsigned").sum())
     return f"{n} without sign left out" if n else ""
-
-
-def _fit(rows: pd.DataFrame, x: Floats, options: Options, n_jobs: int) -> Line[Cell]:
-    """The posterior of the slope of x, with the pool at every node."""
-    priors = options.priors()
-
-    def at(b: float) -> tuple[float, Cell]:
-        moved = rows.assign(**{c: rows[c] - b * x for c in ("yi", "lower", "upper")})
-        cell = fit_cell(tuple(rows[CELL].iloc[0]), moved, priors, options)
-        if cell.posterior.log_evidence is None:
-            raise ValueError("a slope needs proper priors: flat ones have no evidence to compare")
-        return float(cell.posterior.log_evidence) - 0.5 * (b / BETA_SD) ** 2, cell
-
-    return on_line(at, BETA_SD, n_jobs)
-
-
-def _described(found: Line[Cell], options: Options, unit: float) -> dict[str, float]:
-    tail = (1 - options.level) / 2
-    median, low, high = (unit * found.quantile(p) for p in (0.5, tail, 1 - tail))
-    return {"median": median, "low": low, "high": high, "p_positive": 1 - found.cdf(0.0)}
-
-
-def _mean_at(found: Line[Cell], x: float, options: Options) -> dict[str, float]:
-    """Mean effect and effect in a new setting at x: mixtures over the nodes of the slope."""
-    out = {}
-    tail = (1 - options.level) / 2
-    for which, ends in (("mu", ("low", "high")), ("prediction", ("pred_low", "pred_high"))):
-        parts = [getattr(cell.posterior, which) for cell in found.values]
-        shifts = found.nodes * x
-        moved = list(zip(parts, shifts, strict=True))
-        edges = [p.quantile(q) + s for p, s in moved for q in (1e-3, 0.999)]
-        grid = np.linspace(min(edges), max(edges), 400)
-        cdf = sum(
-            w * np.asarray(p.cdf(grid - s)) for w, (p, s) in zip(found.weight, moved, strict=True)
-        )
-        low, median, high = (float(np.interp(q, cdf, grid)) for q in (tail, 0.5, 1 - tail))
-        if which == "mu":
-            out["median"] = median
-        out |= dict(zip(ends, (low, high), strict=True))
-    return out
 
 
 def every_line(found: list[Moderated]) -> pd.DataFrame:

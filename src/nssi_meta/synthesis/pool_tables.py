@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.conditions import finite_moments_of_mu
-from nssi_meta.inference.densities import Density, interval
+from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import ExactPosterior
-from nssi_meta.inference.shrinkage import shrunken, shrunken_quantiles
+from nssi_meta.inference.shrinkage import shrunken_quantiles, shrunken_shortest
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
 from nssi_meta.synthesis.inconsistency import inconsistency
 
@@ -99,11 +99,19 @@ def _flags(cell: Cell) -> str:
         flags.append("a single study: between-study variation comes from the prior")
     if (rows["kind"] == "interval").all():
         flags.append("only bounds: no study reports a size")
+        if _one_sided(rows):
+            flags.append("all bounds on one side: how large, the prior says")
     if (rows["bound"] == "assumed").any():
         flags.append("some thresholds assumed to be .05")
     if not cell.converged:
         flags.append("did not converge: not a result")
     return "; ".join(flags)
+
+
+def _one_sided(rows: pd.DataFrame) -> bool:
+    """Whether every bound leaves the same side open: then nothing but the prior ends the effect."""
+    above, below = (np.isinf(rows[end].to_numpy(dtype=float)) for end in ("upper", "lower"))
+    return bool((above & ~below).all() or (below & ~above).all())
 
 
 def labelled(
@@ -177,10 +185,10 @@ def _shrunk(cell: Cell, options: Options) -> tuple[Floats, ...]:
         tail = (1 - options.level) / 2
         return tuple(_shrunk_at(cell, options, (0.5, tail, 1 - tail)).T)
     errors = partial(vcalc, rho=options.rho)
-    known = (cell.rows, cell.layout, cell.posterior, errors)
-    theta: list[Density] = list(shrunken(*known, options.rho, options.seed))
-    ends = np.array([interval(t, options.level, options.interval) for t in theta])
-    return np.array([t.quantile(0.5) for t in theta]), ends[:, 0], ends[:, 1]
+    ends = shrunken_shortest(
+        cell.rows, cell.layout, cell.posterior, errors, options.level, options.rho, options.seed
+    )
+    return _shrunk_at(cell, options, (0.5,))[:, 0], ends[:, 0], ends[:, 1]
 
 
 def _normal_quantile(p: float) -> float:
