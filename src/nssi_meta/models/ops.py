@@ -30,16 +30,14 @@ class Ops:
     logaddexp: Callable[..., Any]
     cholesky: Callable[..., Any]
     solve_lower: Callable[..., Any]
-    held: Callable[..., Any]
 
 
 def log_sum(exponent: Any, factor: Any, ops: Ops) -> Any:
-    """log of the sum of factor exp(exponent) over the last axis, of which factor may vary slowly.
+    """log of the sum of factor exp(exponent) over the last axis, for factors far from overflow.
 
-    The largest exponent is taken out and held fixed for the gradient, in which it cancels: PyTensor
-    then computes every exponential once, where its own logsumexp takes three.
+    Every exponential is computed once; PyTensor's own logsumexp takes three with its gradient.
     """
-    top = ops.held(exponent.max(axis=-1, keepdims=True))
+    top = exponent.max(axis=-1, keepdims=True)
     total = (ops.exp(exponent - top) * factor).sum(axis=-1)
     return top[..., 0] + ops.log(total)
 
@@ -64,7 +62,6 @@ def numpy_ops() -> Ops:
         logaddexp=np.logaddexp,
         cholesky=np.linalg.cholesky,
         solve_lower=np.linalg.solve,
-        held=lambda x: x,
     )
 
 
@@ -72,7 +69,6 @@ def pytensor_ops() -> Ops:
     """The functions for PyTensor expressions (imports PyTensor)."""
     import pytensor.tensor as pt
     from pymc.distributions.dist_math import normal_lcdf
-    from pytensor.gradient import disconnected_grad
 
     def log_ndtr(z: Any) -> Any:
         # Beyond 25 the value is 0 to machine precision, while erfcx(-z) overflows and would turn
@@ -91,5 +87,4 @@ def pytensor_ops() -> Ops:
         logaddexp=pt.logaddexp,
         cholesky=pt.linalg.cholesky,
         solve_lower=lambda lower, b: pt.linalg.solve_triangular(lower, b, lower=True),
-        held=disconnected_grad,
     )

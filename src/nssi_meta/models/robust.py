@@ -52,9 +52,9 @@ from nssi_meta.models.study_rows import StudyRows
 NU_SHAPE, NU_RATE, NU_LOW = 2.0, 0.1, 1.0
 #: log of the prior's normalising constant; P(Gamma(2, r) > 1) = exp(-r) (1 + r).
 _NU_CONSTANT = 2 * np.log(NU_RATE) + NU_RATE - np.log1p(NU_RATE)
-#: Nodes in units of a step, a little wider apart to the left, where an outlier's lambda lies. A step
-#: in log lambda is h sqrt(2 / nu), h = STEP / sqrt(1 + WIDEN / nu): up to nu = 5 or so the nearest
-#: pole, at i pi / 2 in log lambda, sets it, beyond that the width of lambda's own distribution.
+#: Nodes in units of a step, a little wider apart to the left, where an outlier's lambda lies. A
+#: step in log lambda is h sqrt(2 / nu), h = STEP / sqrt(1 + WIDEN / nu): up to nu = 5 or so the
+#: nearest pole, at i pi / 2 in log lambda, sets it, beyond that the width of lambda's distribution.
 #: The error is below 1e-6 in the log density for nu from 1 to a million, tau from a hundredth to a
 #: hundred standard errors and studies up to 20 standard errors away (in the tests).
 STEP, WIDEN = 0.8, 4.8
