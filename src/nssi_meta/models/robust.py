@@ -72,6 +72,28 @@ def log_mixing(nu: Any, nodes: Any, exp: Any, log: Any, log_gamma: Any) -> tuple
     return log_density - 0.5 * log(half * widen) + _LOG_STEP, exp(-s)
 
 
+def freedom_variable() -> Any:
+    """The variable nu of the model in context, with its prior."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    # An exponential variable starts the sampler near its mean; the potential makes its prior the
+    # truncated gamma.
+    nu = pm.Deterministic("nu", freedom(pm.Exponential("nu_excess", scale=1 / NU_RATE)))
+    pm.Potential("nu_prior", pt.log(nu))
+    return nu
+
+
+def freedom(excess: Any) -> Any:
+    """nu from the sampled variable."""
+    return NU_LOW + excess
+
+
+def freedom_log_prior(nu: Floats) -> Floats:
+    """Log prior density of nu."""
+    return np.asarray(_NU_CONSTANT + np.log(nu) - NU_RATE * nu)
+
+
 def robust_regression(
     rows: StudyRows,
     names: Sequence[str],
@@ -98,11 +120,7 @@ def robust_regression(
             data = data_nodes(values)
             coef = coefficients(data, len(prior.mean))
             tau_rv, omega2 = sd_nodes(data, tau, omega)
-            # An exponential variable starts the sampler near its mean; the potential makes its
-            # prior the truncated gamma.
-            excess = pm.Exponential("nu_excess", scale=1 / NU_RATE)
-            nu = pm.Deterministic("nu", NU_LOW + excess)
-            pm.Potential("nu_prior", pt.log(nu))
+            nu = freedom_variable()
             sums = pytensor_sums(data, residual(data, coef), omega2)
             mixing = log_mixing(nu, NODES, pt.exp, pt.log, pt.gammaln)
             pm.Potential("evidence", pt.sum(_mixed(sums, tau_rv**2, *mixing, pytensor_ops())))
@@ -122,8 +140,7 @@ def robust_regression(
         return in_chunks(part, len(draws["tau"]), max(len(rows.y), len(rows.names) * len(NODES)))
 
     def log_prior(draws: Draws) -> dict[str, Floats]:
-        nu = _NU_CONSTANT + np.log(draws["nu"]) - NU_RATE * draws["nu"]
-        return {**sd_log_prior(draws, prior, tau, omega), "nu": nu}
+        return {**sd_log_prior(draws, prior, tau, omega), "nu": freedom_log_prior(draws["nu"])}
 
     return Structure(
         key=("robust", len(prior.mean), prior_key(tau), prior_key(omega)),
@@ -131,7 +148,7 @@ def robust_regression(
         build=build,
         extra=lambda draws: {
             "coef": coef_draws(fixed, draws),
-            "nu": NU_LOW + draws["nu_excess"],
+            "nu": freedom(draws["nu_excess"]),
         },
         quantities=quantities,
         log_likelihood=log_likelihood,
