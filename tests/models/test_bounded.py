@@ -39,17 +39,22 @@ def points(model, n=3):
     return [{k: v + 0.3 * rng.normal(size=np.shape(v)) for k, v in start.items()} for _ in range(n)]
 
 
-def reported(made, at):
-    """Prior times likelihood (S,) from the structure's own functions, with the logs' Jacobian."""
+def parameters(made, at):
+    """Draws (S, ...) of a structure at points, and the log Jacobian of its logarithms."""
     draws, jacobian = {}, np.zeros(len(at))
     for name in at[0]:
         value = np.array([p[name] for p in at], dtype=float)
         if name.endswith("_log__"):
-            jacobian += value
+            jacobian += value.reshape(len(at), -1).sum(axis=1)
             draws[name.removesuffix("_log__")] = np.exp(value)
         else:
             draws[name] = value
-    draws |= made.extra(draws)
+    return draws | made.extra(draws), jacobian
+
+
+def reported(made, at):
+    """Prior times likelihood (S,) from the structure's own functions, with the logs' Jacobian."""
+    draws, jacobian = parameters(made, at)
     whole = made.log_likelihood(draws).sum(axis=1) + sum(made.log_prior(draws).values())
     return whole + jacobian
 

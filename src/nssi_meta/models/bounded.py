@@ -115,8 +115,7 @@ def bounded_regression(
             if student:
                 _add_student(data, kind, mean, tau_rv, omega2, freedom_variable())
             else:
-                root = None if omega is None else pt.sqrt(omega2)
-                add_evidence(data, kind, mean, tau_rv * np.ones(data.k), root)
+                _add_normal(data, kind, mean, tau_rv, None if omega is None else omega2)
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -151,9 +150,14 @@ def bounded_regression(
         quantities=quantities,
         log_likelihood=pointwise,
         log_prior=log_prior,
-        studies=tuple(f"rows {', '.join(str(i + 1) for i in rows)}" for rows in data.block_rows),
+        studies=_names(data),
         labels=labels(names, combinations),
     )
+
+
+def _names(data: Layout) -> tuple[str, ...]:
+    """What a block is called: the positions of its rows."""
+    return tuple(f"rows {', '.join(str(i + 1) for i in rows)}" for rows in data.block_rows)
 
 
 def block_log_likelihood(
@@ -169,6 +173,16 @@ def block_log_likelihood(
     value = log_likelihood(data, np.repeat(mean, n, axis=0), wide, np.repeat(omega, n)[:, None])
     by_node = value.reshape(len(tau), n, -1).transpose(0, 2, 1)
     return np.asarray(log_sum(by_node + log_weight[:, None, :], 1.0, numpy_ops()))
+
+
+def _add_normal(
+    data: Layout, kind: NDArray[np.object_], mean: Any, tau: Any, omega2: Any | None
+) -> None:
+    """Add the rows' log likelihood with normal study effects to the model in context."""
+    import pytensor.tensor as pt
+
+    root = None if omega2 is None else pt.sqrt(omega2)
+    add_evidence(data, kind, mean, tau * np.ones(data.k), root)
 
 
 def _add_student(
@@ -204,7 +218,10 @@ def _add_student(
 
 
 def _first_guess(data: Layout, kind: NDArray[np.object_], design: Floats) -> StudyRows:
-    """Rows as if each were an exact effect of its own study: where the sampler starts, no more."""
+    """Rows as if each were an exact effect: from where the sampler starts, no more.
+
+    Raises ValueError where shapes differ, X is not finite, or a kind is not known.
+    """
     if design.ndim != 2 or len(design) != data.k or len(kind) != data.k:
         raise ValueError(
             f"X must be a matrix of {data.k} rows with as many kinds, got shape {design.shape} "
@@ -220,7 +237,7 @@ def _first_guess(data: Layout, kind: NDArray[np.object_], design: Floats) -> Stu
     bound, unsigned = kind == "interval", kind == "unsigned"
     y[bound], v[bound] = ((low + high) / 2)[bound], (v + ((high - low) / 4) ** 2)[bound]
     y[unsigned], v[unsigned] = 0.0, (data.v + np.nan_to_num(data.y) ** 2)[unsigned]
-    return study_rows(y, v, range(data.k), design)
+    return study_rows(y, v, data.block_of_row, design)
 
 
 def _mark(data: Layout, kind: NDArray[np.object_], design: Floats) -> str:
