@@ -18,6 +18,7 @@ from nssi_meta.inference.weighted import design
 REFERENCE = Path(__file__).parent.parent / "reference"
 _SETS = json.loads((REFERENCE / "rma.json").read_text("utf-8"))["sets"]
 _REG = json.loads((REFERENCE / "metareg.json").read_text("utf-8"))
+_ROOTS = json.loads((REFERENCE / "tau2_roots.json").read_text("utf-8"))
 FITS = [(name, i) for name, data in _SETS.items() for i in range(len(data["fits"]))]
 
 #: Relative. The reference iterates to 1e-12 and prints 15 digits; measured: 3e-12.
@@ -112,7 +113,7 @@ def test_meta_regression_agrees_with_metafor(key):
     y, v = np.array(bcg["yi"])[rows], np.array(bcg["vi"])[rows]
     options = _moderators(key, data)
     fit, theirs = rma(y, v, **options), _REG["results"][key]["fit"]
-    # metafor's Paule-Mandel root stops at a tolerance of 1e-4 (see the next test).
+    # metafor's Paule-Mandel root stops at a tolerance of 1e-4 (see the tests of roots).
     rel = 5e-4 if options.get("method") == "PM" else REGRESSION
     for ours, name in _COEFFICIENTS.items():
         np.testing.assert_allclose(getattr(fit, ours), theirs[name], rtol=rel, atol=rel * 1e-2)
@@ -145,6 +146,46 @@ def test_paule_mandel_is_the_root_and_metafor_stops_before_it():
     theirs = _REG["results"]["bcg_ablat_year_PM_z"]["fit"]["tau2"]
     assert abs(het.generalised_q(d, ours) - 10) < 1e-12
     assert abs(het.generalised_q(d, theirs) - 10) > 1e-5
+
+
+def _of_roots(key: str) -> tuple[list, list, pd.DataFrame | None]:
+    bcg = "bcg_RR" in key
+    data = _SETS["bcg_RR" if bcg else key]
+    moderators = pd.DataFrame(_REG["data"])[["ablat", "year"]] if "year" in key else None
+    return data["yi"], data["vi"], moderators
+
+
+@pytest.mark.parametrize(
+    ("key", "method"), [(k, m) for k, found in _ROOTS.items() for m in found if m != "QP"]
+)
+def test_metafor_gives_our_tau2_once_its_own_tolerance_is_tight(key, method):
+    """1e-10: metafor's search at tol = 1e-14; by default it is up to 1e-3 away (ML, years)."""
+    y, v, X = _of_roots(key)
+    ours, theirs = rma(y, v, X, method=method).tau2, _ROOTS[key][method]
+    assert ours == pytest.approx(theirs["tight"], rel=1e-10)
+    if method != "SJ":  # a closed form
+        assert abs(theirs["default"] / theirs["tight"] - 1) > 1e-9
+
+
+@pytest.mark.parametrize("key", _ROOTS)
+def test_metafor_gives_our_limits_of_tau2_once_its_own_tolerance_is_tight(key):
+    """1e-9: the year of a trial makes the moderators nearly collinear."""
+    y, v, X = _of_roots(key)
+    row = confint(rma(y, v, X, method="DL")).loc["tau2"]
+    np.testing.assert_allclose([row["ci_lb"], row["ci_ub"]], _ROOTS[key]["QP"]["tight"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("key", _ROOTS)
+@pytest.mark.parametrize("method", ["PM", "PMM"])
+def test_stopping_where_metafor_stops_gives_its_digits(key, method):
+    """R's `uniroot` is Brent's method on (0, 100) until 2^-13; scipy's is the same algorithm."""
+    from scipy.optimize import brentq
+    from scipy.special import chdtri
+
+    d = design(*_of_roots(key))
+    target = float(chdtri(d.k - d.p, 0.5)) if method == "PMM" else d.k - d.p
+    stopped = brentq(lambda t: het.generalised_q(d, t) - target, 0, 100, xtol=2.0**-13, rtol=1e-15)
+    assert stopped == pytest.approx(_ROOTS[key][method]["default"], rel=1e-9)
 
 
 @pytest.mark.parametrize("method", [m for m in het.METHODS if m not in het.COMMON])

@@ -156,6 +156,9 @@ def test_a_prior_is_read_back_from_its_own_text(role, text):
         ("tau", "rhodes2015(pain)", r"rhodes2015\(outcome,comparison\[,area\]\)"),
         ("tau", "turner2015(pain,pharma)", "comparison 'pharma' is not known"),
         ("tau", "turner2015(pain,pharma-placebo,cancer)", "stands alone"),
+        ("tau", "turner2012", r"needs its words: turner2012\(outcome,comparison\)"),
+        ("tau", "turner2012(mortality,nonpharma)", "Did you mean all-cause-mortality"),
+        ("tau", "turner2012(subjective,nonpharma-pharma)", "Did you mean pharma-pharma"),
     ],
 )
 def test_impossible_priors_are_refused_by_name(role, text, says):
@@ -205,6 +208,9 @@ def test_propriety(mu, tau, n_exact, n_studies, ok):
         ("rhodes2015", "logt2(5,-3.44,2.59)"),
         ("turner2015(all-cause-mortality,pharma-placebo)", "lognormal2(-3.95,1.34)"),
         ("turner2015(subjective,nonpharma-nonpharma)", "lognormal2(-2.26,1.45)"),
+        ("turner2012(all-cause-mortality,pharma-placebo)", "lognormal2(-4.06,1.45)"),
+        ("turner2012(semi-objective,nonpharma)", "lognormal2(-2.89,1.91)"),
+        ("turner2012(subjective,pharma-pharma)", "lognormal2(-2.34,1.62)"),
         ("Rhodes2015(Mental-Health, pharma-placebo)", "logt2(5,-2.99,2.16)"),
         ("rhodes2015(resource-use,nonpharma,cancer)", "logt2(5,0.15,2.68)"),
         ("rhodes2015(subjective,pharma-pharma,respiratory)", "logt2(5,-4.94,2.59)"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from nssi_meta.models.binomial_tables import CELLS, REACH, STEP, Tables
 from nssi_meta.models.marginal import in_chunks
+from nssi_meta.models.ops import log_sum, numpy_ops
 from nssi_meta.models.pool import prior_variable
 from nssi_meta.models.priors import MU_DEFAULT, TAU_DEFAULT, Prior, check_propriety, parse_prior
 from nssi_meta.models.structure import (
@@ -27,10 +28,11 @@ from nssi_meta.models.structure import (
     prior_values,
 )
 
-_T_STEP = 0.15
-#: Nodes (n,) of the integral over theta, and log of their weights cosh(t) dt.
-_T = np.arange(-3.6, 3.6 + _T_STEP / 2, _T_STEP)
-_SINH, _LOG_WEIGHT = np.sinh(_T), np.log(np.cosh(_T) * _T_STEP) - 0.5 * np.log(2 * np.pi)
+#: Nodes (n,) of the integral over theta, and their weights. The rule errs less than the spline
+#: does, about 1e-6 in the log likelihood.
+_T_STEP = 0.225
+_T = _T_STEP * np.arange(-16, 17)
+_SINH, _WEIGHT = np.sinh(_T), np.cosh(_T) * _T_STEP / np.sqrt(2 * np.pi)
 
 
 def binomial_normal(
@@ -58,19 +60,25 @@ def binomial_normal(
         import pymc as pm
         import pytensor.tensor as pt
 
+        from nssi_meta.models.ops import pytensor_ops
+
         with pm.Model() as model:
             data = data_nodes(values)
             mu_rv = prior_variable("mu", mu, data["mu_prior"])
             tau_rv = prior_variable("tau", tau, data["tau_prior"])
             centre, scale = data["centre"][:, None], data["scale"][:, None]
-            theta, log_prior = _nodes(mu_rv, tau_rv, centre, scale)
-            u = pt.clip(pt.arcsinh((theta - centre) / scale), -REACH, REACH)
-            cell = pt.clip(pt.floor((u + REACH) / STEP), 0, CELLS - 1)
-            f = u + REACH - cell * STEP
+            standard, shrink = _nodes(mu_rv, tau_rv, centre, scale)
+            z = (mu_rv + tau_rv * standard - centre) / scale
+            # arcsinh by its logarithm, half as dear.
+            u = pt.sign(z) * pt.log(pt.abs(z) + pt.sqrt(1.0 + z**2))
+            place = (pt.clip(u, -REACH, REACH) + REACH) / STEP
+            cell = pt.clip(pt.floor(place), 0, CELLS - 1)
+            f = (place - cell) * STEP
             at = pt.cast(data["first"][:, None] + cell, "int64").ravel()
             c = [data[name][at].reshape(u.shape) for name in ("c0", "c1", "c2", "c3")]
             value = ((c[3] * f + c[2]) * f + c[1]) * f + c[0]
-            pm.Potential("evidence", pt.sum(pt.logsumexp(value + log_prior, axis=1)))
+            density = log_sum(value - 0.5 * standard**2, _WEIGHT, pytensor_ops())
+            pm.Potential("evidence", pt.sum(density + pt.log(shrink[:, 0])))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -90,20 +98,14 @@ def binomial_normal(
 
 
 def _nodes(mu: Any, tau: Any, centre: Any, scale: Any) -> tuple[Any, Any]:
-    """Nodes theta (..., k, n) and log of N(theta; mu, tau) d theta there; tau = 0 is no problem."""
+    """Nodes (theta - mu) / tau (..., k, n), and the width s / tau (..., k, 1) of the rule.
+
+    The weight of a node is `shrink` times `_WEIGHT`; tau = 0 is no problem.
+    """
     whole = scale**2 + tau**2
     shift = tau * (centre - mu) / whole  # (m - mu) / tau
     shrink = scale / whole**0.5  # s / tau
-    standard = shift + shrink * _SINH
-    return mu + tau * standard, -0.5 * standard**2 + _log(shrink) + _LOG_WEIGHT
-
-
-def _log(x: Any) -> Any:
-    if isinstance(x, np.ndarray):
-        return np.log(x)
-    import pytensor.tensor as pt
-
-    return pt.log(x)
+    return shift + shrink * _SINH, shrink
 
 
 def study_log_likelihood(counts: Tables, mu: Floats, tau: Floats) -> Floats:
@@ -112,13 +114,16 @@ def study_log_likelihood(counts: Tables, mu: Floats, tau: Floats) -> Floats:
     first = (np.arange(len(counts.names)) * CELLS)[:, None]
 
     def part(s: slice) -> Floats:
-        theta, log_prior = _nodes(mu[s, None, None], tau[s, None, None], centre, scale)
-        u = np.clip(np.arcsinh((theta - centre) / scale), -REACH, REACH)
+        m, t = mu[s, None, None], tau[s, None, None]
+        standard, shrink = _nodes(m, t, centre, scale)
+        u = np.clip(np.arcsinh((m + t * standard - centre) / scale), -REACH, REACH)
         cell = np.clip(np.floor((u + REACH) / STEP), 0, CELLS - 1).astype(np.int64)
         f = u + REACH - cell * STEP
-        c = counts.coef[:, first + cell]
-        value = ((c[3] * f + c[2]) * f + c[1]) * f + c[0] + log_prior
-        top = value.max(axis=-1)
-        return np.asarray(top + np.log(np.exp(value - top[..., None]).sum(axis=-1)))
+        at = first + cell
+        value = counts.coef[3].take(at)
+        for power in (2, 1, 0):
+            value = value * f + counts.coef[power].take(at)
+        density = log_sum(value - 0.5 * standard**2, _WEIGHT, numpy_ops())
+        return np.asarray(density + np.log(shrink[..., 0]))
 
     return in_chunks(part, len(mu), 6 * len(counts.names) * len(_T))

@@ -21,8 +21,8 @@ from nssi_meta.models.likelihood import LOG_2PI
 from nssi_meta.models.ops import Ops, numpy_ops
 from nssi_meta.models.study_rows import Floats, StudyRows
 
-#: Values held at once when a likelihood is evaluated for many draws (memory, not accuracy).
-CHUNK = 2_000_000
+#: Values held at once when a likelihood is evaluated for many draws: what a processor keeps near.
+CHUNK = 200_000
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,16 @@ class Ops:
     solve_lower: Callable[..., Any]
 
 
+def log_sum(exponent: Any, factor: Any, ops: Ops) -> Any:
+    """log of the sum of factor exp(exponent) over the last axis, for factors far from overflow.
+
+    Every exponential is computed once; PyTensor's own logsumexp takes three with its gradient.
+    """
+    top = exponent.max(axis=-1, keepdims=True)
+    total = (ops.exp(exponent - top) * factor).sum(axis=-1)
+    return top[..., 0] + ops.log(total)
+
+
 def _log1mexp(x: Any) -> Any:
     """log(1 - exp(x)) for x < 0 without cancellation (Mächler 2012)."""
     with np.errstate(divide="ignore"):

@@ -4,6 +4,8 @@ Turner et al. 2015 (Stat Med 34:984, Table IV): log-normal, for log odds ratios.
 (J Clin Epidemiol 68:52, Tables 3, A.3.1, A.3.2): log-Student-t with 5 df, for standardised mean
 differences. The numbers are those that bayesmeta and rnmamod give for these tables; where the two
 differ in a sign (cancer, resource use, pharma-placebo), bayesmeta's, which fits the other columns.
+Turner et al. 2012 (Int J Epidemiol 41:818), coarser, for log odds ratios: the numbers of gemtc's
+`mtc.hy.empirical.lor`.
 """
 
 from __future__ import annotations
@@ -92,22 +94,30 @@ _RHODES: dict[tuple[str, str], tuple[Params, Params]] = {
         (2.24, 2.68, 2.45, 2.40, 2.46, 2.08, 2.78, 2.53),
     ),
 }  # fmt: skip
-PRESETS = ("turner2015", "rhodes2015")
+_TURNER_2012_OUTCOMES = ("all-cause-mortality", "semi-objective", "subjective")
+_TURNER_2012: dict[str, tuple[Params, Params]] = {
+    "pharma-placebo": ((4.06, 3.02, 2.13), (1.45, 1.85, 1.58)),
+    "pharma-pharma": ((4.27, 3.23, 2.34), (1.48, 1.88, 1.62)),
+    "nonpharma": ((3.93, 2.89, 2.01), (1.51, 1.91, 1.64)),
+}
+PRESETS = ("turner2012", "turner2015", "rhodes2015")
 
 
 def preset(name: str, words: list[str]) -> tuple[str, Params]:
-    """Family and parameters of `turner2015` or `rhodes2015`.
+    """Family and parameters of one of `PRESETS`.
 
-    `words` is empty (any outcome), or outcome and comparison, for Rhodes also the medical area
-    (other, respiratory, cancer). Raises ValueError naming the allowed words.
+    `words` is empty (any outcome; not for Turner 2012), or outcome and comparison, for Rhodes also
+    the medical area (other, respiratory, cancer). Raises ValueError naming the allowed words.
     """
+    if name == "turner2012":
+        if len(words) != 2:
+            raise ValueError("turner2012 needs its words: turner2012(outcome,comparison)")
+        return _lognormal(words, _TURNER_2012_OUTCOMES, _TURNER_2012)
     if name == "turner2015":
         if not words:
             return "lognormal2", (-2.56, 1.74)
         _count(name, words, (2,), "outcome,comparison")
-        index = _TURNER_OUTCOMES.index(_one_of(words[0], _TURNER_OUTCOMES, "outcome"))
-        location, scale = _TURNER[_one_of(words[1], tuple(_TURNER), "comparison")]
-        return "lognormal2", (-location[index], scale[index])
+        return _lognormal(words, _TURNER_OUTCOMES, _TURNER)
     if not words:
         return "logt2", (5.0, -3.44, 2.59)
     _count(name, words, (2, 3), "outcome,comparison[,area]")
@@ -117,6 +127,14 @@ def preset(name: str, words: list[str]) -> tuple[str, Params]:
     area = _one_of(words[2], areas, "area") if len(words) > 2 else "other"
     location, scale = _RHODES[comparison, area]
     return "logt2", (5.0, -location[index], scale[index])
+
+
+def _lognormal(
+    words: list[str], outcomes: tuple[str, ...], table: dict[str, tuple[Params, Params]]
+) -> tuple[str, Params]:
+    index = outcomes.index(_one_of(words[0], outcomes, "outcome"))
+    location, scale = table[_one_of(words[1], tuple(table), "comparison")]
+    return "lognormal2", (-location[index], scale[index])
 
 
 def _count(name: str, words: list[str], allowed: tuple[int, ...], form: str) -> None:

@@ -117,7 +117,7 @@ def bind_prior(prior: Prior, layout: Layout) -> Prior:
 def parse_prior(text: str | Prior, role: Role) -> Prior:
     """Read a prior such as ``normal(0,1)``, ``halfcauchy(0.5)``, ``jeffreys`` or ``zero``.
 
-    ``turner2015(...)`` and ``rhodes2015(...)`` stand for the family and numbers of their tables.
+    ``turner2012(...)``, ``turner2015(...)`` and ``rhodes2015(...)`` stand for numbers of tables.
 
     Raises `PriorError` naming what is wrong and what is allowed.
     """

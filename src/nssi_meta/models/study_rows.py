@@ -86,7 +86,7 @@ def study_rows(
     if len(bad):
         raise ValueError(
             f"yi is not finite in row {bad[0] + 1}: this model takes exact effects only; leave the "
-            "row out, or pool bounds with `nssi-meta pool`"
+            "row out, or keep bounds with `nssi-meta pool` or `models.bounded`"
         )
     matrix = _covariance(V, len(y))
     design = np.ones((len(y), 1)) if X is None else np.asarray(X, dtype=float)

@@ -1,0 +1,257 @@
+"""Meta-regression with bounds and sizes without a sign; normal or Student-t study effects.
+
+The likelihood is that of the exact engine and of the joint model (`likelihood`, `evidence_term`):
+y_i = x_i'b + u_j + w_i + e_i, where a bound says in which interval y_i fell and a size without sign
+that y_i is one of two values. Several bounds of one study have their common part f as a parameter.
+With t effects the study's lambda is integrated out as in `robust`, given f. A data set is compiled
+once, whatever numbers its priors have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
+
+from nssi_meta.models.blocks import Layout, common_part, given_common_part
+from nssi_meta.models.coefficients import coef_draws, coef_values, coefficients, flat_rank
+from nssi_meta.models.design import Combinations
+from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.likelihood import closed_terms, log_likelihood
+from nssi_meta.models.marginal import in_chunks
+from nssi_meta.models.ops import log_sum, numpy_ops
+from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
+from nssi_meta.models.regression import (
+    combined,
+    labels,
+    sampled,
+    sd_log_prior,
+    sd_nodes,
+    sd_values,
+    within,
+)
+from nssi_meta.models.robust import (
+    NODES,
+    freedom,
+    freedom_log_prior,
+    freedom_variable,
+    log_mixing,
+)
+from nssi_meta.models.structure import (
+    FIXED,
+    Draws,
+    Floats,
+    Structure,
+    Values,
+    check_sd_priors,
+    coef_prior,
+    data_nodes,
+    prior_key,
+)
+from nssi_meta.models.study_rows import StudyRows, study_rows
+
+
+def bounded_regression(
+    data: Layout,
+    kind: NDArray[np.object_],
+    X: ArrayLike,
+    names: Sequence[str],
+    coef_priors: Sequence[str | Prior],
+    tau_prior: str | Prior = TAU_DEFAULT,
+    omega_prior: str | Prior = OMEGA_DEFAULT,
+    combinations: Combinations | None = None,
+    student: bool = False,
+) -> Structure:
+    """`regression`, or with `student` `robust_regression`, of rows of any kind.
+
+    Parameters
+    ----------
+    data, kind
+        Rows sorted into blocks (`blocks.layout`) and their kinds (k,): exact, interval, unsigned.
+    X
+        Design matrix (k, p), in the order of the rows.
+    names, coef_priors, tau_prior, omega_prior, combinations
+        As in `regression`. Only exact rows identify a coefficient with a flat prior.
+    student
+        t-distributed study effects; tau is their scale.
+
+    Raises
+    ------
+    PriorError
+        A prior that cannot be used, or an improper posterior.
+    ValueError
+        Shapes differ, a value of X is not finite, or a kind is not known.
+    """
+    design = np.asarray(X, dtype=float)
+    rows = _first_guess(data, kind, design)
+    p = design.shape[1]
+    if len(names) != p or len(coef_priors) != p:
+        raise ValueError(
+            f"the design has {p} columns, but there are {len(names)} names and "
+            f"{len(coef_priors)} priors: give one of each for every column"
+        )
+    prior, tau = coef_prior(coef_priors), parse_prior(tau_prior, "tau")
+    nested = any(len(block) > 1 for block in data.block_rows)
+    omega = parse_prior(omega_prior, "tau") if nested else None
+    sizes = kind == "exact"
+    rank = flat_rank(replace(rows, X=design[sizes]), prior) if sizes.any() else 0
+    n_sized = len(set(data.block_of_row[sizes].tolist()))
+    check_sd_priors(tau, omega, n_sized, prior, rank)
+    fixed = {**coef_values(rows, prior), **sd_values(tau, omega)}
+
+    def build(values: Values) -> Any:
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        with pm.Model() as model:
+            nodes = data_nodes(values)
+            mean = pt.dot(design, coefficients(nodes, p))
+            tau_rv, omega2 = sd_nodes(nodes, tau, omega)
+            if student:
+                _add_student(data, kind, mean, tau_rv, omega2, freedom_variable())
+            else:
+                _add_normal(data, kind, mean, tau_rv, None if omega is None else omega2)
+        return model
+
+    def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
+        out = sampled(draws, omega)
+        if student:
+            new = draws["tau"] * rng.standard_t(draws["nu"])
+            new = new + within(draws) * rng.standard_normal(len(new))
+            return {**out, "nu": draws["nu"], **combined(draws, combinations, new)}
+        spread = np.hypot(draws["tau"], within(draws))
+        return {**out, **combined(draws, combinations, spread * rng.standard_normal(len(spread)))}
+
+    def pointwise(draws: Draws) -> Floats:
+        def part(s: slice) -> Floats:
+            mean, sd = draws["coef"][s] @ design.T, (draws["tau"][s], within(draws)[s])
+            return block_log_likelihood(data, mean, *sd, draws["nu"][s] if student else None)
+
+        return in_chunks(part, len(draws["tau"]), 4 * data.k * (len(NODES) if student else 1))
+
+    def extra(draws: Draws) -> dict[str, Floats]:
+        out = {"coef": coef_draws(fixed, draws)}
+        return {**out, "nu": freedom(draws["nu_excess"])} if student else out
+
+    def log_prior(draws: Draws) -> dict[str, Floats]:
+        out = sd_log_prior(draws, prior, tau, omega)
+        return {**out, "nu": freedom_log_prior(draws["nu"])} if student else out
+
+    return Structure(
+        key=("bounded", student, p, prior_key(tau), prior_key(omega), _mark(data, kind, design)),
+        values={FIXED: fixed},
+        build=build,
+        extra=extra,
+        quantities=quantities,
+        log_likelihood=pointwise,
+        log_prior=log_prior,
+        studies=_names(data),
+        labels=labels(names, combinations),
+    )
+
+
+def _names(data: Layout) -> tuple[str, ...]:
+    """What a block is called: the positions of its rows."""
+    return tuple(f"rows {', '.join(str(i + 1) for i in rows)}" for rows in data.block_rows)
+
+
+def block_log_likelihood(
+    data: Layout, mean: Floats, tau: Floats, omega: Floats, nu: Floats | None = None
+) -> Floats:
+    """Log marginal likelihood of each block (S, blocks): `mean` (S, k), the others (S,)."""
+    if nu is None:
+        wide = np.broadcast_to(tau[:, None], mean.shape)
+        return np.asarray(log_likelihood(data, mean, wide, omega[:, None]))
+    log_weight, inflate = log_mixing(nu[:, None], NODES, np.exp, np.log, gammaln)
+    n, k = len(NODES), data.k
+    wide = np.repeat(tau[:, None] * np.sqrt(inflate), k, axis=1).reshape(-1, k)
+    value = log_likelihood(data, np.repeat(mean, n, axis=0), wide, np.repeat(omega, n)[:, None])
+    by_node = value.reshape(len(tau), n, -1).transpose(0, 2, 1)
+    return np.asarray(log_sum(by_node + log_weight[:, None, :], 1.0, numpy_ops()))
+
+
+def _add_normal(
+    data: Layout, kind: NDArray[np.object_], mean: Any, tau: Any, omega2: Any | None
+) -> None:
+    """Add the rows' log likelihood with normal study effects to the model in context."""
+    import pytensor.tensor as pt
+
+    root = None if omega2 is None else pt.sqrt(omega2)
+    add_evidence(data, kind, mean, tau * np.ones(data.k), root)
+
+
+def _add_student(
+    data: Layout, kind: NDArray[np.object_], mean: Any, tau: Any, omega2: Any, nu: Any
+) -> None:
+    """Add the rows' log likelihood with one lambda a block (`evidence_term` with a normal u)."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    from nssi_meta.models.ops import pytensor_ops
+
+    ops = pytensor_ops()
+    log_weight, inflate = log_mixing(nu, NODES, pt.exp, pt.log, pt.gammaln)
+    total = (tau**2 * inflate)[:, None] * np.ones(data.k)
+    mean = mean[None, :] * np.ones((len(NODES), 1))
+    block = data.bound_blocks
+    if block is not None:
+        real = (block.mask > 0).nonzero()
+        rows = block.rows[real]
+        f = pm.Normal("f", 0.0, 1.0, shape=len(block.rows))
+        t2, v = total[:, block.first], data.v[block.rows]
+        load2 = common_part(t2, v, block.mask, block.rho, pt.sqrt)[:, real[0], real[1]]
+        mean = pt.inc_subtensor(mean[:, rows], pt.sqrt(load2) * f[real[0]])
+        # At the far nodes tau^2 is large, and the rest of it a difference.
+        rest = pt.maximum(total[:, rows] - load2, (1e-12 - 1.0) * data.v[rows])
+        total = pt.set_subtensor(total[:, rows], rest)
+    terms = closed_terms(given_common_part(data, kind), mean, total, omega2 * pt.ones((1, 1)), ops)
+    by_block = pt.zeros((len(NODES), len(data.block_rows)))
+    for index, value in terms:
+        by_block = pt.inc_subtensor(by_block[:, data.block_of_row[index]], value)
+    mixed = log_sum(by_block.T + log_weight[None, :], 1.0, ops)
+    pm.Potential("evidence", pt.sum(mixed))
+
+
+def _first_guess(data: Layout, kind: NDArray[np.object_], design: Floats) -> StudyRows:
+    """Rows as if each were an exact effect: from where the sampler starts, no more.
+
+    Raises ValueError where shapes differ, X is not finite, or a kind is not known.
+    """
+    if design.ndim != 2 or len(design) != data.k or len(kind) != data.k:
+        raise ValueError(
+            f"X must be a matrix of {data.k} rows with as many kinds, got shape {design.shape} "
+            f"and {len(kind)} kinds"
+        )
+    wrong = sorted({str(word) for word in kind} - {"exact", "interval", "unsigned"})
+    if wrong:
+        raise ValueError(f"kind {wrong[0]!r} is not known; allowed: exact, interval, unsigned")
+    sd = np.sqrt(data.v)
+    low = np.where(np.isfinite(data.lower), data.lower, data.upper - 2 * sd)
+    high = np.where(np.isfinite(data.upper), data.upper, data.lower + 2 * sd)
+    y, v = np.nan_to_num(data.y), data.v.copy()
+    bound, unsigned = kind == "interval", kind == "unsigned"
+    y[bound], v[bound] = ((low + high) / 2)[bound], (v + ((high - low) / 4) ** 2)[bound]
+    y[unsigned], v[unsigned] = 0.0, (data.v + np.nan_to_num(data.y) ** 2)[unsigned]
+    return study_rows(y, v, data.block_of_row, design)
+
+
+def _mark(data: Layout, kind: NDArray[np.object_], design: Floats) -> str:
+    """Names the rows, which are constants of the compiled code."""
+    rest = [data.block_of_row, np.asarray(kind, dtype="U8"), design]
+    mark = sha256()
+    for array in (data.y, data.v, data.lower, data.upper, *rest, *_covariances(data)):
+        mark.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return mark.hexdigest()
+
+
+def _covariances(data: Layout) -> list[Floats]:
+    exact, bounds = data.exact_blocks, data.bound_blocks
+    return [
+        *([] if exact is None else [exact.V, exact.G]),
+        *([] if bounds is None else [bounds.rho]),
+    ]
