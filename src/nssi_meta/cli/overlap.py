@@ -15,6 +15,33 @@ from nssi_meta.cli.options import (
     threshold_option,
 )
 
+#: Columns for people: name in the table -> heading. csv and json print every column.
+OVERLAP_COLUMNS = {
+    "other_label": "With",
+    "figure": "Figure",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "prior_low": "Prior low",
+    "prior_high": "Prior high",
+    "n_mechanisms": "Mechanisms",
+    "n_studies": "Studies",
+    "share_bounds": "Bounds",
+    "verdict": "Verdict",
+}
+OVERLAP_MECHANISM_COLUMNS = {
+    "other_label": "With",
+    "label": "Mechanism",
+    "p_shared": "Shared",
+    "p_opposite": "Opposite",
+    "p_index_only": "Index only",
+    "p_other_only": "Other only",
+    "p_neither": "Neither",
+    "k_index": "k index",
+    "k_other": "k other",
+    "verdict": "Verdict",
+}
+
 
 @click.command()
 @data_argument
@@ -31,7 +58,7 @@ def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bo
     Reads finished results where they fit the data, threshold and seed; fits the joint model
     (about a minute) otherwise.
     """
-    from nssi_meta.terminal import OVERLAP_COLUMNS, OVERLAP_MECHANISM_COLUMNS, progress, show
+    from nssi_meta.terminal import progress, show
 
     columns = OVERLAP_MECHANISM_COLUMNS if mechanisms else OVERLAP_COLUMNS
     name = "overlap_mechanisms" if mechanisms else "overlap_summary"

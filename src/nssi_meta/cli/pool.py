@@ -22,6 +22,24 @@ from nssi_meta.cli.options import (
 
 _METHODS = ["reml", "ml", "dl", "pm", "mp", "eb", "pmm", "he", "hs", "hsk", "sj", "ee", "fe", "ce"]
 
+#: Columns for people: name in the table -> heading. csv and json print every column.
+POOL_COLUMNS = {
+    "mechanism": "Mechanism",
+    "condition": "Condition",
+    "estimand": "Estimand",
+    "scale": "Scale",
+    "k": "k",
+    "n_bounds": "Bounds",
+    "mu_median": "Median",
+    "mu_low": "Low",
+    "mu_high": "High",
+    "pred_low": "New low",
+    "pred_high": "New high",
+    "tau_median": "tau",
+    "p_positive": "P(mu>0)",
+    "flags": "Note",
+}
+
 
 @click.command()
 @data_argument
@@ -121,7 +139,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         show_mirror(source, form, method, test, options["level"], options["rho"])
         return
     from nssi_meta.synthesis.pooled import pool as pool_all
-    from nssi_meta.terminal import POOL_COLUMNS, progress, show
+    from nssi_meta.terminal import progress, show
 
     with progress(options["engine"] == "nuts") as tell:
         pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)
