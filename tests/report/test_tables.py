@@ -65,10 +65,11 @@ def test_coverage_shows_bounds_and_gaps(tables, facts):
     assert len(table.rows) * (len(table.headers) - 1) == len(rows)
 
 
-def test_thresholds_become_columns_and_a_missing_one_says_so(tables):
+def test_thresholds_become_lines_and_a_missing_one_says_so(tables):
     rows = tables["overlap_thresholds"].head(19).to_dict("records")
-    table = threshold_table("", rows, {}, "95%")
-    assert table.headers[1:] == ("0.10", "0.20", "0.30", "0.40", "0.50")
+    table = threshold_table("", rows, {"jaccard": "Jaccard index"}, "95%")
+    assert [line[0] for line in table.rows] == ["0.10", "0.20", "0.30", "0.40", "0.50"]
+    assert "Jaccard index [95% CrI]" in table.headers
     assert sum(cell == "n/a" for line in table.rows for cell in line) == 1
 
 

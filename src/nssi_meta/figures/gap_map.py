@@ -13,7 +13,7 @@ from .model_nodes import shade
 from .page import Page, new_page, rule, write
 from .records import Record, as_float, as_int, as_text, require_columns
 from .style import BOUND, DOUBLE, INK, POOLED, QUIET, Style
-from .text import count, number, shorten, wrap
+from .text import count, heading, number, shorten, wrap
 
 # fmt: off
 GAP_COLUMNS = (
@@ -99,8 +99,15 @@ def gap_map(
     largest = max(as_float(v) for v in table["gain_bits"])
     y = top
     for system, mechanisms in systems.items():
-        words = system.upper() if len(system) <= 3 else system.replace("_", ", ")
-        write(page, style.margin, y + HEAD / 2, words, size=style.small, bold=True, color=POOLED)
+        write(
+            page,
+            style.margin,
+            y + HEAD / 2,
+            heading(system),
+            size=style.small,
+            bold=True,
+            color=POOLED,
+        )
         rule(page, y + HEAD - 0.3, style.margin, style.width - style.margin)
         y += HEAD
         for mechanism in mechanisms:

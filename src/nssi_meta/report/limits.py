@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nssi_meta.report.columns import words
 from nssi_meta.report.names import Manifest, Names, Tables
 from nssi_meta.report.overlap_text import FIGURES, MECHANISM_COLUMNS, SUMMARY_COLUMNS
 from nssi_meta.report.sentences import POOL_COLUMNS
@@ -101,11 +102,16 @@ def _sides(tables: Tables) -> str:
 
 def _by_condition(rows: Sequence[Record], names: Names) -> tuple[str, ...]:
     """Mechanisms listed per condition."""
-    listed: dict[str, list[str]] = {}
+    listed: dict[str, dict[str, None]] = {}
     for row in rows:
         mechanism = as_text(row.get("label")) or names.mechanism(as_text(row["mechanism"]))
-        listed.setdefault(as_text(row["condition"]), []).append(mechanism)
-    return tuple(f"{names.condition(c)}: {'; '.join(m)}" for c, m in listed.items())
+        kind = as_text(row.get("estimand"))
+        if kind not in ("", "case_control"):
+            mechanism += f" ({words(kind)})"
+        listed.setdefault(as_text(row["condition"]), {})[mechanism] = None
+    order = list(names.labels)
+    known = sorted(listed, key=lambda c: order.index(c) if c in order else len(order))
+    return tuple(f"{names.condition(c)}: {'; '.join(listed[c])}" for c in known)
 
 
 def _without_evidence(tables: Tables, names: Names) -> Limit:
@@ -145,8 +151,8 @@ def _single_study(pools: Sequence[Record], names: Names) -> Limit:
 def _assumed(pools: Sequence[Record]) -> Limit:
     n = sum(as_int(r["n_assumed"]) for r in pools)
     text = (
-        f"For {count(n, 'effect')} the source says that the result was (or was not) significant, "
-        "but not at which threshold; the threshold was assumed."
+        f"For {count(n, 'effect')} of those in the pools the source says that the result was (or "
+        "was not) significant, but not at which threshold; the threshold was assumed."
     )
     return Limit("Assumed thresholds", text)
 
