@@ -44,7 +44,7 @@ def pool_columns(names: Names, level: str, ranges: bool = False) -> list[Column]
     beyond = number(names.delta) if math.isfinite(names.delta) else "threshold"
     return [
         text("Mechanism", "label"),
-        text("Condition", "condition", names.condition),
+        text("Condition", "condition", names.short),
         text("Scale", "scale", scale_name),
         integer("Effects", "k"),
         integer("Only bounds", "n_bounds"),
@@ -60,7 +60,7 @@ def pool_columns(names: Names, level: str, ranges: bool = False) -> list[Column]
         *(
             [
                 limits_only("Mean over other analyses", "lowest_median", "highest_median"),
-                text("Conclusion", "conclusion"),
+                text("Conclusion", "conclusion", lambda said: said.removesuffix(" analyses")),
             ]
             if ranges
             else []
@@ -192,8 +192,9 @@ def coverage_table(caption: str, rows: Sequence[Record], names: Names) -> Table:
 
 
 def short_flags(flags: str) -> str:
-    """The flags of a pool without their explanations, which the page gives once."""
-    return "; ".join(flag.split(":")[0] for flag in flags.split("; "))
+    """The flags without what the columns show and without explanations, which the page gives."""
+    told = [flag.split(":")[0] for flag in flags.split("; ")]
+    return "; ".join(flag for flag in told if flag != "only bounds")
 
 
 def scale_name(scale: str) -> str:
