@@ -39,6 +39,7 @@ MODERATOR_COLUMNS = {
     "note": "Note",
 }
 PIPED = 200  # characters a line where no terminal says how many
+SHORT = 30  # characters of a text that may stand in the line of what a row is about
 NARROWEST = 24  # characters a line of a long text keeps
 GAP = "  "
 #: Columns of probabilities beside those whose name begins with p_.
@@ -106,15 +107,20 @@ def _widths(cells: dict[str, list[str]], numbers: set[str], width: int) -> dict[
 
 def _grid(cells: dict[str, list[str]], numbers: set[str], widths: dict[str, int]) -> Iterator[str]:
     """The lines of a table: headings, a rule, rows."""
-    yield from _line(list(cells), numbers, widths)
+    yield from _line(list(cells), numbers, widths, head=True)
     yield GAP.join("─" * w for w in widths.values())
     for row in zip(*cells.values(), strict=True):
         yield from _line(row, numbers, widths)
 
 
-def _line(row: Sequence[str], numbers: set[str], widths: dict[str, int]) -> Iterator[str]:
-    """One row of a table, on as many lines as its longest cell needs."""
+def _line(
+    row: Sequence[str], numbers: set[str], widths: dict[str, int], *, head: bool = False
+) -> Iterator[str]:
+    """One row of a table, on as many lines as its longest cell needs; a head stands below them."""
     parts = [textwrap.wrap(t, w) or [""] for t, w in zip(row, widths.values(), strict=True)]
+    if head:
+        most = max(map(len, parts), default=0)
+        parts = [[""] * (most - len(part)) + part for part in parts]
     for at in itertools.zip_longest(*parts, fillvalue=""):
         yield GAP.join(
             t.rjust(w) if h in numbers else t.ljust(w)
@@ -130,21 +136,23 @@ def _blocks(cells: dict[str, list[str]], numbers: set[str], width: int) -> Itera
     """
     headings = list(cells)
     first = next((i for i, h in enumerate(headings) if h in numbers), len(headings))
+    texts = [(i, h) for i, h in enumerate(headings) if h not in numbers]
+    about = [h for i, h in texts if i < first or max(map(len, cells[h])) <= SHORT]
     figures = {h: cells[h] for h in headings if h in numbers}
     widths = _widths(figures, numbers, width - len(GAP)) if figures else None
     if widths is not None:
-        yield from (GAP + line for line in _line(list(figures), numbers, widths))
+        yield from (GAP + line for line in _line(list(figures), numbers, widths, head=True))
         yield "─" * width
     for row in zip(*cells.values(), strict=True):
         of = dict(zip(headings, row, strict=True))
-        yield from textwrap.wrap(" · ".join(of[h] for h in headings[:first] if of[h]), width)
+        yield from textwrap.wrap(" · ".join(of[h] for h in about if of[h]), width)
         if widths is not None:
             yield from (GAP + line for line in _line([of[h] for h in figures], numbers, widths))
         else:
             room = {h: max(map(len, texts)) for h, texts in figures.items()}
             pairs = [f"{h} {(of[h] or '–').rjust(room[h])}" for h in figures]
             yield from _filled(pairs, width)
-        for heading in (h for h in headings[first:] if h not in numbers and of[h]):
+        for heading in (h for _, h in texts if h not in about and of[h]):
             text = f"{heading}: {of[heading]}"
             yield from textwrap.wrap(text, width, initial_indent=GAP, subsequent_indent=GAP * 2)
 

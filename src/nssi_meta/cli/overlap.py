@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -83,5 +84,20 @@ def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bo
         table = shared.mechanisms if mechanisms else shared.figures
         converged, problems = profiles.converged, profiles.fit.problems
     title = warn_unless(converged, problems)
+    if form == "table" and not mechanisms:
+        table = _for_people(table)
     show(table, form, columns, title)
     exit_unless(converged)
+
+
+def _for_people(table: Any) -> Any:
+    """Numbers of mechanisms without decimals, shares as percentages."""
+    from nssi_meta.report.values import percent, whole
+
+    table = table.copy()
+    counts = table["figure"] == "n_shared"
+    for column in ("median", "low", "high", "prior_low", "prior_high"):
+        pairs = zip(table[column], counts, strict=True)
+        table[column] = [whole(x) if is_count else f"{x:.2f}" for x, is_count in pairs]
+    table["share_bounds"] = [percent(share) for share in table["share_bounds"]]
+    return table
