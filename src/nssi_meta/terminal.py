@@ -177,7 +177,9 @@ def _digits(table: pd.DataFrame) -> int:
 
 
 def _cell(value: Any, name: str, digits: int) -> str:
-    if value is None or value != value:
+    import pandas as pd  # there already: the value comes from one of its tables
+
+    if pd.isna(value):
         return ""
     if not isinstance(value, float):
         return " ".join(str(value).split())
