@@ -68,6 +68,6 @@ def test_the_next_study_is_the_first_of_the_table():
     }  # fmt: skip
     frame = pd.DataFrame([row, row | {"rank": 2, "label": "Tone"}])
     assert next_study({"gaps": frame}) == (
-        "Study grip strength in Alpha next, because: no study yet."
+        "Study grip strength in alpha next, because: no study yet."
     )
     assert next_study({}) == ""

@@ -92,7 +92,8 @@ def next_study(tables: Tables) -> str:
         return ""
     best = rows[0]
     return (
-        f"Study {first_lower(as_text(best['label']))} in {as_text(best['condition_label'])} next, "
+        f"Study {first_lower(as_text(best['label']))} in "
+        f"{first_lower(as_text(best['condition_label']))} next, "
         f"because: {as_text(best['because'])}."
     )
 
