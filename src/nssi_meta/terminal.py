@@ -90,17 +90,20 @@ def _widths(cells: dict[str, list[str]], numbers: set[str], width: int) -> dict[
         words = " ".join([heading] if heading in numbers else [heading, *texts]).split()
         longest = max(map(len, texts), default=0)
         least[heading] = max(map(len, words), default=1)
-        if heading in numbers:
-            least[heading] = widths[heading] = max(least[heading], longest)
-        else:
-            least[heading] = max(least[heading], min(longest, NARROWEST))
-            widths[heading] = max(len(heading), longest)
+        kept = longest if heading in numbers else min(longest, NARROWEST)
+        least[heading] = max(least[heading], kept)
+        widths[heading] = max(len(heading), longest)
     room = width - len(GAP) * (len(cells) - 1)
     if sum(least.values()) > room:
         return None
     while (over := sum(widths.values()) - room) > 0:
-        # The widest text gives way first.
-        widest = max(widths, key=lambda h: (widths[h] > least[h], widths[h]))
+        # Long texts give way first, then headings over numbers, then the widest.
+        widest = max(
+            widths,
+            key=lambda h: (
+                widths[h] > least[h], widths[h] > 2 * NARROWEST, h in numbers, widths[h]
+            ),
+        )  # fmt: skip
         widths[widest] -= min(max(1, over // 4), widths[widest] - least[widest])
     return widths
 
