@@ -83,7 +83,7 @@ def gap_map(
     title = "What is known, and what a further study would teach" if title is None else title
     write(page, style.margin, style.margin + 0.6 * style.row, title, size=style.size + 2, bold=True)
     longest = widest([as_text(r["label"]) for r in cells.values()], style, size=style.small)
-    label_room = min(longest + 3.0, 0.3 * style.width)
+    label_room = min(max(longest + 3.0, 0.25 * style.width), 0.3 * style.width)
     width = (style.width - 2 * style.margin - label_room - 5.0) / (2 * len(conditions))
     known = style.margin + label_room
     gain = known + width * len(conditions) + 5.0
