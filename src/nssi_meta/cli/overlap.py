@@ -96,8 +96,10 @@ def _for_people(table: Any) -> Any:
 
     table = table.copy()
     counts = table["figure"] == "n_shared"
-    for column in ("median", "low", "high", "prior_low", "prior_high"):
+    ends = ("median", "low", "high", "prior_low", "prior_high")
+    for column in (c for c in ends if c in table):
         pairs = zip(table[column], counts, strict=True)
         table[column] = [whole(x) if is_count else f"{x:.2f}" for x, is_count in pairs]
-    table["share_bounds"] = [percent(share) for share in table["share_bounds"]]
+    if "share_bounds" in table:
+        table["share_bounds"] = [percent(share) for share in table["share_bounds"]]
     return table
