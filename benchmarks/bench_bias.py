@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from marked import write_marked
+
 HERE = Path(__file__).parent
 BEM = HERE.parent / "tests" / "reference" / "bem2011.csv"
-BEGIN, END = "<!-- bias:begin -->", "<!-- bias:end -->"
 AIMS = {9: 10, 100: 30}
 
 
@@ -43,12 +45,7 @@ def main() -> int:
         rows.append(
             f"| {name} | {len(yi)} | {min(times):.1f} | {AIMS[len(yi)]} | {100 * error:.3f}% |"
         )
-    page = HERE / "README.md"
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    page.write_text(
-        before + BEGIN + "\n" + "\n".join(rows) + "\n" + END + rest.split(END)[1], encoding="utf-8"
-    )
+    write_marked(HERE / "README.md", "bias", "\n".join(rows))
     print("\n".join(rows))
     return 0
 

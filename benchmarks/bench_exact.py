@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from marked import write_marked
+
 HERE = Path(__file__).parent
 BCG = HERE.parent / "tests" / "reference" / "bcg_RR.csv"
-BEGIN, END = "<!-- exact:begin -->", "<!-- exact:end -->"
 PRIORS = {"mu_prior": "normal(0,4)", "tau_prior": "halfnormal(0.5)"}
 
 #: One R process a package: 1,000 fits of the 13 trials, or as many as a minute allows.
@@ -174,10 +176,7 @@ def main() -> None:
     ]
     text = "\n".join(lines)
     print(text)
-    page = HERE / "README.md"
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    write_marked(HERE / "README.md", "exact", text)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,16 @@ Usage: python benchmarks/bench_multiverse.py [--jobs 2]
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from marked import write_marked
+
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data" / "effects.csv"
-BEGIN, END = "<!-- multiverse:begin -->", "<!-- multiverse:end -->"
 #: One pool under more than 5,000 analyses that differ.
 ONE_POOL: dict[str, tuple[Any, ...]] = {
     "rows": ("all", "exact", "stated_thresholds", "with_doubtful"),
@@ -72,10 +75,7 @@ def main() -> None:
         lines.append(f"| {name} | {n:,} | {work:.1f} | {clock:.1f} | {5000 * work / n:.1f} |")
         print(lines[-1], flush=True)
     text = "\n".join(lines)
-    page = HERE / "README.md"
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    write_marked(HERE / "README.md", "multiverse", text)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from marked import write_marked
+
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data" / "effects.csv"
 #: Log risk ratios of the 13 BCG trials (Colditz et al. 1994), as in metafor's dat.bcg.
 BCG = HERE.parent / "tests" / "reference" / "bcg_RR.csv"
-BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
 
 
 def seconds(command: list[str], repeats: int) -> float:
@@ -77,10 +79,7 @@ def main() -> None:
     if arguments.run:
         text += f"\n\nPeak memory of the largest process of the run: {peak_mb():.0f} MB."
     print(text)
-    page = HERE / "README.md"
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    write_marked(HERE / "README.md", "table", text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Bias is the mean of (estimate - truth) in the direction of the truth: above 0 is
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +26,9 @@ import pandas as pd
 from nssi_meta.evidence.bounds import critical_g
 from nssi_meta.synthesis.pooled import pool
 from nssi_meta.synthesis.reporting import Selection, adjusted_pools
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from marked import write_marked
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "bias.md"
 TAU = 0.2
@@ -209,15 +211,6 @@ def markdown(table: pd.DataFrame, repeats: int, cells: int) -> str:
 NAMES = {"naive": "naive", "spread": "no selection, spread learned", "adjusted": "adjusted"}
 
 
-def put(text: str, name: str, body: str) -> str:
-    """Replace what stands between the two markers."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    pattern = re.compile(rf"({re.escape(begin)}\n).*?({re.escape(end)})", flags=re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        raise SystemExit(f"the page needs {begin} and {end}, once each and in this order")
-    return pattern.sub(lambda m: f"{m[1]}{body}\n{m[2]}", text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
@@ -231,8 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done.append(run(number, given.repeats, given.cells, given.seed))
         body = markdown(pd.concat(done), given.repeats, given.cells)
         if given.write:  # after every scenario: a run that is stopped leaves what it has
-            text = DOCS.read_text(encoding="utf-8")
-            DOCS.write_text(put(text, "simulation", body), encoding="utf-8")
+            write_marked(DOCS, "simulation", body)
     print(body)
     return 0
 

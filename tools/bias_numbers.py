@@ -9,13 +9,13 @@ data or the model; this one takes some minutes.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from marked import put
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB_DPI = 110
@@ -32,15 +32,6 @@ SWEEP = {
     "w = 0.05": {"w": 0.05},
     "w learned, spread 1 and tau 0.5 as in the naive pools": {"spread": 1.0, "tau": 0.5},
 }
-
-
-def put(text: str, name: str, body: str) -> str:
-    """Replace what stands between the two markers."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    pattern = re.compile(rf"({re.escape(begin)}\n).*?({re.escape(end)})", flags=re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        raise SystemExit(f"the page needs {begin} and {end}, once each and in this order")
-    return pattern.sub(lambda m: f"{m[1]}{body}\n{m[2]}", text)
 
 
 def number(value: float, digits: int = 2) -> str:

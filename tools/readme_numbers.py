@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+from marked import put
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The forest plot that the README shows.
@@ -201,12 +201,7 @@ BLOCKS: dict[str, Callable[[Run], str]] = {
 def fill(text: str, run: Run) -> str:
     """The text with every block replaced; a block without its two markers is an error."""
     for name, make in BLOCKS.items():
-        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        pattern = re.compile(rf"({re.escape(begin)}\n).*?({re.escape(end)})", flags=re.DOTALL)
-        if len(pattern.findall(text)) != 1:
-            raise SystemExit(f"the README needs {begin} and {end}, once each and in this order")
-        body = make(run)
-        text = pattern.sub(lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text)
+        text = put(text, name, make(run))
     return text
 
 

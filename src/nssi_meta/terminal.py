@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from nssi_meta.report.values import probability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,74 +23,6 @@ if TYPE_CHECKING:
     from nssi_meta.evidence.problems import Problem
 
 #: Columns for people: name in the table -> heading. csv and json print every column.
-POOL_COLUMNS = {
-    "mechanism": "Mechanism",
-    "condition": "Condition",
-    "estimand": "Estimand",
-    "scale": "Scale",
-    "k": "k",
-    "n_bounds": "Bounds",
-    "mu_median": "Median",
-    "mu_low": "Low",
-    "mu_high": "High",
-    "pred_low": "New low",
-    "pred_high": "New high",
-    "tau_median": "tau",
-    "p_positive": "P(mu>0)",
-    "flags": "Note",
-}
-OVERLAP_COLUMNS = {
-    "other_label": "With",
-    "figure": "Figure",
-    "median": "Median",
-    "low": "Low",
-    "high": "High",
-    "prior_low": "Prior low",
-    "prior_high": "Prior high",
-    "n_mechanisms": "Mechanisms",
-    "n_studies": "Studies",
-    "share_bounds": "Bounds",
-    "verdict": "Verdict",
-}
-OVERLAP_MECHANISM_COLUMNS = {
-    "other_label": "With",
-    "label": "Mechanism",
-    "p_shared": "Shared",
-    "p_opposite": "Opposite",
-    "p_index_only": "Index only",
-    "p_other_only": "Other only",
-    "p_neither": "Neither",
-    "k_index": "k index",
-    "k_other": "k other",
-    "verdict": "Verdict",
-}
-CLAIM_COLUMNS = {
-    "claim_id": "Claim",
-    "kind": "Kind",
-    "statement": "It says",
-    "probability": "P",
-    "bayes_factor_not": "BF (not)",
-    "bayes_factor": "BF (any)",
-    "verdict": "Verdict",
-    "estimand": "Estimand",
-    "k": "k",
-    "n_studies": "Studies",
-    "n_bounds": "Bounds",
-    "sensitivity": "Other readings",
-    "disputed": "Disputed",
-}
-READING_COLUMNS = {
-    "claim_id": "Claim",
-    "reading": "Reading",
-    "hypothesis": "It says",
-    "probability": "P",
-    "prior": "Prior P",
-    "bayes_factor": "BF",
-    "verdict": "Verdict",
-    "k": "k",
-    "n_studies": "Studies",
-    "note": "Note",
-}
 MODERATOR_COLUMNS = {
     "line": "Level, contrast, slope",
     "rests": "k (bounds)",
@@ -92,89 +31,12 @@ MODERATOR_COLUMNS = {
     "p_positive": "P(>0)",
     "note": "Note",
 }
-EXTERNAL_COLUMNS = {
-    "citation": "Published by",
-    "mechanism": "Mechanism",
-    "condition": "Condition",
-    "scale": "Scale",
-    "k": "k",
-    "published": "Published",
-    "median_naive": "Naive",
-    "covered_naive": "inside",
-    "excess_naive": "diff.",
-    "median_adjusted": "Adjusted",
-    "low_adjusted": "Low",
-    "high_adjusted": "High",
-    "covered_adjusted": "inside",
-    "excess_adjusted": "diff.",
-}
-EXTERNAL_TOTALS = {
-    "cells with": "Cells with",
-    "pools": "Pools",
-    "n": "Published",
-    "covered": "Inside",
-    "mean_excess": "Mean diff.",
-    "se_excess": "SE",
-    "expected_excess": "expected",
-    "mean_width": "Mean width",
-}
-GAP_COLUMNS = {
-    "rank": "Rank",
-    "label": "Mechanism",
-    "condition_label": "Condition",
-    "gain_bits": "Gain (bits)",
-    "gain_se": "SE",
-    "sd_now": "SD now",
-    "sd_after": "SD then",
-    "n_studies": "Studies",
-    "n_participants": "People",
-    "because": "Because",
-}
-
-SENSITIVITY_COLUMNS = {
-    "mechanism": "Mechanism",
-    "condition": "Condition",
-    "estimand": "Estimand",
-    "k": "k",
-    "n_bounds": "Bounds",
-    "median": "Median",
-    "low": "Low",
-    "high": "High",
-    "lowest_median": "Lowest",
-    "highest_median": "Highest",
-    "lowest_low": "Lowest low",
-    "highest_high": "Highest high",
-    "conclusion": "Conclusion",
-    "most_moved_by": "Moved most by",
-    "most_moved": "by",
-}
-ANALYSIS_COLUMNS = {
-    "spec_id": "Analysis",
-    "condition": "Condition",
-    "choice_rows": "Rows",
-    "choice_mu_prior": "mu",
-    "choice_tau_prior": "tau",
-    "choice_rho": "rho",
-    "choice_how": "How",
-    "choice_convert": "Converted",
-    "choice_interval": "Interval",
-    "k": "k",
-    "median": "Median",
-    "low": "Low",
-    "high": "High",
-    "stands": "Stands",
-    "same_as": "Same as",
-    "note": "Note",
-}
-LEFT_OUT_COLUMNS = {
-    "label": "Without",
-    "k": "k",
-    "median": "Median",
-    "low": "Low",
-    "high": "High",
-    "p_positive": "P(mu>0)",
-    "influential": "Note",
-}
+PIPED = 200  # characters a line where no terminal says how many
+SHORT = 30  # characters of a text that may stand in the line of what a row is about
+NARROWEST = 24  # characters a line of a long text keeps
+GAP = "  "
+#: Columns of probabilities beside those whose name begins with p_.
+PROBABILITIES = ("probability", "p", "Q_p")
 
 
 def show(table: pd.DataFrame, form: str, columns: dict[str, str], title: str = "") -> None:
@@ -196,27 +58,137 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _print_table(table: pd.DataFrame, columns: dict[str, str], title: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    """Print a table as wide as the terminal: no number is cut and no column left out."""
     shown = [c for c in columns if c in table and not (table[c] == "").all()]
-    printed = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in shown:
-        number = table[name].dtype.kind in "fi"
-        printed.add_column(columns[name], justify="right" if number else "left", no_wrap=number)
-    for row in table[shown].itertuples(index=False):
-        printed.add_row(*(Text(_cell(v)) for v in row))  # Text: brackets are no markup
+    digits = _digits(table[shown])
+    cells = {columns[c]: [_cell(v, c, digits) for v in table[c]] for c in shown}
+    numbers = {columns[c] for c in shown if _is_number(table[c], cells[columns[c]])}
     # Piped output is not cut to the width of a terminal that is not there.
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width).print(printed)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
+    click.echo()
+    if title:
+        click.echo("\n".join(textwrap.wrap(title, width)) + "\n")
+    widths = _widths(cells, numbers, width)
+    lines = _blocks(cells, numbers, width) if widths is None else _grid(cells, numbers, widths)
+    click.echo("\n".join(line.rstrip() for line in lines) + "\n")
 
 
-def _cell(value: Any) -> str:
-    if value is None or value != value:
+def _widths(cells: dict[str, list[str]], numbers: set[str], width: int) -> dict[str, int] | None:
+    """Widths of the columns; None where even with wrapped words they need more than `width`.
+
+    Numbers and words stay whole, and a long text keeps at least `NARROWEST` characters a line.
+    """
+    least, widths = {}, {}
+    for heading, texts in cells.items():
+        words = " ".join([heading] if heading in numbers else [heading, *texts]).split()
+        longest = max(map(len, texts), default=0)
+        least[heading] = max(map(len, words), default=1)
+        kept = longest if heading in numbers else min(longest, NARROWEST)
+        least[heading] = max(least[heading], kept)
+        widths[heading] = max(len(heading), longest)
+    room = width - len(GAP) * (len(cells) - 1)
+    if sum(least.values()) > room:
+        return None
+    while (over := sum(widths.values()) - room) > 0:
+        # Long texts give way first, then headings over numbers, then the widest.
+        widest = max(
+            widths,
+            key=lambda h: (
+                widths[h] > least[h], widths[h] > 2 * NARROWEST, h in numbers, widths[h]
+            ),
+        )  # fmt: skip
+        widths[widest] -= min(max(1, over // 4), widths[widest] - least[widest])
+    return widths
+
+
+def _grid(cells: dict[str, list[str]], numbers: set[str], widths: dict[str, int]) -> Iterator[str]:
+    """The lines of a table: headings, a rule, rows."""
+    yield from _line(list(cells), numbers, widths, head=True)
+    yield GAP.join("─" * w for w in widths.values())
+    for row in zip(*cells.values(), strict=True):
+        yield from _line(row, numbers, widths)
+
+
+def _line(
+    row: Sequence[str], numbers: set[str], widths: dict[str, int], *, head: bool = False
+) -> Iterator[str]:
+    """One row of a table, on as many lines as its longest cell needs; a head stands below them."""
+    parts = [textwrap.wrap(t, w) or [""] for t, w in zip(row, widths.values(), strict=True)]
+    if head:
+        most = max(map(len, parts), default=0)
+        parts = [[""] * (most - len(part)) + part for part in parts]
+    for at in itertools.zip_longest(*parts, fillvalue=""):
+        yield GAP.join(
+            t.rjust(w) if h in numbers else t.ljust(w)
+            for t, (h, w) in zip(at, widths.items(), strict=True)
+        )
+
+
+def _blocks(cells: dict[str, list[str]], numbers: set[str], width: int) -> Iterator[str]:
+    """A row as a block: a line of what it is about, its numbers, its texts.
+
+    The numbers stand below their headings if the terminal is wide enough for them, else each
+    beside its own; either way at the same place in every block, so that the eye can go down.
+    """
+    headings = list(cells)
+    first = next((i for i, h in enumerate(headings) if h in numbers), len(headings))
+    texts = [(i, h) for i, h in enumerate(headings) if h not in numbers]
+    about = [h for i, h in texts if i < first or max(map(len, cells[h])) <= SHORT]
+    figures = {h: cells[h] for h in headings if h in numbers}
+    widths = _widths(figures, numbers, width - len(GAP)) if figures else None
+    if widths is not None:
+        yield from (GAP + line for line in _line(list(figures), numbers, widths, head=True))
+        yield "─" * width
+    for row in zip(*cells.values(), strict=True):
+        of = dict(zip(headings, row, strict=True))
+        yield from textwrap.wrap(" · ".join(of[h] for h in about if of[h]), width)
+        if widths is not None:
+            yield from (GAP + line for line in _line([of[h] for h in figures], numbers, widths))
+        else:
+            room = {h: max(map(len, texts)) for h, texts in figures.items()}
+            pairs = [f"{h} {(of[h] or '–').rjust(room[h])}" for h in figures]
+            yield from _filled(pairs, width)
+        for heading in (h for _, h in texts if h not in about and of[h]):
+            text = f"{heading}: {of[heading]}"
+            yield from textwrap.wrap(text, width, initial_indent=GAP, subsequent_indent=GAP * 2)
+
+
+def _filled(pairs: Sequence[str], width: int) -> Iterator[str]:
+    """Names with their numbers, as many to a line as it holds."""
+    line = ""
+    for pair in pairs:
+        if line and len(line) + len(GAP + pair) > width:
+            yield line
+            line = ""
+        line += GAP + pair
+    if line:
+        yield line
+
+
+def _digits(table: pd.DataFrame) -> int:
+    """Decimals to print: two, or more where every interval lies within 0.1 of 0."""
+    ends = [c for c in table if str(c).endswith(("low", "high")) and table[c].dtype.kind == "f"]
+    largest = max((x for x in map(abs, table[ends].to_numpy().ravel()) if x < math.inf), default=0)
+    return 1 - math.floor(math.log10(largest)) if 0 < largest < 0.1 else 2
+
+
+def _cell(value: Any, name: str, digits: int) -> str:
+    import pandas as pd  # there already: the value comes from one of its tables
+
+    if pd.isna(value):
         return ""
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return " ".join(str(value).split())
+    if name in PROBABILITIES or name.startswith("p_"):
+        return probability(value)
+    return f"{value:.{digits}f}"
+
+
+def _is_number(column: pd.Series[Any], texts: Sequence[str]) -> bool:
+    """Whether a column holds numbers, also where they were printed before."""
+    return column.dtype.kind in "fi" or (
+        any(texts) and all(re.fullmatch(r"(?:[<>] )?[-−]?[\d.,]+%?|", t) for t in texts)
+    )
 
 
 def show_problems(problems: Sequence[Problem], form: str) -> None:

@@ -217,7 +217,11 @@ def numbers():
     path = ROOT / "tools" / "readme_numbers.py"
     spec = importlib.util.spec_from_file_location("readme_numbers", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))  # as for a script that is run
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from nssi_meta.figures import SINGLE, alt_overview, overview
+from nssi_meta.figures.records import condition_order
 
 
 def test_cells_equal_the_table(pools90, artists, xs):
@@ -92,3 +93,9 @@ def test_alt_text_counts_what_is_drawn(pools90):
     assert f"{len(shown)} cells" in text
     assert f"Interval above zero: {(shown['mu_low'] > 0).sum()}" in text
     assert f"Interval below zero: {(shown['mu_high'] < 0).sum()}" in text
+
+
+def test_conditions_stand_in_the_order_of_the_rows_also_where_the_first_mechanism_lacks_one():
+    cells = [("m1", "a"), ("m1", "c"), ("m2", "a"), ("m2", "b"), ("m2", "c"), ("m3", "d")]
+    assert condition_order(cells) == ["a", "b", "c", "d"]
+    assert condition_order([("m1", "a"), ("m1", "b"), ("m2", "b"), ("m2", "a")]) == ["a", "b"]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from nssi_meta.report.claims_text import MOST_GAPS, claims_sentence, claims_table, gaps_table
+from nssi_meta.report.claims_text import (
+    MOST_GAPS,
+    claims_sentence,
+    claims_table,
+    gaps_table,
+    next_study,
+)
 
 
 def claim(**changes):
@@ -30,7 +36,7 @@ def test_the_table_shows_the_factor_that_the_rule_uses():
     table = claims_table({"claims": pd.DataFrame([claim()])})
     assert table.caption == "Claims of the review, verdicts and evidence"
     cells = dict(zip(table.headers, table.rows[0], strict=True))
-    assert cells["Bayes factor against its negation"] == "32.30"
+    assert cells["Bayes factor against its negation"] == "32.3"
     assert cells["against any value"] == "1.94"
     assert cells["Verdict"] == "supported"
     assert claims_table({}) is None
@@ -46,3 +52,22 @@ def test_only_the_best_studies_stand_on_the_page():
     assert len(table.rows) == MOST_GAPS
     assert table.rows[0][0] == "Grip"
     assert gaps_table({}) is None
+
+
+def test_a_probability_near_a_limit_of_the_rule_is_printed_on_its_side():
+    rows = [claim(probability=p) for p in (0.8987, 0.1013, 0.93, 0.9999)]
+    table = claims_table({"claims": pd.DataFrame(rows)})
+    at = table.headers.index("Probability")
+    assert [row[at] for row in table.rows] == ["0.899", "0.101", "0.93", "> 0.99"]
+
+
+def test_the_next_study_is_the_first_of_the_table():
+    row = {
+        "rank": 1, "label": "Grip strength", "condition_label": "Alpha", "gain_bits": 0.5,
+        "gain_se": 0.02, "n_studies": 0, "n_participants": 0, "because": "no study yet",
+    }  # fmt: skip
+    frame = pd.DataFrame([row, row | {"rank": 2, "label": "Tone"}])
+    assert next_study({"gaps": frame}) == (
+        "Study grip strength in alpha next, because: no study yet."
+    )
+    assert next_study({}) == ""

@@ -96,3 +96,12 @@ def test_no_verdict_of_a_kind_is_said_to_be_none(tables, facts):
     table = tables["overlap_mechanisms"].assign(verdict="uninformative")
     said = tell(tables, facts, overlap_mechanisms=table)
     assert any(s.startswith("Shared in the same direction") and s.endswith("none.") for s in said)
+
+
+def test_every_mechanism_is_told_of_also_where_it_is_undecided(tables, facts):
+    table = tables["overlap_mechanisms"].copy()
+    mine = table.index[table["other"] == "suicide"]
+    table.loc[mine[0], "verdict"] = "undecided"
+    said = " ".join(tell(tables, facts, overlap_mechanisms=table))
+    assert "Undecided, because the evidence fits several answers" in said
+    assert all(label in said for label in table.loc[mine, "label"])

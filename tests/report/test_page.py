@@ -160,7 +160,9 @@ def test_gaps_are_counted_from_the_tables(page, tables):
     assert f"{empty} of {len(coverage)} cells (mechanism by condition) have no effect" in page.text
     only = (pools["n_bounds"] == pools["k"]).sum()
     assert f"In {only} of {len(pools)} pooled cells no study reports a size" in page.text
-    assert f"For {pools['n_assumed'].sum()} effects the source says" in page.text
+    assert (
+        f"For {pools['n_assumed'].sum()} effects of those in the pools the source says" in page.text
+    )
     assert "predicts 2 cells without evidence" in page.text
     assert "(doubtful 2; duplicate 1; overlap 1)" in page.text
     judged = tables["overlap_mechanisms"]

@@ -64,7 +64,7 @@ def test_a_pool_is_told_number_first_with_interval_evidence_and_prediction(pool_
     assert pool_sentence(pool_row(), NAMES) == (
         "Pain threshold: people with non-suicidal self-injury differ from healthy controls by "
         "g = 0.93 (95% credible interval 0.55 to 1.31; 9 effects from 9 studies, 6 of them only "
-        "bounds, 2 with an assumed threshold; probability that the mean is above zero > 0.99; "
+        "bounds, 2 with an assumed threshold; above zero with probability > 0.99; "
         "the true effect in a new study would be expected between −0.10 and 1.90)."
     )
 
@@ -75,12 +75,12 @@ def test_a_pool_is_told_number_first_with_interval_evidence_and_prediction(pool_
         ({"k": 1, "n_studies": 1, "n_bounds": 0, "n_assumed": 0}, "a single study"),
         (
             {"k": 1, "n_studies": 1, "n_bounds": 1, "n_assumed": 0},
-            "a single study, only a bound: no study reports a size",
+            "a single study, only a bound (no study reports a size)",
         ),
         (
             {"k": 3, "n_studies": 1, "n_bounds": 3, "n_assumed": 1},
-            "3 effects from a single study, all of them only bounds, 1 with an assumed threshold: "
-            "no study reports a size",
+            "3 effects from a single study, all of them only bounds (no study reports a size), 1 "
+            "with an assumed threshold",
         ),
         (
             {"k": 2, "n_studies": 2, "n_bounds": 1, "n_assumed": 0},
@@ -120,7 +120,8 @@ def test_a_pool_that_failed_shows_no_number_as_its_effect(pool_row: Row):
 
 def test_meaning_of_the_sign_and_flags_are_told(pool_row: Row):
     names = Names(meanings={"pain_threshold": "higher threshold in cases"})
-    text = pool_sentence(pool_row(flags="one study dominates"), names)
+    told = "only bounds: no study reports a size; one study dominates"  # bounds are told before
+    text = pool_sentence(pool_row(flags=told), names)
     assert text.endswith("Positive means: higher threshold in cases. Caution: one study dominates.")
 
 

@@ -11,7 +11,7 @@ import pytest
 from nssi_meta.report.columns import make_table
 from nssi_meta.report.names import read_names
 from nssi_meta.report.tables import coverage_table, pool_columns, threshold_table, write_tables
-from nssi_meta.report.values import estimate, records
+from nssi_meta.report.values import estimate, factor, records, whole
 
 
 def test_csv_reads_back_as_the_same_floats_and_twice_gives_the_same_bytes(tables, tmp_path):
@@ -65,10 +65,11 @@ def test_coverage_shows_bounds_and_gaps(tables, facts):
     assert len(table.rows) * (len(table.headers) - 1) == len(rows)
 
 
-def test_thresholds_become_columns_and_a_missing_one_says_so(tables):
+def test_thresholds_become_lines_and_a_missing_one_says_so(tables):
     rows = tables["overlap_thresholds"].head(19).to_dict("records")
-    table = threshold_table("", rows, {}, "95%")
-    assert table.headers[1:] == ("0.10", "0.20", "0.30", "0.40", "0.50")
+    table = threshold_table("", rows, {"jaccard": "Jaccard index"}, "95%")
+    assert [line[0] for line in table.rows] == ["0.10", "0.20", "0.30", "0.40", "0.50"]
+    assert "Jaccard index [95% CrI]" in table.headers
     assert sum(cell == "n/a" for line in table.rows for cell in line) == 1
 
 
@@ -76,3 +77,18 @@ def test_a_missing_column_is_named(tables):
     with pytest.raises(ValueError, match="`pools` lacks the columns: tau_low, flags"):
         records(tables["pools"].drop(columns=["tau_low", "flags"]), ("tau_low", "flags"), "pools")
     assert records(None, ("x",), "pools") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"), [(7.98, "8"), (4.5, "4.5"), (12.0, "12"), (1234.49, "1,234.5")]
+)
+def test_counts_are_printed_to_the_half(value, printed):
+    assert whole(value) == printed
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [(0.043, "0.04"), (5.376, "5.38"), (44.98, "45.0"), (5317.02, "5,317"), (12001.0, "> 10,000")],
+)
+def test_bayes_factors_have_three_digits_and_an_end(value, printed):
+    assert factor(value) == printed

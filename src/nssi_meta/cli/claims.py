@@ -15,6 +15,35 @@ from nssi_meta.cli.options import (
     threshold_option,
 )
 
+#: Columns for people: name in the table -> heading. csv and json print every column.
+CLAIM_COLUMNS = {
+    "claim_id": "Claim",
+    "kind": "Kind",
+    "statement": "It says",
+    "probability": "P",
+    "bayes_factor_not": "BF (not)",
+    "bayes_factor": "BF (any)",
+    "verdict": "Verdict",
+    "estimand": "Estimand",
+    "k": "k",
+    "n_studies": "Studies",
+    "n_bounds": "Bounds",
+    "sensitivity": "Other readings",
+    "disputed": "Disputed",
+}
+READING_COLUMNS = {
+    "claim_id": "Claim",
+    "reading": "Reading",
+    "hypothesis": "It says",
+    "probability": "P",
+    "prior": "Prior P",
+    "bayes_factor": "BF",
+    "verdict": "Verdict",
+    "k": "k",
+    "n_studies": "Studies",
+    "note": "Note",
+}
+
 
 @click.command()
 @data_argument
@@ -43,7 +72,7 @@ def claims(data: str, file: str | None, threshold: float, results: str, seed: in
     from nssi_meta.synthesis.claims import RULE
     from nssi_meta.synthesis.claims import claims as audit
     from nssi_meta.synthesis.profiles import comparable
-    from nssi_meta.terminal import CLAIM_COLUMNS, READING_COLUMNS, progress, show
+    from nssi_meta.terminal import progress, show
 
     with progress() as tell:
         tell("check", data)

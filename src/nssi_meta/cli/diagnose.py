@@ -10,10 +10,13 @@ import click
 
 from nssi_meta.cli.options import (
     DEFAULT_DATA,
+    READY_MADE,
     doubtful_option,
     format_option,
     plain_errors,
     pool_options,
+    ready_made_options,
+    require_yi,
     select,
 )
 
@@ -41,13 +44,7 @@ PREDICTIVE = {
 @click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
 @click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
 @doubtful_option
-@click.option("--yi", help="Column of ready-made effects: --data is any CSV file.")
-@click.option("--vi", help="Column of sampling variances (with --yi).")
-@click.option("--sei", help="Column of standard errors (with --yi).")
-@click.option("--study", help="Column of studies (with --yi).")
-@click.option("--sample", help="Column of samples (with --yi): same people, correlated errors.")
-@click.option("--lower", help="Column of lower bounds (with --yi): rows without an effect.")
-@click.option("--upper", help="Column of upper bounds (with --yi): rows without an effect.")
+@ready_made_options
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -65,10 +62,8 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
     nssi-meta diagnose pain_threshold -c nssi --out checks
     nssi-meta diagnose --data my.csv --yi yi --sei sei
     """  # noqa: D301 - click wants the backspace character
-    columns = ("vi", "sei", "study", "sample", "lower", "upper")
-    ready = {name: options.pop(name) for name in columns}
-    if yi is None and (given := [f"--{n}" for n, v in ready.items() if v is not None]):
-        raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
+    ready = {name: options.pop(name) for name in READY_MADE}
+    require_yi(yi, ready)
     if yi is None:
         chosen = {"condition": condition, "estimand": estimand}
         if mechanism is not None:

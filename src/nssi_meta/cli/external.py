@@ -9,6 +9,34 @@ import click
 
 from nssi_meta.cli.options import data_argument, format_option, plain_errors
 
+#: Columns for people: name in the table -> heading. csv and json print every column.
+EXTERNAL_COLUMNS = {
+    "citation": "Published by",
+    "mechanism": "Mechanism",
+    "condition": "Condition",
+    "scale": "Scale",
+    "k": "k",
+    "published": "Published",
+    "median_naive": "Naive",
+    "covered_naive": "inside",
+    "excess_naive": "diff.",
+    "median_adjusted": "Adjusted",
+    "low_adjusted": "Low",
+    "high_adjusted": "High",
+    "covered_adjusted": "inside",
+    "excess_adjusted": "diff.",
+}
+EXTERNAL_TOTALS = {
+    "cells with": "Cells with",
+    "pools": "Pools",
+    "n": "Published",
+    "covered": "Inside",
+    "mean_excess": "Mean diff.",
+    "se_excess": "SE",
+    "expected_excess": "expected",
+    "mean_width": "Mean width",
+}
+
 
 @click.command()
 @data_argument
@@ -34,7 +62,7 @@ def external(data: str, published: str | None, out: str | None, jobs: int, form:
     from nssi_meta.evidence.read import read_effects
     from nssi_meta.synthesis.external import against_published
     from nssi_meta.synthesis.published import read_published
-    from nssi_meta.terminal import EXTERNAL_COLUMNS, EXTERNAL_TOTALS, progress, show
+    from nssi_meta.terminal import progress, show
 
     evidence = read_effects(data)
     evidence.require_usable()

@@ -13,6 +13,20 @@ from nssi_meta.cli.options import (
     threshold_option,
 )
 
+#: Columns for people: name in the table -> heading. csv and json print every column.
+GAP_COLUMNS = {
+    "rank": "Rank",
+    "label": "Mechanism",
+    "condition_label": "Condition",
+    "gain_bits": "Gain (bits)",
+    "gain_se": "SE",
+    "sd_now": "SD now",
+    "sd_after": "SD then",
+    "n_studies": "Studies",
+    "n_participants": "People",
+    "because": "Because",
+}
+
 
 @click.command()
 @data_argument
@@ -38,7 +52,7 @@ def gaps(data: str, participants: int, top: int | None, threshold: float, result
     """
     from nssi_meta.evidence.read import read_effects
     from nssi_meta.synthesis.gaps import gaps as find
-    from nssi_meta.terminal import GAP_COLUMNS, progress, show
+    from nssi_meta.terminal import progress, show
 
     with progress() as tell:
         tell("check", data)

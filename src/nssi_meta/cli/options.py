@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -58,6 +58,32 @@ def format_option(verb: Verb) -> Verb:
         show_default=True,
         help="How to print.",
     )(verb)
+
+
+#: Columns of a table of ready-made effects, beside that of the effects themselves.
+READY_MADE = {
+    "vi": "Column of sampling variances (with --yi).",
+    "sei": "Column of standard errors (with --yi).",
+    "study": "Column of studies (with --yi): their effects share a study effect.",
+    "sample": "Column of samples (with --yi): same people, correlated errors.",
+    "lower": "Column of lower bounds (with --yi): rows without an effect.",
+    "upper": "Column of upper bounds (with --yi): rows without an effect.",
+}
+
+
+def ready_made_options(verb: Verb) -> Verb:
+    """`--yi` and the columns that go with it: the table is then any CSV file."""
+    for name, help_text in reversed(READY_MADE.items()):
+        verb = click.option(f"--{name}", help=help_text)(verb)
+    return click.option("--yi", help="Column of ready-made effects: the table is any CSV file.")(
+        verb
+    )
+
+
+def require_yi(yi: str | None, columns: Mapping[str, Any]) -> None:
+    """Refuse columns of ready-made effects without the effects: they would be ignored."""
+    if yi is None and (given := [f"--{n}" for n, v in columns.items() if v is not None]):
+        raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
 
 
 def pool_options(verb: Verb) -> Verb:

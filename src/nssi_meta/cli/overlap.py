@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +15,33 @@ from nssi_meta.cli.options import (
     seed_option,
     threshold_option,
 )
+
+#: Columns for people: name in the table -> heading. csv and json print every column.
+OVERLAP_COLUMNS = {
+    "other_label": "With",
+    "figure": "Figure",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "prior_low": "Prior low",
+    "prior_high": "Prior high",
+    "n_mechanisms": "Mechanisms",
+    "n_studies": "Studies",
+    "share_bounds": "Bounds",
+    "verdict": "Verdict",
+}
+OVERLAP_MECHANISM_COLUMNS = {
+    "other_label": "With",
+    "label": "Mechanism",
+    "p_shared": "Shared",
+    "p_opposite": "Opposite",
+    "p_index_only": "Index only",
+    "p_other_only": "Other only",
+    "p_neither": "Neither",
+    "k_index": "k index",
+    "k_other": "k other",
+    "verdict": "Verdict",
+}
 
 
 @click.command()
@@ -31,7 +59,7 @@ def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bo
     Reads finished results where they fit the data, threshold and seed; fits the joint model
     (about a minute) otherwise.
     """
-    from nssi_meta.terminal import OVERLAP_COLUMNS, OVERLAP_MECHANISM_COLUMNS, progress, show
+    from nssi_meta.terminal import progress, show
 
     columns = OVERLAP_MECHANISM_COLUMNS if mechanisms else OVERLAP_COLUMNS
     name = "overlap_mechanisms" if mechanisms else "overlap_summary"
@@ -56,5 +84,22 @@ def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bo
         table = shared.mechanisms if mechanisms else shared.figures
         converged, problems = profiles.converged, profiles.fit.problems
     title = warn_unless(converged, problems)
+    if form == "table" and not mechanisms:
+        table = _for_people(table)
     show(table, form, columns, title)
     exit_unless(converged)
+
+
+def _for_people(table: Any) -> Any:
+    """Numbers of mechanisms without decimals, shares as percentages."""
+    from nssi_meta.report.values import percent, whole
+
+    table = table.copy()
+    counts = table["figure"] == "n_shared"
+    ends = ("median", "low", "high", "prior_low", "prior_high")
+    for column in (c for c in ends if c in table):
+        pairs = zip(table[column], counts, strict=True)
+        table[column] = [whole(x) if is_count else f"{x:.2f}" for x, is_count in pairs]
+    if "share_bounds" in table:
+        table["share_bounds"] = [percent(share) for share in table["share_bounds"]]
+    return table

@@ -16,11 +16,31 @@ from nssi_meta.cli.options import (
     format_option,
     plain_errors,
     pool_options,
+    ready_made_options,
+    require_yi,
     seed_option,
     select,
 )
 
 _METHODS = ["reml", "ml", "dl", "pm", "mp", "eb", "pmm", "he", "hs", "hsk", "sj", "ee", "fe", "ce"]
+
+#: Columns for people: name in the table -> heading. csv and json print every column.
+POOL_COLUMNS = {
+    "mechanism": "Mechanism",
+    "condition": "Condition",
+    "estimand": "Estimand",
+    "scale": "Scale",
+    "k": "k",
+    "n_bounds": "Bounds",
+    "mu_median": "Median",
+    "mu_low": "Low",
+    "mu_high": "High",
+    "pred_low": "New low",
+    "pred_high": "New high",
+    "tau_median": "tau",
+    "p_positive": "P(mu>0)",
+    "flags": "Note",
+}
 
 
 @click.command()
@@ -30,13 +50,7 @@ _METHODS = ["reml", "ml", "dl", "pm", "mp", "eb", "pmm", "he", "hs", "hsk", "sj"
 @click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
 @click.option("--comparator", help="Only rows compared with this condition (id in conditions.csv).")
 @doubtful_option
-@click.option("--yi", help="Column of ready-made effects: DATA is any CSV file.")
-@click.option("--vi", help="Column of sampling variances (with --yi).")
-@click.option("--sei", help="Column of standard errors (with --yi).")
-@click.option("--study", help="Column of studies (with --yi): their effects share a study effect.")
-@click.option("--sample", help="Column of samples (with --yi): same people, correlated errors.")
-@click.option("--lower", help="Column of lower bounds (with --yi): rows without an effect.")
-@click.option("--upper", help="Column of upper bounds (with --yi): rows without an effect.")
+@ready_made_options
 @click.option("--by", help="Column with a group per pool, e.g. the mechanism (with --yi).")
 @click.option(
     "--measure",
@@ -94,8 +108,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
     ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,
              "upper": upper, "by": by, "measure": options["measure"], "sd": sd or None,
              "ni": ni}  # fmt: skip
-    if yi is None and (given := [f"--{n}" for n, v in ready.items() if v is not None]):
-        raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
+    require_yi(yi, ready)
     chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
     if yi is not None:
         if any(chosen.values()) or comparator or doubtful:
@@ -121,7 +134,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         show_mirror(source, form, method, test, options["level"], options["rho"])
         return
     from nssi_meta.synthesis.pooled import pool as pool_all
-    from nssi_meta.terminal import POOL_COLUMNS, progress, show
+    from nssi_meta.terminal import progress, show
 
     with progress(options["engine"] == "nuts") as tell:
         pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)

@@ -8,6 +8,52 @@ import click
 
 from nssi_meta.cli.options import DEFAULT_DATA, format_option, plain_errors, select
 
+#: Columns for people: name in the table -> heading. csv and json print every column.
+SENSITIVITY_COLUMNS = {
+    "mechanism": "Mechanism",
+    "condition": "Condition",
+    "estimand": "Estimand",
+    "k": "k",
+    "n_bounds": "Bounds",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "lowest_median": "Lowest",
+    "highest_median": "Highest",
+    "lowest_low": "Lowest low",
+    "highest_high": "Highest high",
+    "conclusion": "Conclusion",
+    "most_moved_by": "Moved most by",
+    "most_moved": "by",
+}
+ANALYSIS_COLUMNS = {
+    "spec_id": "Analysis",
+    "condition": "Condition",
+    "choice_rows": "Rows",
+    "choice_mu_prior": "mu",
+    "choice_tau_prior": "tau",
+    "choice_rho": "rho",
+    "choice_how": "How",
+    "choice_convert": "Converted",
+    "choice_interval": "Interval",
+    "k": "k",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "stands": "Stands",
+    "same_as": "Same as",
+    "note": "Note",
+}
+LEFT_OUT_COLUMNS = {
+    "label": "Without",
+    "k": "k",
+    "median": "Median",
+    "low": "Low",
+    "high": "High",
+    "p_positive": "P(mu>0)",
+    "influential": "Note",
+}
+
 
 @click.command()
 @click.argument("mechanism", required=False)
@@ -67,13 +113,7 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
     from nssi_meta.synthesis.pooled import pool, rows_to_pool
     from nssi_meta.synthesis.sensitivity import sensitivity as vary
     from nssi_meta.synthesis.sensitivity_figures import draw_all, draw_curve
-    from nssi_meta.terminal import (
-        ANALYSIS_COLUMNS,
-        LEFT_OUT_COLUMNS,
-        SENSITIVITY_COLUMNS,
-        counting,
-        show,
-    )
+    from nssi_meta.terminal import counting, show
 
     n_pools = len(rows_to_pool(evidence)[0][CELL].drop_duplicates())
     if n_pools != 1 and (option := _single(out, figure, influence)):

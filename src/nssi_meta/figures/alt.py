@@ -8,7 +8,7 @@ import pandas as pd
 
 from .blocks import read_blocks
 from .overlap import MECHANISM_COLUMNS
-from .overlap_summary import FIGURES, SUMMARY_COLUMNS, coverage
+from .overlap_summary import FIGURES, SUMMARY_COLUMNS, coverage, print_figure
 from .overview import choose_cells
 from .printed import caution, print_interval, print_range
 from .records import (
@@ -20,7 +20,7 @@ from .records import (
     read_cells,
     require_columns,
 )
-from .text import count, number, percent, probability
+from .text import count, percent, probability
 
 CLASS_NAMES = {
     "p_shared": "shared in the same direction",
@@ -112,9 +112,11 @@ def alt_overlap_summary(table: pd.DataFrame, *, index_label: str = "NSSI") -> st
         words = []
         for r in records:
             name = FIGURES.get(as_text(r["figure"]), (as_text(r["figure"]),))[0].lower()
-            seen = print_interval(interval(r, "median", "low", "high"))
-            low, high = number(as_float(r["prior_low"])), number(as_float(r["prior_high"]))
-            words.append(f"{name} {seen} (prior [{low}, {high}]; {as_text(r['verdict'])})")
+            seen = print_figure(interval(r, "median", "low", "high"), as_text(r["figure"]))
+            prior = print_figure(
+                interval(r, "prior_median", "prior_low", "prior_high"), as_text(r["figure"])
+            )
+            words.append(f"{name} {seen} (prior {prior}; {as_text(r['verdict'])})")
         label = as_text(group["other_label"].iloc[0]) or as_text(other)
         parts.append(f"{label} ({coverage(records[0])}): {'; '.join(words)}.")
     return " ".join(parts)

@@ -172,7 +172,7 @@ def plan_columns(
             widest(texts, style, size=size_of(name, style)), text_width(head, style, bold=True)
         )
         if name == "study":
-            others = [layout.pooled, prediction_label(style)]
+            others = [layout.pooled, *prediction_labels(style)]
             wanted[name] = max(width, widest(others, style)) + INDENT
         elif align == "left":
             wanted[name] = width
@@ -274,9 +274,9 @@ def _place(
     )
 
 
-def prediction_label(style: Style) -> str:
-    """Name of the line of the prediction interval."""
-    return "Prediction" if style.narrow else "Prediction, new study"
+def prediction_labels(style: Style) -> tuple[str, ...]:
+    """Names of the line of the prediction interval, the longer one first."""
+    return ("Prediction",) if style.narrow else ("Prediction, new study", "Prediction")
 
 
 def column_title(scale: str, level: float, layout: Layout) -> str:

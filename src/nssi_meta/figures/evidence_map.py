@@ -10,11 +10,18 @@ from matplotlib.figure import Figure
 
 from . import marks
 from .legend import Draw, Entry, draw_key, key_height
-from .overview import heading
 from .page import Page, new_page, rule, write
-from .records import Record, as_float, as_int, as_text, records, require_columns
+from .records import (
+    Record,
+    as_float,
+    as_int,
+    as_text,
+    condition_order,
+    records,
+    require_columns,
+)
 from .style import BAND, DOUBLE, INK, MM_PER_POINT, POOLED, QUIET, Style
-from .text import count, shorten, widest, wrap
+from .text import count, heading, shorten, widest, wrap
 
 #: One row a cell; the table `pools` has them all. Cells that are absent, or have k = 0, are gaps.
 MAP_COLUMNS = (
@@ -51,7 +58,11 @@ def evidence_map(
     cells = _add_up(records(table))
     if not cells:
         raise ValueError("nothing to draw: no cell holds a row")
-    conditions = {as_text(r["condition"]): as_text(r["condition_label"]) for r in records(table)}
+    labels = {as_text(r["condition"]): as_text(r["condition_label"]) for r in records(table)}
+    order = condition_order(
+        (as_text(r["mechanism"]), as_text(r["condition"])) for r in records(table)
+    )
+    conditions = {c: labels[c] for c in order}
     lanes: dict[str, dict[str, str]] = {}
     for r in records(table):
         lanes.setdefault(as_text(r["system"]), {})[as_text(r["mechanism"])] = as_text(r["label"])

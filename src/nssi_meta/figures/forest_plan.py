@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .axis import robust_range
-from .columns import INDENT, Columns, column_text, prediction_label, size_of
+from .columns import INDENT, Columns, column_text, prediction_labels, size_of
 from .contrasts import Contrast
 from .layouts import Layout
 from .printed import Form, Printed, form_for, print_interval, print_range, print_study, state_cell
 from .records import Block, Study
 from .style import Style
-from .text import probability, shorten, wrap
+from .text import probability, shorten, text_width, wrap
 
 AXIS_ROOM = 9.0  # mm for ticks and the name of the axis
 PAD = 0.3  # lines between the last line of a panel and its axis
@@ -215,7 +215,9 @@ def _summary(
         lines.append(Line("pooled", block, style.row, left=left, printed=pooled))
     if block.cell is not None and block.cell.pred.known:
         new = print_range(block.cell.pred, form)
-        left = shorten(prediction_label(style), room, style)
+        names = prediction_labels(style)
+        fitting = (name for name in names if text_width(name, style) <= room)
+        left = next(fitting, shorten(names[-1], room, style))
         lines.append(Line("prediction", block, 0.9 * style.row, left=left, printed=new))
     wide = columns.right - columns.left - INDENT
     for part in wrap(state_cell(block), wide, style, size=style.small):

@@ -13,7 +13,7 @@ from .model_nodes import shade
 from .page import Page, new_page, rule, write
 from .records import Record, as_float, as_int, as_text, require_columns
 from .style import BOUND, DOUBLE, INK, POOLED, QUIET, Style
-from .text import count, number, shorten, wrap
+from .text import count, heading, number, shorten, widest, wrap
 
 # fmt: off
 GAP_COLUMNS = (
@@ -82,7 +82,8 @@ def gap_map(
     page = new_page(bottom + 0.8 * style.row * len(notes) + style.margin, style)
     title = "What is known, and what a further study would teach" if title is None else title
     write(page, style.margin, style.margin + 0.6 * style.row, title, size=style.size + 2, bold=True)
-    label_room = 0.25 * style.width
+    longest = widest([as_text(r["label"]) for r in cells.values()], style, size=style.small)
+    label_room = min(max(longest + 3.0, 0.25 * style.width), 0.3 * style.width)
     width = (style.width - 2 * style.margin - label_room - 5.0) / (2 * len(conditions))
     known = style.margin + label_room
     gain = known + width * len(conditions) + 5.0
@@ -99,8 +100,15 @@ def gap_map(
     largest = max(as_float(v) for v in table["gain_bits"])
     y = top
     for system, mechanisms in systems.items():
-        words = system.upper() if len(system) <= 3 else system.replace("_", ", ")
-        write(page, style.margin, y + HEAD / 2, words, size=style.small, bold=True, color=POOLED)
+        write(
+            page,
+            style.margin,
+            y + HEAD / 2,
+            heading(system),
+            size=style.small,
+            bold=True,
+            color=POOLED,
+        )
         rule(page, y + HEAD - 0.3, style.margin, style.width - style.margin)
         y += HEAD
         for mechanism in mechanisms:

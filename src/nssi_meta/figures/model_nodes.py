@@ -12,7 +12,7 @@ from .model_plan import HEAD, ROW, Node, Stage
 from .page import Page, write
 from .records import Record, as_float, as_int, as_text, interval
 from .style import INK, POOLED, QUIET, RULE, Style
-from .text import text_width, wrap
+from .text import heading, text_width, wrap
 
 LIMIT = 1.5  # effects beyond it end in an arrowhead
 LEAD = 2.05  # distance of a label's lines
@@ -39,8 +39,8 @@ def draw_stage(page: Page, stage: Stage, where: Places, y: float) -> float:
     """Draw a stage's mechanisms by system below y; returns the y below them."""
     style = page.style
     for system, nodes in stage.systems.items():
-        words = system.upper() if len(system) <= 3 else system.replace("_", ", ")
-        write(page, where.left, y + HEAD / 2, words, size=style.small, bold=True, color=POOLED)
+        write(page, where.left, y + HEAD / 2, heading(system), size=style.small, bold=True,
+              color=POOLED)  # fmt: skip
         rule = Line2D([where.left, where.right], [y + HEAD - 0.3] * 2, color=RULE, linewidth=0.4)
         page.ax.add_line(rule)
         y += HEAD

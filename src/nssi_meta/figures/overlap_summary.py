@@ -196,10 +196,9 @@ def _print_figure(
     key: str,
     plot: tuple[float, float],
 ) -> None:
-    digits = 0 if as_text(record["figure"]) == "n_shared" else 2
     size = page.style.small
     posterior = interval(record, "median", "low", "high")
-    printed = _text(posterior, digits)
+    printed = print_figure(posterior, as_text(record["figure"]))
     write(page, x, y + 5.7, printed, align="center", size=size, gid=f"print:{key}")
     verdict = as_text(record["verdict"])
     while verdict and text_width(verdict, page.style, size=size) > plot[1] - plot[0] + 3.0:
@@ -207,7 +206,9 @@ def _print_figure(
     write(page, x, y + 8.7, verdict, align="center", size=size, color=QUIET)
 
 
-def _text(x: Interval, digits: int) -> str:
+def print_figure(x: Interval, figure: str) -> str:
+    """Print a figure with its interval; a number of mechanisms without decimals."""
+    digits = 0 if figure == "n_shared" else 2
     if not x.known:
         return "n/a"
     whole = all(float(v).is_integer() for v in (x.value, x.low, x.high))

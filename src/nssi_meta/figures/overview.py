@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from . import marks
 from .axis import axis_ticks, robust_range
 from .page import Page, new_page, panel, rule, set_ticks, unname_marks, write
-from .records import ESTIMANDS, SCALES, Cell, read_cells
+from .records import ESTIMANDS, SCALES, Cell, condition_order, read_cells
 from .style import BAND, DOUBLE, QUIET, Style, condition_marks
-from .text import count, percent, shorten, text_width, widest, wrap
+from .text import count, heading, percent, shorten, text_width, widest, wrap
 
 PITCH = 2.1  # mm between two conditions of one mechanism
 
@@ -65,7 +65,7 @@ def overview(
     if not delta >= 0.0:
         raise ValueError(f"delta is an effect size of 0 or more; got {delta!r}")
     cells, notes = choose_cells(read_cells(pools), estimand, predicted)
-    conditions = list(dict.fromkeys(cell.condition for cell in cells))
+    conditions = condition_order((cell.mechanism, cell.condition) for cell in cells)
     labels = {cell.condition: cell.condition_label for cell in cells}
     looks = condition_marks(conditions)
     key = [(*looks[c], labels[c]) for c in conditions]
@@ -213,14 +213,6 @@ def draw_labels(
                 size=style.small,
                 gid=f"k:{cell.key}",
             )
-
-
-def heading(system: str) -> str:
-    """A system's id as a heading: underscores become spaces, short ids are abbreviations."""
-    words = system.replace("_", " ")
-    return (
-        words.upper() if len(words) <= 3 and words else words[:1].upper() + words[1:] or "No system"
-    )
 
 
 def draw_background(ax: Axes, top: float, bottom: float, delta: float) -> None:

@@ -237,6 +237,26 @@ def _study(r: Record) -> Study:
     )
 
 
+def condition_order(cells: Iterable[tuple[str, str]]) -> list[str]:
+    """The order of conditions within mechanisms, from cells (mechanism, condition) in any number.
+
+    A table names no condition where a mechanism has none of its rows; a condition that the first
+    mechanism lacks still stands where the others put it, not at the end.
+    """
+    listed: dict[str, list[str]] = {}
+    for mechanism, condition in cells:
+        listed.setdefault(mechanism, []).append(condition)
+    before: dict[str, set[str]] = {}
+    for conditions in listed.values():
+        for i, condition in enumerate(conditions):
+            before.setdefault(condition, set()).update(conditions[:i])
+    order: list[str] = []
+    while left := [c for c in before if c not in order]:
+        # Where mechanisms disagree none is first: then the one that the table names first.
+        order.append(next((c for c in left if before[c] <= {c, *order}), left[0]))
+    return order
+
+
 def interval(r: Record, value: str, low: str, high: str) -> Interval:
     """Read three columns of a record as an interval."""
     return Interval(as_float(r[value]), as_float(r[low]), as_float(r[high]))

@@ -142,3 +142,11 @@ def count(value: float, one: str, many: str | None = None) -> str:
 def percent(level: float) -> str:
     """Print a level as `95%` or `99.5%`."""
     return f"{100 * level:g}%"
+
+
+def heading(system: str) -> str:
+    """A system's id as a heading: underscores become spaces, short ids are abbreviations."""
+    words = system.replace("_", " ")
+    return (
+        words.upper() if len(words) <= 3 and words else words[:1].upper() + words[1:] or "No system"
+    )

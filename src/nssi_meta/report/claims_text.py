@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
-from nssi_meta.report.columns import Column, Table, chance, integer, make_table, real, text
+from nssi_meta.report.columns import Column, Table, integer, make_table, real, text, words
 from nssi_meta.report.names import Tables
-from nssi_meta.report.values import as_text, enumerate_words, records
+from nssi_meta.report.values import (
+    Record,
+    as_float,
+    as_text,
+    enumerate_words,
+    factor,
+    first_lower,
+    number,
+    probability,
+    records,
+)
+from nssi_meta.synthesis.claims import SURE
 
 CLAIM_COLUMNS = (
     "claim_id", "statement", "probability", "bayes_factor", "bayes_factor_not", "verdict",
@@ -28,7 +40,7 @@ def claims_sentence(tables: Tables) -> str:
     if not rows:
         return ""
     n = Counter(as_text(r["verdict"]) for r in rows)
-    told = [f"{n[v]} {v}" for v in VERDICTS if n[v]]
+    told = [f"{n[v]} {v.replace('no evidence', 'without evidence')}" for v in VERDICTS if n[v]]
     disputed = sum(bool(as_text(r["disputed"])) for r in rows)
     also = f" The review itself disputes {disputed} of them." if disputed else ""
     noun = "claim" if len(rows) == 1 else "claims"
@@ -39,13 +51,12 @@ def claims_table(tables: Tables) -> Table | None:
     """Every claim with its probability, verdict and evidence."""
     rows = records(tables.get("claims"), CLAIM_COLUMNS, "claims")
     columns = [
-        text("Claim", "claim_id"),
-        text("It says", "statement"),
-        chance("Probability", "probability"),
-        real("Bayes factor against its negation", "bayes_factor_not"),
-        real("against any value", "bayes_factor"),
+        Column("Claim", lambda r: f"{as_text(r['claim_id'])}: {as_text(r['statement'])}", False),
         text("Verdict", "verdict"),
-        text("Evidence", "estimand"),
+        Column("Probability", _probability),
+        Column("Bayes factor against its negation", lambda r: _factor(r["bayes_factor_not"])),
+        Column("against any value", lambda r: _factor(r["bayes_factor"])),
+        text("Evidence", "estimand", words),
         integer("Effects", "k"),
         integer("Studies", "n_studies"),
         integer("Only bounds", "n_bounds"),
@@ -54,6 +65,36 @@ def claims_table(tables: Tables) -> Table | None:
     ]
     return (
         make_table("Claims of the review, verdicts and evidence", columns, rows) if rows else None
+    )
+
+
+def _probability(row: Record) -> str:
+    """A probability that rounds to a limit of the rule, but is not beyond it, has one digit more.
+
+    Otherwise `0.90, open` would stand beside a rule that says 0.9.
+    """
+    p = as_float(row["probability"])
+    if math.isnan(p):
+        return "–"
+    near = any(abs(p - limit) < 0.005 for limit in (SURE, 1 - SURE))
+    return number(p, 3) if near else probability(p)
+
+
+def _factor(value: object) -> str:
+    x = as_float(value)
+    return "–" if math.isnan(x) else factor(x)
+
+
+def next_study(tables: Tables) -> str:
+    """The study that would teach most, and why; empty without the table of gaps."""
+    rows = records(tables.get("gaps"), GAP_COLUMNS, "gaps")
+    if not rows:
+        return ""
+    best = rows[0]
+    return (
+        f"Study {first_lower(as_text(best['label']))} in "
+        f"{first_lower(as_text(best['condition_label']))} next, "
+        f"because: {as_text(best['because'])}."
     )
 
 

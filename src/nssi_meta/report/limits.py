@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nssi_meta.report.columns import words
 from nssi_meta.report.names import Manifest, Names, Tables
 from nssi_meta.report.overlap_text import FIGURES, MECHANISM_COLUMNS, SUMMARY_COLUMNS
 from nssi_meta.report.sentences import POOL_COLUMNS
@@ -34,9 +35,9 @@ class Limit:
 
 
 def limits(tables: Tables, names: Names) -> list[Limit]:
-    """All limits of a run, the most consequential first."""
+    """All limits of a run, the most consequential first; not those that no cell or row has."""
     pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
-    return [
+    found = [
         _without_evidence(tables, names),
         _only_bounds(pools, names),
         _single_study(pools, names),
@@ -45,6 +46,7 @@ def limits(tables: Tables, names: Names) -> list[Limit]:
         _predicted(tables, names),
         _left_out(tables),
     ]
+    return [limit for limit in found if limit is not None]
 
 
 def selection_notice(tables: Tables, manifest: Manifest) -> list[str]:
@@ -101,19 +103,26 @@ def _sides(tables: Tables) -> str:
 
 def _by_condition(rows: Sequence[Record], names: Names) -> tuple[str, ...]:
     """Mechanisms listed per condition."""
-    listed: dict[str, list[str]] = {}
+    listed: dict[str, dict[str, None]] = {}
     for row in rows:
         mechanism = as_text(row.get("label")) or names.mechanism(as_text(row["mechanism"]))
-        listed.setdefault(as_text(row["condition"]), []).append(mechanism)
-    return tuple(f"{names.condition(c)}: {'; '.join(m)}" for c, m in listed.items())
+        kind = as_text(row.get("estimand"))
+        if kind not in ("", "case_control"):
+            mechanism += f" ({words(kind)})"
+        listed.setdefault(as_text(row["condition"]), {})[mechanism] = None
+    order = list(names.labels)
+    known = sorted(listed, key=lambda c: order.index(c) if c in order else len(order))
+    return tuple(f"{names.condition(c)}: {'; '.join(listed[c])}" for c in known)
 
 
-def _without_evidence(tables: Tables, names: Names) -> Limit:
+def _without_evidence(tables: Tables, names: Names) -> Limit | None:
     title = "Cells without evidence"
     rows = records(tables.get("coverage"), COVERAGE_COLUMNS, "coverage")
     if not rows:
         return Limit(title, "The coverage of mechanisms and conditions was not recorded.")
     empty = [r for r in rows if not as_int(r["k"])]
+    if not empty:
+        return None
     by = Counter(as_text(r["condition"]) for r in empty)
     per = "; ".join(f"{names.condition(c)} {n}" for c, n in by.items())
     text = (
@@ -123,8 +132,10 @@ def _without_evidence(tables: Tables, names: Names) -> Limit:
     return Limit(title, f"{text}{f' ({per})' if per else ''}.", _by_condition(empty, names))
 
 
-def _only_bounds(pools: Sequence[Record], names: Names) -> Limit:
+def _only_bounds(pools: Sequence[Record], names: Names) -> Limit | None:
     mine = [r for r in pools if as_int(r["k"]) and as_int(r["n_bounds"]) == as_int(r["k"])]
+    if not mine:
+        return None
     text = (
         f"In {len(mine):,} of {count(len(pools), 'pooled cell')} no study reports a size: the "
         "pooled effect is inferred from significance, the sizes of the groups and the prior."
@@ -132,8 +143,10 @@ def _only_bounds(pools: Sequence[Record], names: Names) -> Limit:
     return Limit("Cells with only bounds", text, _by_condition(mine, names))
 
 
-def _single_study(pools: Sequence[Record], names: Names) -> Limit:
+def _single_study(pools: Sequence[Record], names: Names) -> Limit | None:
     mine = [r for r in pools if as_int(r["n_studies"]) == 1]
+    if not mine:
+        return None
     text = (
         f"{count(len(mine), 'pooled cell')} {'rests' if len(mine) == 1 else 'rest'} on a single "
         "study: how much results differ between studies cannot be learned from it, the prior says "
@@ -142,11 +155,13 @@ def _single_study(pools: Sequence[Record], names: Names) -> Limit:
     return Limit("Cells with a single study", text, _by_condition(mine, names))
 
 
-def _assumed(pools: Sequence[Record]) -> Limit:
+def _assumed(pools: Sequence[Record]) -> Limit | None:
     n = sum(as_int(r["n_assumed"]) for r in pools)
+    if not n:
+        return None
     text = (
-        f"For {count(n, 'effect')} the source says that the result was (or was not) significant, "
-        "but not at which threshold; the threshold was assumed."
+        f"For {count(n, 'effect')} of those in the pools the source says that the result was (or "
+        "was not) significant, but not at which threshold; the threshold was assumed."
     )
     return Limit("Assumed thresholds", text)
 
@@ -173,9 +188,11 @@ def _overlap(tables: Tables, names: Names) -> Limit:
     return Limit(title, text, _by_condition(named, names))
 
 
-def _predicted(tables: Tables, names: Names) -> Limit:
+def _predicted(tables: Tables, names: Names) -> Limit | None:
     rows = records(tables.get("profiles"), ("label", "condition", "evidence"), "profiles")
     mine = [r for r in rows if as_text(r["evidence"]).startswith("none")]
+    if not mine:
+        return None
     text = (
         f"The joint model predicts {count(len(mine), 'cell')} without evidence of "
         f"{'its' if len(mine) == 1 else 'their'} own; such cells are marked and left out of every "

@@ -48,6 +48,10 @@ _VERDICTS = {
     "opposite": "Opposite in direction",
     "neither": "Altered in neither",
 }
+_OPEN = {
+    "undecided": "Undecided, because the evidence fits several answers",
+    "uninformative": "Left open, because the evidence hardly moves the model from its prior",
+}
 
 
 def overlap_sentences(
@@ -64,7 +68,7 @@ def overlap_sentences(
     figures = {as_text(r["figure"]): r for r in summary}
     said = [_coverage(other, mechanisms, summary, names)]
     said += [_by_verdict(v, mechanisms, names) for v in _VERDICTS]
-    said.append(_uninformative(mechanisms))
+    said += [_left_open(verdict, mechanisms) for verdict in _OPEN]
     said += [_total(f, r, names) for f, r in figures.items() if f != "correlation"]
     row = figures.get("correlation") or _find(other, correlations, names)
     if row is not None:
@@ -113,14 +117,9 @@ def _mechanism(row: Record, verdict: str, names: Names) -> str:
     return f"{as_text(row['label'])} ({p}; {contrast})"
 
 
-def _uninformative(mechanisms: Sequence[Record]) -> str:
-    left = [as_text(r["label"]) for r in mechanisms if as_text(r["verdict"]) == "uninformative"]
-    if not left:
-        return ""
-    return (
-        f"Left open, because the evidence hardly moves the prior or fits several answers: "
-        f"{enumerate_words(left)}."
-    )
+def _left_open(verdict: str, mechanisms: Sequence[Record]) -> str:
+    left = [as_text(r["label"]) for r in mechanisms if as_text(r["verdict"]) == verdict]
+    return f"{_OPEN[verdict]}: {enumerate_words(left)}." if left else ""
 
 
 def _total(figure: str, row: Record, names: Names) -> str:

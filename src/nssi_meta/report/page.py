@@ -8,9 +8,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nssi_meta.figures.text import heading
 from nssi_meta.report import tables as tb
-from nssi_meta.report.claims_text import claims_sentence, claims_table, gaps_table
-from nssi_meta.report.columns import Table, make_table, words
+from nssi_meta.report.claims_text import claims_sentence, claims_table, gaps_table, next_study
+from nssi_meta.report.columns import Table, make_table
+from nssi_meta.report.in_short import in_short
 from nssi_meta.report.limits import (
     COVERAGE_COLUMNS,
     EXCLUDED_COLUMNS,
@@ -37,7 +39,6 @@ from nssi_meta.report.sentences import (
     MOST_INDEX,
     MOST_OTHER,
     POOL_COLUMNS,
-    counts_sentence,
     diagnostics_sentence,
     most_studied,
     pool_sentence,
@@ -112,8 +113,8 @@ def build(
         sampled=sampled,
         has_pools=bool(pools),
         notice=selection_notice(tables, manifest),
+        in_short=in_short(tables, names, joint=not warning),
         findings=_findings(pools, names),
-        counts=counts_sentence(pools) if pools else "",
         limits=limits(tables, names),
         overlaps=_overlaps(tables, names, warning),
         profiles=_profiles(tables, names, warning),
@@ -121,6 +122,7 @@ def build(
         claims_rule=_claims_rule(manifest),
         claims_table=_marked_table(claims_table(tables), warning),
         gaps=_marked_table(gaps_table(tables), warning),
+        next_study=next_study(tables),
         systems=_systems(pools, names),
         reporting=reporting_sentence(tables),
         adjusted=adjusted_table(tables),
@@ -155,7 +157,9 @@ def _title(names: Names, manifest: Manifest) -> str:
 
 def _subject(pools: Sequence[Record], names: Names) -> str:
     """Whom the evidence is about, in words."""
-    seen = [names.people(c) for c in dict.fromkeys(as_text(r["condition"]) for r in pools)]
+    in_pools = list(dict.fromkeys(as_text(r["condition"]) for r in pools))
+    ordered = [c for c in names.labels if c in in_pools]
+    seen = [names.people(c) for c in ordered + [c for c in in_pools if c not in ordered]]
     if not names.index:
         return enumerate_words(seen) or "the groups of people named below"
     index = names.people(names.index)
@@ -254,7 +258,7 @@ def _systems(pools: Sequence[Record], names: Names) -> list[tuple[str, Table]]:
     found = []
     for system in dict.fromkeys(as_text(r["system"]) for r in pools):
         rows = [r for r in pools if as_text(r["system"]) == system]
-        name = words(system) or "no system named"
+        name = heading(system)
         found.append((name, make_table(f"Pooled effects: {name}", columns, rows)))
     return found
 

@@ -26,6 +26,7 @@ POOL_COLUMNS = (
     "tau_high", "pred_low", "pred_high", "p_positive", "p_beyond", "share_beyond", "level",
     "interval", "engine", "mu_prior", "tau_prior", "flags",
 )  # fmt: skip
+_TOLD = ("only bounds", "some thresholds assumed")
 MOST_INDEX = 12
 MOST_OTHER = 4
 
@@ -57,17 +58,19 @@ def pool_sentence(row: Record, names: Names) -> str:
     if low <= 0.0 <= high:
         parts.append("the interval includes zero")
     parts.append(evidence_words(row))
-    parts.append(f"probability that the mean is above zero {probability(_p(row))}")
+    parts.append(f"above zero with probability {probability(_p(row))}")
     new = _prediction(row)
     if new:
         parts.append(new)
     effect = f"{_symbol(row)} = {number(as_float(row['mu_median']))}"
     meaning = names.meanings.get(as_text(row["mechanism"]), "")
-    flags = as_text(row["flags"])
+    # Bounds and assumed thresholds are told with the evidence.
+    untold = [flag for flag in as_text(row["flags"]).split("; ") if not flag.startswith(_TOLD)]
+    cautions = "; ".join(untold)
     return (
         f"{_head(row, names)} {effect} ({'; '.join(parts)})."
         + (f" Positive means: {meaning}." if meaning else "")
-        + (f" Caution: {flags}." if flags else "")
+        + (f" Caution: {cautions}." if cautions else "")
     )
 
 
@@ -82,10 +85,10 @@ def evidence_words(row: Record) -> str:
     if bounds:
         some = "" if k == 1 else "all of them " if bounds == k else f"{bounds:,} of them "
         words += f", {some}only {'a bound' if bounds == 1 else 'bounds'}"
+    if bounds == k:
+        words += " (no study reports a size)"
     if assumed:
         words += f", {assumed:,} with an assumed threshold"
-    if bounds == k:
-        words += ": no study reports a size"
     return words
 
 
@@ -109,7 +112,8 @@ def counts_sentence(rows: Sequence[Record]) -> str:
     below = sum(as_float(r["mu_high"]) < 0 for r in known)
     levels = sorted({level_text(as_float(r["level"])) for r in known})
     return (
-        f"Of {count(len(known), 'pooled cell')} (one mechanism in one condition), {above} "
+        f"Of {count(len(known), 'pooled cell')} (one mechanism in one condition, on one kind of "
+        f"effect), {above} "
         f"{'has its' if above == 1 else 'have their'} {' or '.join(levels)} credible interval "
         f"above zero, {below} below zero, and {len(known) - above - below} over zero."
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nssi_meta.figures.text import heading
 from nssi_meta.report.columns import (
     Column,
     Table,
@@ -29,6 +30,7 @@ from nssi_meta.report.values import (
     as_int,
     as_text,
     estimate,
+    first_upper,
     level_text,
     number,
     percent,
@@ -42,7 +44,7 @@ def pool_columns(names: Names, level: str, ranges: bool = False) -> list[Column]
     beyond = number(names.delta) if math.isfinite(names.delta) else "threshold"
     return [
         text("Mechanism", "label"),
-        text("Condition", "condition", names.condition),
+        text("Condition", "condition", names.short),
         text("Scale", "scale", scale_name),
         integer("Effects", "k"),
         integer("Only bounds", "n_bounds"),
@@ -58,12 +60,12 @@ def pool_columns(names: Names, level: str, ranges: bool = False) -> list[Column]
         *(
             [
                 limits_only("Mean over other analyses", "lowest_median", "highest_median"),
-                text("Conclusion", "conclusion"),
+                text("Conclusion", "conclusion", lambda said: said.removesuffix(" analyses")),
             ]
             if ranges
             else []
         ),
-        text("Flags", "flags"),
+        text("Flags", "flags", short_flags),
     ]
 
 
@@ -79,7 +81,7 @@ def profile_columns(names: Names, level: str) -> list[Column]:
         integer("Studies", "n_studies"),
         interval(f"Mean g [{level} CrI]", "mu_median", "mu_low", "mu_high"),
         chance("P(mean > 0)", "p_positive"),
-        text("Flags", "flags"),
+        text("Flags", "flags", short_flags),
     ]
 
 
@@ -94,7 +96,7 @@ def overlap_columns(names: Names, other: str, level: str) -> list[Column]:
     index, there = names.short(names.index), names.short(other)
     return [
         text("Mechanism", "label"),
-        text("System", "system", words),
+        text("Verdict", "verdict"),
         Column(f"Effects, {index} / {there}", lambda r: f"{as_int(r['k_index'])} / "
                f"{as_int(r['k_other'])}"),
         chance("Shared", "p_shared"),
@@ -104,7 +106,7 @@ def overlap_columns(names: Names, other: str, level: str) -> list[Column]:
         chance("Neither", "p_neither"),
         interval(f"Difference [{level} CrI]", "contrast_median", "contrast_low", "contrast_high"),
         real("Overlap of predictions", "predictive_overlap"),
-        text("Verdict", "verdict"),
+        text("System", "system", heading),
     ]  # fmt: skip
 
 
@@ -119,21 +121,21 @@ DIAGNOSTIC_COLUMNS = ("quantity", "r_hat", "ess_bulk", "ess_tail", "ok")
 def threshold_table(
     caption: str, rows: Sequence[Record], figures: Mapping[str, str], level: str
 ) -> Table:
-    """Overlap figures by threshold: one line a figure, one column a threshold."""
+    """Overlap figures by threshold: one line a threshold, one column a figure."""
     cells = {(as_text(r["figure"]), as_float(r["threshold"])): _figure(r) for r in rows}
-    thresholds = sorted({t for _, t in cells})
+    shown = list(dict.fromkeys(f for f, _ in cells))
     lines = tuple(
-        (figures.get(f, f), *(cells.get((f, t), "n/a") for t in thresholds))
-        for f in dict.fromkeys(f for f, _ in cells)
+        (number(t), *(cells.get((f, t), "n/a") for f in shown))
+        for t in sorted({t for _, t in cells})
     )
-    headers = (f"Median [{level} CrI] at threshold", *(number(t) for t in thresholds))
-    return Table(caption, headers, (False, *(True for _ in thresholds)), lines)
+    headers = ("Threshold", *(f"{first_upper(figures.get(f, f))} [{level} CrI]" for f in shown))
+    return Table(caption, headers, tuple(True for _ in headers), lines)
 
 
 def system_columns(level: str) -> list[Column]:
     """Columns of overlap by system."""
     return [
-        text("System", "system", words),
+        text("System", "system", heading),
         integer("Mechanisms", "n_mechanisms"),
         Column(f"Shared [{level} CrI]", lambda r: _figure(_as_figure(r, "n_shared"))),
         Column(f"Magnitude overlap [{level} CrI]", lambda r: _figure(_as_figure(r, "magnitude"))),
@@ -187,6 +189,12 @@ def coverage_table(caption: str, rows: Sequence[Record], names: Names) -> Table:
         lines.append((names.mechanism(m), *(f"{k} ({b})" if k else "0" for k, b in found)))
     headers = ("Mechanism", *(names.condition(c) for c in conditions))
     return Table(caption, headers, (False, *(True for _ in conditions)), tuple(lines))
+
+
+def short_flags(flags: str) -> str:
+    """The flags without what the columns show and without explanations, which the page gives."""
+    told = [flag.split(":")[0] for flag in flags.split("; ")]
+    return "; ".join(flag for flag in told if flag != "only bounds")
 
 
 def scale_name(scale: str) -> str:

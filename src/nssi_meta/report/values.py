@@ -63,8 +63,21 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def whole(value: float) -> str:
-    """Print a count with thousands separated; two decimals where it is none (half a step)."""
-    return number(value, 0 if math.isfinite(value) and value == round(value) else 2)
+    """Print a count with thousands separated, to the nearest half: a median may lie between two.
+
+    Ends of intervals are interpolated between draws, so that 7.98 stands for 8.
+    """
+    halves = round(2 * value) / 2 if math.isfinite(value) else value
+    return number(halves, 0 if math.isfinite(halves) and halves == round(halves) else 1)
+
+
+def factor(value: float) -> str:
+    """Print a Bayes factor: three digits tell all that it can, and it may be very large."""
+    if math.isnan(value):
+        return MISSING
+    if value >= 10_000:
+        return "> 10,000"
+    return number(value, 0 if value >= 99.95 else 1 if value >= 9.995 else 2)
 
 
 def probability(value: float) -> str:

@@ -1,0 +1,74 @@
+"""Printed tables: whole numbers and every column at any width of the terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+
+from nssi_meta import terminal
+
+COLUMNS = {"mechanism": "Mechanism", "k": "k", "median": "Median", "low": "Low", "high": "High",
+           "p_positive": "P(mu>0)", "note": "Note"}  # fmt: skip
+TABLE = pd.DataFrame(
+    {
+        "mechanism": ["pain_threshold", "inhibitory_control"],
+        "k": pd.array([9, None], dtype="Int64"),
+        "median": [0.8312, -1234.5678],
+        "low": [-0.25, -2000.0],
+        "high": [1.5, float("nan")],
+        "p_positive": [0.9999, 0.001],
+        "note": ["", "no study reports a size; some thresholds were assumed to be .05"],
+        "unlisted": ["not printed", "not printed"],
+    }
+)
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    """The lines of a table in a terminal of some width."""
+
+    def lines(width, table=TABLE, columns=COLUMNS, title=""):
+        monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
+        monkeypatch.setenv("COLUMNS", str(width))
+        terminal.show(table, "table", columns, title)
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120, 200])
+def test_nothing_is_cut_at_any_width(printed, width):
+    lines = printed(width, title="What this is about, in more words than a narrow terminal holds")
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for cell in ("9", "0.83", "-1234.57", "-0.25", "-2000.00", "1.50", "> 0.99", "< 0.01"):
+        assert re.search(rf"(?<![\d.]){re.escape(cell)}(?![\d.])", text), cell
+    for word in (*COLUMNS.values(), "pain_threshold", "inhibitory_control", "assumed"):
+        assert word in text or word == "Mechanism"  # left out where names stand in their own line
+    assert "not printed" not in text
+    assert "nan" not in text.casefold()
+
+
+def test_a_wide_terminal_has_one_line_a_row_and_a_narrow_one_keeps_columns(printed):
+    wide = printed(200)
+    (row,) = [line for line in wide if "pain_threshold" in line]
+    assert "0.83" in row
+    narrow = printed(60)
+    at = next(i for i, line in enumerate(narrow) if line == "pain_threshold")
+    heads = next(line for line in narrow if "Median" in line)
+    assert narrow[at + 1].index("0.83") + 4 == heads.index("Median") + len("Median")
+
+
+def test_a_terminal_too_narrow_for_the_numbers_names_each(printed):
+    lines = printed(30)
+    assert any(re.search(r"Median +0\.83", line) for line in lines)
+    assert any(re.search(r"High +–", line) for line in lines)  # the second row has none
+
+
+def test_small_effects_keep_two_digits(printed):
+    table = pd.DataFrame({"low": [-0.00123], "high": [0.00456], "k": [3]})
+    text = "\n".join(printed(80, table, {"k": "k", "low": "Low", "high": "High"}))
+    assert "-0.0012" in text
+    assert "0.0046" in text
