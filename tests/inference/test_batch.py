@@ -197,3 +197,11 @@ def test_bad_input_is_refused(change, error, says):
 def test_leaving_one_out_needs_two(yi, vi):
     with pytest.raises(ValueError, match="two or more"):
         leave_one_out(yi, vi, **PRIORS)
+
+
+def test_a_mean_that_does_not_exist_is_not_printed():
+    """One study, flat mu, half-Cauchy tau: the tail of mu falls as x^-2."""
+    table = fit_many([[0.1]], [[0.04]], mu_prior="flat", tau_prior="halfcauchy(0.5)")
+    assert np.isnan(table["mu_mean"].iloc[0])
+    assert np.isinf(table["mu_sd"].iloc[0])
+    assert np.isfinite(table["mu_median"].iloc[0])

@@ -9,7 +9,7 @@ from nssi_meta.evidence.read import read_effects
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference import many_priors
 from nssi_meta.inference.exact import fit_exact
-from nssi_meta.inference.many_priors import fit_many
+from nssi_meta.inference.many_priors import fit_priors
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import PriorError, parse_prior
 from nssi_meta.synthesis.pooled import comparable_rows
@@ -52,28 +52,28 @@ def far(one, other):
 def test_on_two_axes_each_is_the_fit_alone(layout_of):
     """1e-6 is the tolerance of both grids; an SD's share of it is what a quantile moves."""
     data = layout_of(ROWS)
-    for (mu, tau), found in zip(pairs(), fit_many(data, pairs()), strict=True):
+    for (mu, tau), found in zip(pairs(), fit_priors(data, pairs()), strict=True):
         assert far(found, alone(data, mu, tau)) < 1e-6, (str(mu), str(tau))
 
 
 def test_on_three_axes_each_is_the_fit_alone(with_blocks):
     """2e-3 of the density is the tolerance of both grids, in panels that are few and far out."""
     some = pairs(MUS[::2], TAUS[:2])
-    for (mu, tau), found in zip(some, fit_many(with_blocks, some, OMEGA), strict=True):
+    for (mu, tau), found in zip(some, fit_priors(with_blocks, some, OMEGA), strict=True):
         assert far(found, alone(with_blocks, mu, tau, OMEGA)) < 1e-3, (str(mu), str(tau))
 
 
 def test_exact_rows_alone_are_pooled_in_closed_form(layout_of):
     data = layout_of(ROWS[:2])
     (mu, tau), *_ = pairs()
-    found = fit_many(data, pairs(MUS[:2], TAUS[:2]))[0]
+    found = fit_priors(data, pairs(MUS[:2], TAUS[:2]))[0]
     assert found.quantile(0.3) == alone(data, mu, tau).quantile(0.3)
 
 
 def test_a_pair_without_a_posterior_says_so_in_its_place(layout_of):
     data = layout_of(ROWS[:1] + ROWS[2:])
     some = pairs(("normal(0,1)", "flat"), ("halfnormal(0.5)", "flat"))
-    found = fit_many(data, some)
+    found = fit_priors(data, some)
     assert [isinstance(one, PriorError) for one in found] == [False, True, False, True]
     assert far(found[2], alone(data, *some[2])) < 1e-6
 
@@ -86,7 +86,7 @@ def test_one_that_has_no_share_of_the_grid_is_computed_alone(layout_of, monkeypa
         many_priors, "fit_exact", lambda *a, **k: (asked.append(1), plainly(*a, **k))[1]
     )
     some = pairs(MUS[:2], TAUS[:2])
-    found = fit_many(data, some)
+    found = fit_priors(data, some)
     assert len(asked) == len(some)
     assert found[0].quantile(0.5) == alone(data, *some[0]).quantile(0.5)
 
@@ -100,8 +100,8 @@ def test_rows_are_looked_at_once_for_all(layout_of, monkeypatch):
         "__call__",
         lambda self, *a: (lambda v: (nodes.append(v.size), v)[1])(call(self, *a)),
     )
-    fit_many(data, pairs(MUS, TAUS[:1]))
+    fit_priors(data, pairs(MUS, TAUS[:1]))
     few = sum(nodes)
     nodes.clear()
-    fit_many(data, pairs(MUS, [f"halfnormal({s})" for s in (0.5, 0.45, 0.4, 0.35, 0.3)]))
+    fit_priors(data, pairs(MUS, [f"halfnormal({s})" for s in (0.5, 0.45, 0.4, 0.35, 0.3)]))
     assert sum(nodes) < 1.5 * few

@@ -96,8 +96,8 @@ def pool_options(verb: Verb) -> Verb:
                          help="halfnormal(scale), halfcauchy(scale), halft(df,scale), "
                          "exponential(mean), lognormal(meanlog,sdlog), invgamma(shape,scale), "
                          "uniform(low,high), flat; on tau squared: lognormal2(meanlog,sdlog), "
-                         "logt2(df,meanlog,scale), turner2015, rhodes2015; from the data: "
-                         "jeffreys, overalljeffreys, bergerdeely, conventional, dumouchel, "
+                         "logt2(df,meanlog,scale), turner2012, turner2015, rhodes2015; from the "
+                         "data: jeffreys, overalljeffreys, bergerdeely, conventional, dumouchel, "
                          "shrinkage, i2; zero: fixed effect. See docs/models.md."),
             click.option("--interval", type=click.Choice(["central", "shortest"]),
                          default="central", show_default=True, help="Kind of credible interval."),

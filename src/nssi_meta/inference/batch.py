@@ -98,6 +98,7 @@ def fit_many(
     table.loc[moments < 1, "tau_mean"] = np.inf
     table.loc[moments < 2, "tau_sd"] = np.inf
     if not mu.proper:  # mu varies as tau does
+        table.loc[moments < 1, "mu_mean"] = np.nan
         table.loc[moments < 2, "mu_sd"] = np.inf
     return table
 

@@ -28,7 +28,7 @@ Bound = tuple[Prior, Prior | None]
 _LEAST_SHARE = 0.01
 
 
-def fit_many(
+def fit_priors(
     layout: Layout,
     pairs: Sequence[tuple[Prior, Prior]],
     omega_prior: Prior | None = None,

@@ -18,7 +18,7 @@ import pandas as pd
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.densities import Density, interval
 from nssi_meta.inference.exact import has_omega
-from nssi_meta.inference.many_priors import fit_many
+from nssi_meta.inference.many_priors import fit_priors
 from nssi_meta.models.blocks import Layout, layout
 from nssi_meta.models.priors import OMEGA_DEFAULT, PriorError, parse_prior
 
@@ -132,7 +132,7 @@ def _normal(
     try:
         for some in (main, others):
             priors = [(parse_prior(mu, "mu"), parse_prior(tau, "tau")) for mu, tau in some]
-            found += fit_many(data, priors, _omega(rows), n)
+            found += fit_priors(data, priors, _omega(rows), n)
     except ValueError as error:  # the rows are no evidence, whatever the prior
         found = [error] * len(main + others)
     return {("normal", *pair): mu for pair, mu in zip(main + others, found, strict=True)}

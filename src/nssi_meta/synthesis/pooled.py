@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
@@ -231,7 +232,8 @@ def fit_cell(
             fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)
             return replace(fitted, priors=(mu, tau, omega), unit=unit)
         n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
-        posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
+        with np.errstate(over="ignore", invalid="ignore"):  # such a fit ends in an error
+            posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
         raise _named(key, error) from error
     return Cell(key, rows, data, posterior, priors=(mu, tau, omega), unit=unit)
