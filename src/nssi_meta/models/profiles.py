@@ -129,7 +129,5 @@ def profiles_model(
             node = pm.Data("observed", observed)
         add_evidence(data.layout, kind, mean, tau[data.mechanism], omega, node)
         if reports is not None:
-            add_reporting(
-                reports, mean, tau[data.mechanism], omega, mutable=observed is not None
-            )
+            add_reporting(reports, mean, tau[data.mechanism], omega, mutable=observed is not None)
     return model

@@ -91,6 +91,7 @@ def build(
         A table lacks a column, or a figure is not SVG; the message names it.
     """
     names = read_names(tables, manifest)
+    alone = as_text(manifest.get("no_joint_model"))
     pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
     warning = _warning(tables, manifest)
     sampled = any("exact" not in as_text(r["engine"]) for r in pools)
@@ -114,7 +115,8 @@ def build(
         notice=selection_notice(tables, manifest),
         findings=_findings(pools, names),
         counts=counts_sentence(pools) if pools else "",
-        limits=limits(tables, names),
+        alone=alone,
+        limits=limits(tables, names, alone),
         overlaps=_overlaps(tables, names, warning),
         profiles=_profiles(tables, names, warning),
         claims=claims_sentence(tables),
