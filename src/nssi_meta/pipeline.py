@@ -20,7 +20,7 @@ from nssi_meta.beside import draw_others, gather, pool_all
 from nssi_meta.evidence.flow import coverage, flow
 from nssi_meta.evidence.read import Evidence, read_effects
 from nssi_meta.synthesis.cells import Options
-from nssi_meta.synthesis.pooled import check_options
+from nssi_meta.synthesis.pooled import check_options, comparable_rows
 
 if TYPE_CHECKING:
     from nssi_meta.synthesis.overlap import Overlap
@@ -89,6 +89,8 @@ def run(
         If the data has problems; nothing is written.
     FileExistsError
         If `out` exists and is not the result of a run.
+    ValueError
+        If an option is out of range, or no row is left to pool.
     """
     from nssi_meta.inference.nuts import Settings
     from nssi_meta.report.tables import write_tables
@@ -109,6 +111,11 @@ def run(
     if doubtful:
         evidence = evidence.select(doubtful=True)
     pool_options = {"delta": threshold, "seed": seed, **options}
+    if comparable_rows(evidence).empty:
+        raise ValueError(
+            "nothing to pool: no usable row compares patients with the reference group, or is an "
+            "association or a change within persons; `nssi-meta check` tells why rows are left out"
+        )
     chosen = check_options(evidence, **pool_options)
     listed = _claims(Path(data), evidence)
     alone = not_comparable(evidence)
