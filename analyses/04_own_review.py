@@ -26,6 +26,7 @@ from nssi_meta.synthesis.overlap_figures import lkj, overlap_figures
 Floats = NDArray[np.float64]
 
 FOLDER = Path("own_review")
+#: Studies a cell, people a group; the seed of a truth of some and some overlap.
 STUDIES, GROUP, SEED = 3, 50, 30
 #: The smallest difference that matters.
 DELTA = 0.2
@@ -36,6 +37,7 @@ insomnia,Insomnia,Insomnia,people with insomnia,comorbid
 vertigo,Vertigo,Vertigo,people with vertigo,comorbid
 hearing,Hearing controls,Controls,people without complaints,reference
 """
+#: Conditions in the order of the truth's columns; the first is the index.
 NAMES = ("tinnitus", "insomnia", "vertigo")
 SYSTEMS = {
     "gating": "sensory",
@@ -48,11 +50,11 @@ SYSTEMS = {
     "worry": "mood",
 }
 CLAIMS = """claim_id,kind,mechanism,condition,other_condition,expected,subset,statement
-A,direction,gain,tinnitus,,+,,Central gain is raised in tinnitus
-B,shared,gating,tinnitus,insomnia,+,,Gating is raised in both
-C,opposite,gain,tinnitus,vertigo,+,,Gain is raised in tinnitus and lowered in vertigo
-D,shared,reflex,tinnitus,vertigo,+,,Reflexes are raised in both (false)
-E,ranking,,tinnitus,insomnia,+,,Tinnitus overlaps most with insomnia
+A,direction,worry,tinnitus,,+,,Worry is raised in tinnitus
+B,shared,arousal,tinnitus,insomnia,-,,Arousal is lowered in both
+C,opposite,worry,tinnitus,insomnia,+,,Worry is raised in tinnitus and lowered in insomnia
+D,shared,vigilance,tinnitus,vertigo,+,,Vigilance is raised in both (false)
+E,ranking,,tinnitus,vertigo,+,,Tinnitus overlaps most with vertigo
 """
 
 
