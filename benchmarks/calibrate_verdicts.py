@@ -48,7 +48,7 @@ BOUNDS = (0.0, 0.66)
 TYPICAL = (2, 0.66)
 N_DRAWS = 1500
 #: Simulated reviews of each kind of scenario.
-REVIEWS = {"calibration": 1000, "estimated": 500, "typical": 300, "others": 100}
+REVIEWS = {"calibration": 1000, "estimated": 600, "typical": 300, "others": 100}
 DATA_SETS = {"drawn": 300, "fixed": 200}
 NAMED = {0: "shared", 1: "opposite", 2: "distinct", 3: "distinct", 4: "neither"}
 
