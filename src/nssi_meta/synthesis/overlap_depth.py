@@ -45,15 +45,28 @@ def overlap_contrasts(
     `prior_p_more` the same before any data, `median`, `low`, `high` the difference. Mechanisms in
     `without` are left out of the figures, not of the fit.
     """
-    index = index or profiles.index
-    pairs = {c: Pair(profiles, c, index) for c in profiles.data.conditions if c != index}
-    prior, prior_R = prior_draws(
-        len(profiles.data.conditions), len(profiles.data.mechanisms), tails=profiles.tails
-    )
-    before = _Draws(prior, prior_R, profiles, index, threshold)
-    after = _Draws(profiles.draws("mu"), profiles.draws("R"), profiles, index, threshold)
+    return _contrasts(_Compared(profiles, threshold, index or profiles.index), without)
+
+
+class _Compared:
+    """The index condition with each other one: pairs, figures before and after the data."""
+
+    def __init__(self, profiles: Profiles, threshold: float, index: str) -> None:
+        data = profiles.data
+        self.index, self.mechanisms = index, data.mechanisms
+        self.pairs = {c: Pair(profiles, c, index) for c in data.conditions if c != index}
+        prior, prior_R = prior_draws(
+            len(data.conditions), len(data.mechanisms), tails=profiles.tails
+        )
+        self.before = _Draws(prior, prior_R, profiles, index, threshold)
+        mu, R = profiles.draws("mu"), profiles.draws("R")
+        self.after = _Draws(mu, R, profiles, index, threshold)
+
+
+def _contrasts(compared: _Compared, without: Collection[str]) -> pd.DataFrame:
+    index, pairs, names = compared.index, compared.pairs, compared.mechanisms
+    before, after = compared.before, compared.after
     records = []
-    names = profiles.data.mechanisms
     some = {c: [m for m in p.rows if names[m] not in without] for c, p in pairs.items()}
     for a, b in combinations(pairs, 2):
         common = [m for m in some[a] if m in set(some[b])]
@@ -82,11 +95,12 @@ def contrasts_without_one(
     The correlation, which has no mechanisms to leave out, is not in it.
     """
     keys = ["condition", "other", "mechanisms", "figure"]
-    whole = overlap_contrasts(profiles, threshold, index)
+    compared = _Compared(profiles, threshold, index or profiles.index)
+    whole = _contrasts(compared, ())
     whole = whole[whole["figure"] != "correlation"].reset_index(drop=True)
     parts = []
     for name in profiles.data.mechanisms:
-        table = overlap_contrasts(profiles, threshold, index, without=[name])
+        table = _contrasts(compared, [name])
         parts.append(table.assign(left_out=name)[[*keys, "p_more", "left_out"]])
     each = pd.concat(parts, ignore_index=True)
     for end, pick in (("lowest", "idxmin"), ("highest", "idxmax")):
@@ -110,13 +124,17 @@ class _Draws:
         self.mu, self.R, self.threshold = mu, R, threshold
         self.conditions = profiles.data.conditions
         self.i = self.conditions.index(index)
+        self._figures: dict[tuple[str, tuple[int, ...]], dict[str, Floats]] = {}
 
     def figure(self, condition: str, rows: list[int], name: str) -> Floats:
         j = self.conditions.index(condition)
         if name == "correlation":
             return self.R[:, self.i, j]
-        a, b = self.mu[:, rows, self.i], self.mu[:, rows, j]
-        return overlap_figures(a, b, self.threshold)[name]
+        key = (condition, tuple(rows))
+        if key not in self._figures:
+            a, b = self.mu[:, rows, self.i], self.mu[:, rows, j]
+            self._figures[key] = overlap_figures(a, b, self.threshold)
+        return self._figures[key][name]
 
 
 def leave_one_out(
