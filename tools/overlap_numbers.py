@@ -9,6 +9,7 @@ The coverage and the rates of verdicts come from benchmarks/calibrate_verdicts.p
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -132,8 +133,11 @@ def claim_changes(found: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def contrasts(table: pd.DataFrame) -> str:
-    """P(more overlap with one condition than with another), with all and without any one."""
+def contrasts(table: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """P(more overlap with one condition than with another), with all and without any one.
+
+    `labels` of mechanisms; one that has none is printed as its id.
+    """
     some = table[(table["figure"] == "magnitude") & (table["mechanisms"] == "common")]
     lines = [
         "| more overlap with | than with | mechanisms | P | lowest, without | highest, without |",
@@ -141,7 +145,7 @@ def contrasts(table: pd.DataFrame) -> str:
     ]
     for r in some.to_dict("records"):
         ends = [
-            f"{number(float(r[f'{e}_p_more']))}, {str(r[f'{e}_without']).replace('_', ' ')}"
+            f"{number(float(r[f'{e}_p_more']))}, {labels.get(r[f'{e}_without'], r[f'{e}_without'])}"
             for e in ("lowest", "highest")
         ]
         cells = [r["condition_label"], r["other_label"], str(int(r["n_condition"]))]
@@ -176,13 +180,14 @@ def main() -> None:
         for name in ("variants", "variants_mechanisms", "variants_claims", "left_out",
                      "contrasts_left_out")
     )  # fmt: skip
+    labels = dict(zip(single["left_out"], single["label"], strict=True))
     figures = [*(wide(found, figure) for figure in FIGURES), moved(found)]
     blocks = {
         "variants": "\n\n".join([*figures, verdict_counts(mechanisms)]),
         "verdict_changes": verdict_changes(mechanisms),
         "claim_changes": claim_changes(claims),
         "left_out": left_out(single),
-        "contrasts": contrasts(more),
+        "contrasts": contrasts(more, labels),
     }
     page = ROOT / "docs" / "overlap.md"
     text = page.read_text(encoding="utf-8")

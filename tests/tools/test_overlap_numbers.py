@@ -109,6 +109,6 @@ def test_contrasts_name_the_mechanisms_that_matter(numbers):
            "highest_p_more": 0.95, "lowest_without": "grip_force",
            "highest_without": "reflex"}  # fmt: skip
     table = pd.DataFrame([row, row | {"mechanisms": "own"}])
-    lines = numbers.contrasts(table).splitlines()
+    lines = numbers.contrasts(table, {"grip_force": "Grip force"}).splitlines()
     assert len(lines) == 3
-    assert lines[2] == "| Alpha | Beta | 7 | 0.90 | 0.80, grip force | 0.95, reflex |"
+    assert lines[2] == "| Alpha | Beta | 7 | 0.90 | 0.80, Grip force | 0.95, reflex |"
