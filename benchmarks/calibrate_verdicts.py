@@ -49,7 +49,7 @@ TYPICAL = (2, 0.66)
 N_DRAWS = 1500
 #: Simulated reviews of each kind of scenario.
 REVIEWS = {"calibration": 1000, "estimated": 600, "typical": 300, "others": 100}
-DATA_SETS = {"drawn": 300, "fixed": 200}
+DATA_SETS = {"drawn": 1000, "fixed": 200}
 NAMED = {0: "shared", 1: "opposite", 2: "distinct", 3: "distinct", 4: "neither"}
 
 
