@@ -1,25 +1,35 @@
 """Your own review: other mechanisms, other conditions, other claims.
 
-Writes a small made-up review with known truth into the folder own_review/ (the four tables that any
-review brings), analyses it, and prints what was found beside what is true. Nothing in the package
-knows these names: replace the tables by your own. Fits the joint model once (about a minute).
+Draws a truth from the joint model's prior and a small made-up review from that truth, writes it
+into the folder own_review/ (the four tables that any review brings), analyses it, and prints what
+was found beside what is true. Nothing in the package knows these names: replace the tables by your
+own. Fits the joint model once (about a minute).
 """
 
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 import nssi_meta as nm
+from nssi_meta.evidence.bounds import critical_g
 from nssi_meta.evidence.claims import read_claims
+from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
 from nssi_meta.synthesis.claims import claims
 from nssi_meta.synthesis.gaps import gaps
-from nssi_meta.synthesis.overlap_figures import overlap_figures
+from nssi_meta.synthesis.overlap_figures import lkj, overlap_figures
+
+Floats = NDArray[np.float64]
 
 FOLDER = Path("own_review")
-STUDIES, GROUP, TAU = 3, 50, 0.15
+#: Studies a cell, people a group; the seed of a truth of some and some overlap.
+STUDIES, GROUP, SEED = 3, 50, 30
+#: The smallest difference that matters.
+DELTA = 0.2
 
 CONDITIONS = """id,label,short,people,role
 tinnitus,Tinnitus,Tinnitus,people with tinnitus,index
@@ -27,36 +37,67 @@ insomnia,Insomnia,Insomnia,people with insomnia,comorbid
 vertigo,Vertigo,Vertigo,people with vertigo,comorbid
 hearing,Hearing controls,Controls,people without complaints,reference
 """
-#: Made-up true means (g): mechanism, system, tinnitus, insomnia, vertigo.
-TRUTH = [
-    ("gating", "sensory", 0.7, 0.6, 0.0),
-    ("gain", "sensory", 0.8, 0.5, -0.6),
-    ("habituation", "sensory", -0.6, -0.5, 0.0),
-    ("arousal", "arousal", 0.5, 0.9, 0.6),
-    ("vigilance", "arousal", 0.6, 0.7, 0.0),
-    ("balance", "motor", 0.0, 0.0, -0.9),
-    ("reflex", "motor", 0.0, 0.0, 0.7),
-    ("worry", "mood", 0.5, 0.8, 0.5),
-]
+#: Conditions in the order of the truth's columns; the first is the index.
+NAMES = ("tinnitus", "insomnia", "vertigo")
+SYSTEMS = {
+    "gating": "sensory",
+    "gain": "sensory",
+    "habituation": "sensory",
+    "arousal": "arousal",
+    "vigilance": "arousal",
+    "balance": "motor",
+    "reflex": "motor",
+    "worry": "mood",
+}
 CLAIMS = """claim_id,kind,mechanism,condition,other_condition,expected,subset,statement
-A,direction,gain,tinnitus,,+,,Central gain is raised in tinnitus
-B,shared,gating,tinnitus,insomnia,+,,Gating is raised in both
-C,opposite,gain,tinnitus,vertigo,+,,Gain is raised in tinnitus and lowered in vertigo
-D,shared,reflex,tinnitus,vertigo,+,,Reflexes are raised in both (false)
-E,ranking,,tinnitus,insomnia,+,,Tinnitus overlaps most with insomnia
+A,direction,worry,tinnitus,,+,,Worry is raised in tinnitus
+B,shared,arousal,tinnitus,insomnia,-,,Arousal is lowered in both
+C,opposite,worry,tinnitus,insomnia,+,,Worry is raised in tinnitus and lowered in insomnia
+D,shared,vigilance,tinnitus,vertigo,+,,Vigilance is raised in both (false)
+E,ranking,,tinnitus,vertigo,+,,Tinnitus overlaps most with vertigo
 """
 
 
-def write_review(folder: Path, seed: int = 8) -> Path:
+@dataclass(frozen=True)
+class Truth:
+    """True means `mu` (mechanism, condition), the correlations of conditions behind them, SDs
+    between studies (`tau`, one a mechanism) and within them.
+    """
+
+    mu: Floats
+    R: Floats
+    tau: Floats
+    omega: float
+
+
+def draw_truth(rng: np.random.Generator) -> Truth:
+    """One draw from the joint model's prior (docs/models.md)."""
+    n_m, n_c = len(SYSTEMS), len(NAMES)
+    sigma = np.abs(rng.normal(0, PRIOR_SCALES["sigma"], n_c))
+    R = lkj(n_c, LKJ_ETA, 1, rng)[0]
+    mu = rng.standard_normal((n_m, n_c)) @ np.linalg.cholesky(R).T * sigma
+    tau_0 = abs(rng.normal(0, PRIOR_SCALES["tau_0"]))
+    tau = tau_0 * np.abs(rng.standard_normal(n_m))
+    return Truth(mu, R, tau, abs(rng.normal(0, PRIOR_SCALES["omega"])))
+
+
+def draw_studies(truth: Truth, rng: np.random.Generator) -> Floats:
+    """Estimates g (mechanism, condition, study) of studies with `GROUP` people a group."""
+    spread = np.hypot(truth.tau, truth.omega)[:, None, None]
+    theta = truth.mu[:, :, None] + spread * rng.standard_normal((*truth.mu.shape, STUDIES))
+    error = np.sqrt(2 / GROUP + theta**2 / (4 * GROUP))
+    return np.asarray(theta + error * rng.standard_normal(theta.shape))
+
+
+def write_review(folder: Path, truth: Truth, rng: np.random.Generator) -> Path:
     """Write the four tables; a third of the studies print only whether p < .05."""
-    rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
     rows = []
-    for mechanism, _, *means in TRUTH:
-        for condition, mean in zip(("tinnitus", "insomnia", "vertigo"), means, strict=True):
-            for s in range(STUDIES):
+    found = draw_studies(truth, rng)
+    for i, mechanism in enumerate(SYSTEMS):
+        for j, condition in enumerate(NAMES):
+            for s, g in enumerate(found[i, j]):
                 study = f"{mechanism}_{condition}_{s}"
-                g = mean + TAU * rng.standard_normal() + np.sqrt(2 / GROUP) * rng.standard_normal()
                 rows.append(
                     {"effect_id": f"e{len(rows):03d}", "study_id": study, "sample_id": study,
                      "control_id": f"{study}:c", "condition": condition, "comparator": "hearing",
@@ -69,7 +110,7 @@ def write_review(folder: Path, seed: int = 8) -> Path:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    mechanisms = ["mechanism,label,system"] + [f"{m},{m.title()},{s}" for m, s, *_ in TRUTH]
+    mechanisms = ["mechanism,label,system"] + [f"{m},{m.title()},{s}" for m, s in SYSTEMS.items()]
     (folder / "mechanisms.csv").write_text("\n".join(mechanisms) + "\n", encoding="utf-8")
     (folder / "conditions.csv").write_text(CONDITIONS, encoding="utf-8")
     (folder / "claims.csv").write_text(CLAIMS, encoding="utf-8")
@@ -82,22 +123,23 @@ def as_printed(g: float, *, only_p: bool) -> dict[str, object]:
     if not only_p:
         return {"statistic": "g", "g": g, "direction": sign}
     bound = {"p_bound": 0.05, "bound": "stated"}
-    if abs(g) > 1.984 * np.sqrt(2 / GROUP):
+    if abs(g) > critical_g(0.05, np.array([GROUP]), np.array([GROUP]))[0][0]:
         return {"statistic": "p_threshold", "direction": sign, **bound}
     return {"statistic": "ns", "direction": "0", **bound}
 
 
 def main() -> None:
-    """Write, analyse, compare with the truth."""
-    path = write_review(FOLDER)
+    """Draw, write, analyse, compare with the truth."""
+    rng = np.random.default_rng(SEED)
+    truth = draw_truth(rng)
+    path = write_review(FOLDER, truth, rng)
     evidence = nm.read_effects(path)
     evidence.require_usable()
     profiles = nm.fit_profiles(evidence)
-    shared = nm.overlap(profiles).figures.set_index(["other", "figure"])
-    true = np.array([means for _, _, *means in TRUTH])
+    shared = nm.overlap(profiles, DELTA).figures.set_index(["other", "figure"])
     print("overlap with tinnitus: found (true)")
-    for j, other in ((1, "insomnia"), (2, "vertigo")):
-        figures = overlap_figures(true[None, :, 0], true[None, :, j], 0.2)
+    for j, other in enumerate(NAMES[1:], start=1):
+        figures = overlap_figures(truth.mu[None, :, 0], truth.mu[None, :, j], DELTA)
         for name, value in figures.items():
             row = shared.loc[(other, name)]
             print(f"  {other} {name}: {row['median']:.2f} [{row['low']:.2f}, {row['high']:.2f}] "

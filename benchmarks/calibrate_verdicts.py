@@ -1,15 +1,20 @@
 """How often verdicts are wrong and intervals cover, over simulated reviews with known truth.
 
     python benchmarks/calibrate_verdicts.py            # simulates, rewrites docs/overlap.md and
-                                                       # docs/own_review.md (some minutes)
-    python benchmarks/calibrate_verdicts.py --reviews 20 --out /somewhere   # a quick look
+                                                       # docs/own_review.md (about half an hour)
+    python benchmarks/calibrate_verdicts.py --most 20 --out /somewhere   # a quick look
 
 Each simulated review has two conditions and 12 mechanisms whose true means are drawn anew
-(sigma 0.6, R 0.5, tau_0 0.25; in two scenarios these are drawn from the model's prior, in one of
-them with sampling variances as the model has them: simulation-based calibration, where intervals
-must hold their level). Each cell has k studies with 30 people a group; part of the studies print
-only whether p < .05. The tutorial's review is simulated with its own truth. The posterior is that
-of `two_arms`; figures, classes and verdicts are computed by the package's own functions.
+(sigma 0.6, R 0.5, tau_0 0.25, omega 0; in two scenarios these are drawn from the model's prior, in
+one of them with sampling variances as the model has them: simulation-based calibration, where
+intervals must hold their level). Each cell has k studies with 30 people a group; part of the
+studies print only whether p < .05. The tutorial's review is drawn anew with its truth, and with its
+one truth held fixed. The posterior is that of `two_arms`; figures, classes and verdicts are
+computed by the package's own functions.
+
+Every review has a seed of its own and is a line of a file in `calibration/verdicts/`; reviews that
+are there are not simulated again, so a run that was stopped goes on. Remove the folder after a
+change.
 """
 
 from __future__ import annotations
@@ -17,15 +22,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from made_up_review import made_up
+from made_up_review import ETA, OTHERS, made_up
 from numpy.typing import NDArray
 from scipy.special import chdtrc, stdtrit
-from two_arms import FARTHEST, Draws, Rows, TwoArms
-from verdict_tables import LEVELS, draw, tables, tutorial_table, write_blocks
+from two_arms import Draws, Rows, TwoArms
+from verdict_tables import LEVELS, draw, draw_tutorial, tables, tutorial_table, write_blocks
 
 from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
 from nssi_meta.synthesis.overlap import DECIDE, verdict
@@ -40,16 +47,20 @@ STUDIES = (1, 2, 4, 8)
 BOUNDS = (0.0, 0.66)
 TYPICAL = (2, 0.66)
 N_DRAWS = 1500
+#: Simulated reviews of each kind of scenario.
+REVIEWS = {"calibration": 1000, "estimated": 600, "typical": 300, "others": 100}
+DATA_SETS = {"drawn": 1000, "fixed": 200}
 NAMED = {0: "shared", 1: "opposite", 2: "distinct", 3: "distinct", 4: "neither"}
 
 
-def scales(from_prior: bool, rng: np.random.Generator) -> tuple[Floats, float, float]:
-    """sigma (2,), R and tau_0 of a simulated review."""
+def scales(from_prior: bool, rng: np.random.Generator) -> tuple[Floats, float, float, float]:
+    """sigma (2,), R, tau_0 and omega of a simulated review."""
     if not from_prior:
-        return np.array([SIGMA, SIGMA]), R, TAU
+        return np.array([SIGMA, SIGMA]), R, TAU, 0.0
     sigma = np.abs(rng.normal(0, PRIOR_SCALES["sigma"], 2))
     r = float(lkj(2, LKJ_ETA, 1, rng)[0, 0, 1])
-    return sigma, r, float(abs(rng.normal(0, PRIOR_SCALES["tau_0"])))
+    tau_0, omega = (float(abs(rng.normal(0, PRIOR_SCALES[n]))) for n in ("tau_0", "omega"))
+    return sigma, r, tau_0, omega
 
 
 def simulate(
@@ -64,16 +75,14 @@ def simulate(
     `known`: errors have the variance 2 / n that the model is told. Otherwise they depend on the
     true effect and the model is told what the estimate implies, as in a real table.
     """
-    sigma, r, tau_0 = scales(from_prior, rng)
-    mu = np.full((M, 2), np.inf)
-    while (out := np.abs(mu).max(axis=1) > FARTHEST).any():  # the grid's own range
-        z = rng.standard_normal((int(out.sum()), 2))
-        second = r * z[:, 0] + np.sqrt(1 - r**2) * z[:, 1]
-        mu[out] = sigma * np.stack([z[:, 0], second], axis=1)
+    sigma, r, tau_0, omega = scales(from_prior, rng)
+    z = rng.standard_normal((M, 2))
+    mu = sigma * np.stack([z[:, 0], r * z[:, 0] + np.sqrt(1 - r**2) * z[:, 1]], axis=1)
     tau = tau_0 * np.abs(rng.standard_normal(M))
     mechanism, arm = (a.ravel() for a in np.meshgrid(np.arange(M), [0, 1], indexing="ij"))
     mechanism, arm = np.repeat(mechanism, k), np.repeat(arm, k)
-    theta = mu[mechanism, arm] + tau[mechanism] * rng.standard_normal(len(arm))
+    spread = np.hypot(tau, omega)[mechanism]
+    theta = mu[mechanism, arm] + spread * rng.standard_normal(len(arm))
     more = 0.0 if known else 1 / (4 * GROUP)
     v = 2 / GROUP + more * theta**2
     y = theta + np.sqrt(v) * rng.standard_normal(len(arm))
@@ -168,10 +177,57 @@ def p_uniform(places: list[float]) -> float:
     return float(chdtrc(bins - 1, ((counts - n / bins) ** 2 / (n / bins)).sum()))
 
 
-def run(reviews: int, typical: int, store: Path, seed: int = 11) -> dict[str, Any]:
-    """All scenarios, stored one by one; `typical` reviews of the typical ones and the tutorial."""
-    model = TwoArms()
-    main = [(*TYPICAL, False, False), (*TYPICAL, True, True), (*TYPICAL, True, False)]
+def scenario(
+    k: int, bounds: float, from_prior: bool, known: bool, model: TwoArms
+) -> Callable[[np.random.Generator], dict[str, Any]]:
+    """One review of a scenario, simulated and judged."""
+
+    def trial(rng: np.random.Generator) -> dict[str, Any]:
+        truth, r, rows = simulate(k, bounds, rng, from_prior, known)
+        return judge(model.draws(rows, M, N_DRAWS, rng), truth, r, rng)
+
+    return trial
+
+
+def tutorial(fixed: bool, model: TwoArms) -> Callable[[np.random.Generator], dict[str, Any]]:
+    """One data set of the tutorial: what is found for each other condition."""
+
+    def trial(rng: np.random.Generator) -> dict[str, Any]:
+        return {
+            other: judge(model.draws(rows, len(truth), N_DRAWS, rng), truth, r, rng)
+            for other, truth, r, rows in made_up(rng, fixed)
+        }
+
+    return trial
+
+
+def simulated(
+    name: str, n: int, trial: Callable[[np.random.Generator], dict[str, Any]], folder: Path
+) -> list[dict[str, Any]]:
+    """The first n reviews of a scenario; those that its file does not hold yet are simulated."""
+    path = folder / f"{name}.jsonl"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = text[: text.rfind("\n") + 1]  # a run that was stopped may have left half a line
+    path.write_text(text, encoding="utf-8")
+    lines = text.splitlines()
+    with path.open("a", encoding="utf-8") as file:
+        for i in range(len(lines), n):
+            found = trial(np.random.default_rng([zlib.crc32(name.encode()), i]))
+            lines.append(json.dumps(found))
+            file.write(lines[-1] + "\n")
+            file.flush()
+    return [json.loads(line) for line in lines[:n]]
+
+
+def run(most: int | None, store: Path, folder: Path) -> dict[str, Any]:
+    """All scenarios, stored one by one; no more than `most` reviews of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model, pair = TwoArms(), TwoArms(ETA)
+    main = {
+        "calibration": (*TYPICAL, True, True),
+        "estimated": (*TYPICAL, True, False),
+        "typical": (*TYPICAL, False, False),
+    }
     others = [(k, b, False, False) for b in BOUNDS for k in STUDIES if (k, b) != TYPICAL]
     out: dict[str, Any] = {"scenarios": [], "tutorial": {}}
 
@@ -179,31 +235,32 @@ def run(reviews: int, typical: int, store: Path, seed: int = 11) -> dict[str, An
         store.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
         print(*words, f"{time.process_time():.0f} s", flush=True)
 
-    rng = np.random.default_rng([seed, 0])
-    made: dict[str, list[dict[str, Any]]] = {}
-    for _ in range(typical):
-        for other, truth, rows in made_up(rng):
-            draws = model.draws(rows, len(truth), N_DRAWS, rng)
-            made.setdefault(other, []).append(judge(draws, truth, None, rng))
-    out["tutorial"] = {other: rates(found) for other, found in made.items()}
-    keep("tutorial")
-    for k, bounds, from_prior, known in [*main, *others]:
-        rng = np.random.default_rng([seed, k, int(100 * bounds), from_prior, known])
-        found = []
-        for _ in range(typical if (k, bounds) == TYPICAL else reviews):
-            truth, r, rows = simulate(k, bounds, rng, from_prior, known)
-            found.append(judge(model.draws(rows, M, N_DRAWS, rng), truth, r, rng))
+    def add(k: int, bounds: float, from_prior: bool, known: bool, n: int) -> None:
+        name = f"k{k}_bounds{bounds:g}" + "_prior" * from_prior + "_known" * known
+        trial = scenario(k, bounds, from_prior, known, model)
         facts = {"studies": k, "bounds": bounds, "from_prior": from_prior, "known": known}
+        found = simulated(name, n if most is None else min(n, most), trial, folder)
         out["scenarios"].append({**facts, **rates(found)})
-        keep(facts)
+        keep(name)
+
+    for kind, facts in main.items():
+        add(*facts, REVIEWS[kind])
+    for name, n in DATA_SETS.items():
+        trial = tutorial(name == "fixed", pair)
+        n = n if most is None else min(n, most)
+        found = simulated(f"tutorial_{name}", n, trial, folder)
+        by_other = {other: rates([f[other] for f in found]) for other in OTHERS.values()}
+        out["tutorial"][name] = by_other
+        keep("tutorial", name)
+    for facts in others:
+        add(*facts, REVIEWS["others"])
     return out
 
 
 def main() -> None:
     """Simulate, or take the stored results, and write page and figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reviews", type=int, default=60, help="reviews a scenario")
-    parser.add_argument("--typical", type=int, default=300, help="reviews of a typical scenario")
+    parser.add_argument("--most", type=int, help="no more than so many reviews of a scenario")
     parser.add_argument("--stored", action="store_true", help="use benchmarks/calibration.json")
     parser.add_argument("--out", type=Path, help="write results here, not into docs")
     chosen = parser.parse_args()
@@ -213,12 +270,15 @@ def main() -> None:
     if chosen.stored:
         results = json.loads(store.read_text(encoding="utf-8"))
     else:
-        results = run(chosen.reviews, chosen.typical, store)
+        lines = ROOT / "calibration" / "verdicts"
+        results = run(chosen.most, store, lines)
     if chosen.out:
         draw(results, chosen.out / "overlap_coverage.svg")
+        draw_tutorial(results, chosen.out / "own_review_coverage.svg")
         print(*tables(results).values(), tutorial_table(results), sep="\n\n")
         return
     draw(results, ROOT / "docs" / "img" / "overlap_coverage.svg")
+    draw_tutorial(results, ROOT / "docs" / "img" / "own_review_coverage.svg")
     write_blocks(ROOT / "docs" / "overlap.md", tables(results))
     write_blocks(ROOT / "docs" / "own_review.md", {"tutorial": tutorial_table(results)})
     print(f"written; a mechanism is called at probability {DECIDE}")

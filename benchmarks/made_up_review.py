@@ -1,6 +1,6 @@
 """The review of the tutorial (analyses/04_own_review.py), simulated again and again.
 
-Its truth, number of studies, group size and what its studies print are the tutorial's own; each
+Its generator, number of studies, group size and what its studies print are the tutorial's own; each
 pair of conditions is handed out by itself, for the posterior of two conditions (`two_arms`).
 """
 
@@ -15,24 +15,31 @@ from numpy.typing import NDArray
 from two_arms import Rows
 
 from nssi_meta.evidence.bounds import critical_g
+from nssi_meta.models.profiles import LKJ_ETA
 
 Floats = NDArray[np.float64]
 
 _TUTORIAL = runpy.run_path(str(Path(__file__).parents[1] / "analyses" / "04_own_review.py"))
-STUDIES, GROUP, TAU = (_TUTORIAL[name] for name in ("STUDIES", "GROUP", "TAU"))
-MEANS = np.array([means for _, _, *means in _TUTORIAL["TRUTH"]])
+GROUP, SEED = (_TUTORIAL[name] for name in ("GROUP", "SEED"))
 OTHERS = {1: "insomnia", 2: "vertigo"}
+#: Shape of the prior of two conditions' correlation in a model of three.
+ETA = LKJ_ETA + 0.5
 
 
-def made_up(rng: np.random.Generator) -> Iterator[tuple[str, Floats, Rows]]:
-    """One data set: for each other condition its name, true means (M, 2), the pair's rows.
+Found = tuple[str, Floats, float | None, Rows]
 
-    The first study of each cell prints only whether p < .05.
+
+def made_up(rng: np.random.Generator, fixed: bool = False) -> Iterator[Found]:
+    """One data set: for each other condition its name, true means (M, 2), R, the pair's rows.
+
+    The truth is drawn anew, or (`fixed`) the one of the tutorial, whose means are then all there
+    is: no R. The first study of each cell
+    prints only whether p < .05; variances are those that the estimates imply.
     """
-    error = np.hypot(TAU, np.sqrt(2 / GROUP))
-    y = MEANS[:, :, None] + error * rng.standard_normal((*MEANS.shape, STUDIES))
+    truth = _TUTORIAL["draw_truth"](np.random.default_rng(SEED) if fixed else rng)
+    y = _TUTORIAL["draw_studies"](truth, rng)
     c = float(critical_g(0.05, np.array([GROUP]), np.array([GROUP]))[0][0])
-    hidden = np.broadcast_to(np.arange(STUDIES) == 0, y.shape)
+    hidden = np.broadcast_to(np.arange(y.shape[2]) == 0, y.shape)
     v = 2 / GROUP + np.where(hidden, c, y) ** 2 / (4 * GROUP)
     lower = np.select([y > c, y < -c], [c, -np.inf], -c)
     upper = np.select([y > c, y < -c], [np.inf, -c], c)
@@ -41,4 +48,5 @@ def made_up(rng: np.random.Generator) -> Iterator[tuple[str, Floats, Rows]]:
         pair = np.isin(arm, [0, j])
         cells = mechanism[pair], (arm[pair] == j).astype(np.int64)
         values = (x[pair] for x in (np.where(hidden, np.nan, y), v, lower, upper))
-        yield other, MEANS[:, [0, j]], Rows(*cells, *values)
+        r = None if fixed else float(truth.R[0, j])
+        yield other, truth.mu[:, [0, j]], r, Rows(*cells, *values)

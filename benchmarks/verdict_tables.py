@@ -49,10 +49,11 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         cells.append(f"{100 * e['randomised'][f][-1]:.1f}%")
         cover.append(f"| {f} | {' | '.join(cells)} |")
     errors = (100 * np.sqrt(x * (1 - x) / p["reviews"]) for x in (0.95, 0.8))
+    counts = ", ".join(str(x["reviews"]) for x in (t, p, e))
     words = (
-        f"All: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds, "
-        f"{p['reviews']} simulated reviews a column. Standard error of a coverage of 95%: "
-        "{:.1f} points, of 80%: {:.1f} points.".format(*errors)
+        f"All: {t['studies']} studies a cell, {_percent(t['bounds'])} of them bounds. Simulated "
+        f"reviews, typical, calibration, variances estimated: {counts}. Standard error of a "
+        "coverage of 95% in the calibration: {:.1f} points, of 80%: {:.1f} points.".format(*errors)
     )
     return {"verdicts": head + "\n".join(lines), "coverage": "\n".join(cover) + "\n\n" + words}
 
@@ -60,19 +61,29 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 def tutorial_table(results: dict[str, Any]) -> str:
     """The Markdown block of docs/own_review.md."""
     lines = [
-        "| compared with tinnitus | n_shared | Jaccard | magnitude | called shared, wrong | "
-        "called distinct, wrong | no verdict |",
-        "|---|---|---|---|---|---|---|",
+        "| truth | compared with tinnitus | n_shared | Jaccard | magnitude | correlation | "
+        "called shared, wrong | called distinct, wrong | no verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for other, r in results["tutorial"].items():
-        cells = [f"{100 * r['inside'][f][-1]:.1f}%" for f in FIGURES]
-        for name in ("shared", "distinct"):
-            cells.append(f"{_percent(r[name]['called'])}, {_percent(r[name]['wrong'])}")
-        lines.append(f"| {other} | {' | '.join([*cells, _percent(r['silent'])])} |")
-    n = next(iter(results["tutorial"].values()))["reviews"]
-    error = 100 * np.sqrt(0.95 * 0.05 / n)
-    words = f"{n} simulated data sets; standard error of a coverage of 95%: {error:.1f} points."
-    return "\n".join(lines) + "\n\n" + words
+    words = {"drawn": "drawn anew", "fixed": "the script's, fixed"}
+    told = []
+    for name, by_other in results["tutorial"].items():
+        for other, r in by_other.items():
+            cells = [words[name], other]
+            for f in (*FIGURES, "correlation"):
+                if f not in r["inside"]:
+                    cells.append("–")
+                    continue
+                cells.append(
+                    f"{100 * r['randomised'][f][-1]:.1f}% ({100 * r['inside'][f][-1]:.1f}%)"
+                )
+            for verdict in ("shared", "distinct"):
+                cells.append(f"{_percent(r[verdict]['called'])}, {_percent(r[verdict]['wrong'])}")
+            lines.append(f"| {' | '.join([*cells, _percent(r['silent'])])} |")
+        n = next(iter(by_other.values()))["reviews"]
+        error = 100 * np.sqrt(0.95 * 0.05 / n)
+        told.append(f"{words[name]}: {n} simulated data sets, standard error {error:.1f} points")
+    return "\n".join(lines) + "\n\n" + f"A coverage of 95%, {'; '.join(told)}."
 
 
 def _pick(results: dict[str, Any], from_prior: bool, known: bool) -> dict[str, Any]:
@@ -92,26 +103,41 @@ def write_blocks(page: Path, blocks: dict[str, str]) -> None:
     page.write_text(text, encoding="utf-8")
 
 
+MARKS = {"n_shared": "o", "jaccard": "s", "magnitude": "D", "correlation": "^"}
+
+
 def draw(results: dict[str, Any], path: Path) -> None:
     """Coverage of the intervals against their level, truth drawn from the prior."""
+    _draw({"": _pick(results, True, True)}, path)
+
+
+def draw_tutorial(results: dict[str, Any], path: Path) -> None:
+    """The same for the tutorial's review, one panel a condition."""
+    panels = results["tutorial"]["drawn"]
+    _draw({f"tinnitus and {other}": r for other, r in panels.items()}, path)
+
+
+def _draw(panels: dict[str, dict[str, Any]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    t = _pick(results, True, True)
-    figure = Figure(figsize=(85 / 25.4, 80 / 25.4))
+    figure = Figure(figsize=(85 * len(panels) / 25.4, 80 / 25.4))
     FigureCanvasAgg(figure)
-    ax = figure.add_axes((0.17, 0.15, 0.78, 0.8))
     level = np.array(LEVELS)
-    band = 1.96 * np.sqrt(level * (1 - level) / t["reviews"])
-    ax.fill_between(level, level - band, level + band, color="#e3e3e3", lw=0)
-    ax.plot([0.45, 1], [0.45, 1], color="#5a5a5a", lw=0.7)
-    marks = {"n_shared": "o", "jaccard": "s", "magnitude": "D", "correlation": "^"}
-    for f, marker in marks.items():
-        ax.plot(level, t["randomised"][f], marker=marker, ms=3.5, lw=0.8, label=f.replace("_", " "))
-    ax.set_xlabel("level of the interval", fontsize=7)
-    ax.set_ylabel(f"truth inside, of {t['reviews']} reviews", fontsize=7)
-    ax.tick_params(labelsize=6.5)
-    ax.legend(fontsize=6.5, frameon=False)
-    ax.set_xlim(0.45, 1)
-    ax.set_ylim(0.4, 1.02)
+    for i, (title, t) in enumerate(panels.items()):
+        ax = figure.add_axes(((0.17 + i) / len(panels), 0.15, 0.78 / len(panels), 0.78))
+        band = 1.96 * np.sqrt(level * (1 - level) / t["reviews"])
+        ax.fill_between(level, level - band, level + band, color="#e3e3e3", lw=0)
+        ax.plot([0.45, 1], [0.45, 1], color="#5a5a5a", lw=0.7)
+        for f, marker in MARKS.items():
+            ax.plot(
+                level, t["randomised"][f], marker=marker, ms=3.5, lw=0.8, label=f.replace("_", " ")
+            )
+        ax.set_title(title, fontsize=7.5)
+        ax.set_xlabel("level of the interval", fontsize=7)
+        ax.set_ylabel(f"truth inside, of {t['reviews']} reviews", fontsize=7)
+        ax.tick_params(labelsize=6.5)
+        ax.legend(fontsize=6.5, frameon=False)
+        ax.set_xlim(0.45, 1)
+        ax.set_ylim(0.4, 1.02)
     figure.savefig(path, metadata={"Date": None})

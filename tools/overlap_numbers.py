@@ -1,6 +1,6 @@
 """Fill the variants of docs/overlap.md, so that none of its numbers is typed by hand.
 
-    .venv/bin/python analyses/05_overlap_variants.py   # fits each variant, writes two tables
+    .venv/bin/python analyses/05_overlap_variants.py   # fits each variant, writes their tables
     .venv/bin/python tools/overlap_numbers.py          # tables between the markers
 
 The coverage and the rates of verdicts come from benchmarks/calibrate_verdicts.py.
@@ -9,13 +9,17 @@ The coverage and the rates of verdicts come from benchmarks/calibrate_verdicts.p
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 from bias_numbers import number, put
 
+from nssi_meta.synthesis.overlap_variants import BASE, changed_verdicts
+
 ROOT = Path(__file__).resolve().parent.parent
-BASE = "as it is"
+#: Verdicts on a mechanism, in the order of the table.
+VERDICTS = ("shared", "opposite", "distinct", "neither", "undecided", "uninformative")
 FIGURES = {"magnitude": "Signed magnitude overlap", "n_shared": "Shared mechanisms"}
 
 
@@ -74,6 +78,81 @@ def _largest(both: pd.DataFrame, figure: str) -> str:
     return f"{name} of {other} from {first} to {then}{words}"
 
 
+def verdict_counts(found: pd.DataFrame) -> str:
+    """How many mechanisms (in each other condition) get which verdict, by variant."""
+    counts = pd.crosstab(found["variant"], found["verdict"])
+    counts = counts.reindex(columns=list(VERDICTS), fill_value=0)
+    changed = changed_verdicts(found, ["mechanism", "other"], BASE)
+    both = changed[(changed["verdict"] != "") & (changed["before"] != "")]
+    lines = [
+        f"| Verdicts on mechanisms | {' | '.join(VERDICTS)} | changed |",
+        "|---" * (len(VERDICTS) + 2) + "|",
+    ]
+    for variant in dict.fromkeys(found["variant"]):
+        n = "" if variant == BASE else str(int((both["variant"] == variant).sum()))
+        cells = [str(int(c)) for c in counts.loc[variant]]
+        lines.append(f"| {variant} | {' | '.join([*cells, n])} |")
+    return "\n".join(lines)
+
+
+def verdict_changes(found: pd.DataFrame) -> str:
+    """Every mechanism whose verdict is another one under a variant, by variant and change."""
+    keys = ["mechanism", "other"]
+    changed = changed_verdicts(found, keys, BASE)
+    names = found.drop_duplicates(keys).set_index(keys)
+    changed = changed[(changed["verdict"] != "") & (changed["before"] != "")]
+    lines = []
+    for variant in dict.fromkeys(found.loc[found["variant"] != BASE, "variant"]):
+        parts = []
+        mine = changed[changed["variant"] == variant]
+        for (before, now), group in mine.groupby(["before", "verdict"], sort=True):
+            who = []
+            for condition, rows in group.groupby("other", sort=False):
+                some = [names.loc[(m, condition), "label"] for m in rows["mechanism"]]
+                label = names.loc[(rows["mechanism"].iloc[0], condition), "other_label"]
+                who.append(f"{', '.join(map(str, some))} ({str(label).lower()})")
+            parts.append(f"{before} → {now}: {'; '.join(who)}")
+        words = ". ".join(parts) if parts else "no verdict on a mechanism changes"
+        lines.append(f"- *{variant}*: {words}.")
+    return "\n".join(lines)
+
+
+def claim_changes(found: pd.DataFrame) -> str:
+    """Claims whose verdict is another one under a variant of the model."""
+    changed = changed_verdicts(found, ["claim_id"], BASE)
+    said = found.drop_duplicates("claim_id").set_index("claim_id")["statement"]
+    n = found["claim_id"].nunique()
+    lines = []
+    for variant in dict.fromkeys(found.loc[found["variant"] != BASE, "variant"]):
+        mine = changed[changed["variant"] == variant]
+        words = "; ".join(
+            f"{r.claim_id} ({said[r.claim_id]}): {r.before} → {r.verdict}"
+            for r in mine.itertuples()
+        )
+        lines.append(f"- *{variant}*: {len(mine)} of {n}{f'. {words}' if words else ''}.")
+    return "\n".join(lines)
+
+
+def contrasts(table: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """P(more overlap with one condition than with another), with all and without any one.
+
+    `labels` of mechanisms; one that has none is printed as its id.
+    """
+    some = table[(table["figure"] == "magnitude") & (table["mechanisms"] == "common")]
+    lines = [
+        "| more overlap with | than with | mechanisms | P | lowest, without | highest, without |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in some.to_dict("records"):
+        ends = [
+            f"{number(float(r[f'{e}_p_more']))}, {labels.get(r[f'{e}_without'], r[f'{e}_without'])}"
+            for e in ("lowest", "highest")
+        ]
+        cells = [r["condition_label"], r["other_label"], str(int(r["n_condition"]))]
+        lines.append(f"| {' | '.join([*cells, number(float(r['p_more'])), *ends])} |")
+    return "\n".join(lines)
+
+
 def left_out(table: pd.DataFrame) -> str:
     """The mechanism without which the magnitude overlap changes most, per condition."""
     names = dict(zip(table["other"], table["other"].str.replace("_", " "), strict=True))
@@ -92,17 +171,29 @@ def left_out(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Rewrite the blocks `variants` and `left_out`."""
+    """Rewrite the blocks of docs/overlap.md that hang on these tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variants", type=Path, default=Path("overlap_variants.csv"))
-    parser.add_argument("--left-out", type=Path, default=Path("overlap_left_out.csv"))
-    chosen = parser.parse_args()
-    found, single = pd.read_csv(chosen.variants), pd.read_csv(chosen.left_out)
+    parser.add_argument("--folder", type=Path, default=Path(), help="where the tables lie")
+    folder = parser.parse_args().folder
+    found, mechanisms, claims, single, more = (
+        pd.read_csv(folder / f"overlap_{name}.csv", keep_default_na=False, na_values=[""])
+        for name in ("variants", "variants_mechanisms", "variants_claims", "left_out",
+                     "contrasts_left_out")
+    )  # fmt: skip
+    labels = dict(zip(single["left_out"], single["label"], strict=True))
+    figures = [*(wide(found, figure) for figure in FIGURES), moved(found)]
+    blocks = {
+        "variants": "\n\n".join([*figures, verdict_counts(mechanisms)]),
+        "verdict_changes": verdict_changes(mechanisms),
+        "claim_changes": claim_changes(claims),
+        "left_out": left_out(single),
+        "contrasts": contrasts(more, labels),
+    }
     page = ROOT / "docs" / "overlap.md"
     text = page.read_text(encoding="utf-8")
-    body = "\n\n".join([*(wide(found, figure) for figure in FIGURES), moved(found)])
-    text = put(text, "variants", body)
-    page.write_text(put(text, "left_out", left_out(single)), encoding="utf-8")
+    for name, body in blocks.items():
+        text = put(text, name, body)
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -108,8 +108,11 @@ def draw_forest(
 def draw_others(
     tables: Mapping[str, pd.DataFrame], index_label: str, threshold: float, folder: Path
 ) -> Iterator[None]:
-    """Start drawing every figure but the forest plots; iterate to wait."""
-    pools, shared = tables["pools"], tables["overlap_mechanisms"]
+    """Start drawing every figure but the forest plots; iterate to wait.
+
+    Figures of the joint model are drawn where there are its tables.
+    """
+    pools = tables["pools"]
     jobs: list[tuple[Any, ...]] = []
     for estimand in pools["estimand"].unique():
         name = "overview" if estimand == "case_control" else f"overview_{estimand}"
@@ -117,13 +120,14 @@ def draw_others(
         drawn = {**words, "delta": threshold}
         jobs.append(("overview", pools, drawn, words, folder / name, "Overview of pooled effects"))
     named = {"index_label": index_label}
-    if not shared.empty:
-        drawn = {**named, "delta": threshold}
+    if "overlap_mechanisms" in tables and not tables["overlap_mechanisms"].empty:
+        shared, drawn = tables["overlap_mechanisms"], {**named, "delta": threshold}
         jobs.append(
             ("overlap_mechanisms", shared, drawn, named, folder / "overlap_mechanisms", "Overlap")
         )
-    jobs.append(("overlap_summary", tables["overlap_summary"], named, named,
-                 folder / "overlap_summary", "Overlap figures"))  # fmt: skip
+    if "overlap_summary" in tables:
+        jobs.append(("overlap_summary", tables["overlap_summary"], named, named,
+                     folder / "overlap_summary", "Overlap figures"))  # fmt: skip
     if "model" in tables:
         drawn = {**named, "stages": tables["overlap_stages"], "delta": threshold}
         jobs.append(("mechanism_model", tables["model"], drawn, named, folder / "mechanism_model",

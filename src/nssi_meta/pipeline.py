@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,7 +20,11 @@ from nssi_meta.beside import draw_others, gather, pool_all
 from nssi_meta.evidence.flow import coverage, flow
 from nssi_meta.evidence.read import Evidence, read_effects
 from nssi_meta.synthesis.cells import Options
-from nssi_meta.synthesis.pooled import check_options
+from nssi_meta.synthesis.pooled import check_options, comparable_rows
+
+if TYPE_CHECKING:
+    from nssi_meta.synthesis.overlap import Overlap
+    from nssi_meta.synthesis.profiles import Profiles
 
 #: Written last; a folder that holds it is a finished run and may be replaced by the next.
 MANIFEST = "manifest.json"
@@ -31,7 +35,9 @@ Progress = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left: its folder, its tables, whether the joint model converged, what did not."""
+    """What a run left: its folder, its tables, whether all that was sampled converged, what did
+    not.
+    """
 
     folder: Path
     tables: dict[str, pd.DataFrame]
@@ -52,6 +58,9 @@ def run(
     **options: Any,
 ) -> RunResult:
     """Check, derive, pool, fit the joint model, compute overlap, draw, report.
+
+    A review without two conditions to compare (`profiles.not_comparable`) has no joint model:
+    everything that rests on it is left out, and the report says so.
 
     Parameters
     ----------
@@ -80,6 +89,8 @@ def run(
         If the data has problems; nothing is written.
     FileExistsError
         If `out` exists and is not the result of a run.
+    ValueError
+        If an option is out of range, or no row is left to pool.
     """
     from nssi_meta.inference.nuts import Settings
     from nssi_meta.report.tables import write_tables
@@ -88,9 +99,8 @@ def run(
     from nssi_meta.synthesis.gaps import gaps
     from nssi_meta.synthesis.model_table import model_table
     from nssi_meta.synthesis.overlap import overlap
-    from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
     from nssi_meta.synthesis.posterior_file import save_posterior
-    from nssi_meta.synthesis.profiles import fit_profiles
+    from nssi_meta.synthesis.profiles import fit_profiles, not_comparable
 
     tell = progress or (lambda step, detail: None)
     target = Path(out)
@@ -101,43 +111,42 @@ def run(
     if doubtful:
         evidence = evidence.select(doubtful=True)
     pool_options = {"delta": threshold, "seed": seed, **options}
+    if comparable_rows(evidence).empty:
+        raise ValueError(
+            "nothing to pool: no usable row compares patients with the reference group, or is an "
+            "association or a change within persons; `nssi-meta check` tells why rows are left out"
+        )
     chosen = check_options(evidence, **pool_options)
     listed = _claims(Path(data), evidence)
+    alone = not_comparable(evidence)
 
     with _whole(target) as folder:
-        for name in ("tables", "figures", "posterior"):
+        for name in ("tables", "figures", *(() if alone else ("posterior",))):
             (folder / name).mkdir()
         # The pools and their forest plots are made by other processes while this one compiles and
         # samples the joint model.
         pooling = pool_all(evidence, folder / "figures", pool_options)
-        profiles = fit_profiles(
-            evidence,
-            seed=seed,
-            level=chosen.level,
-            rho=chosen.rho,
-            delta=threshold,
-            settings=Settings() if draws is None else Settings(draws=draws),
-            progress=lambda d: tell("profiles", d),
-        )
-        tell("overlap", "")
-        shared = overlap(profiles, threshold)
         tables = {
-            "profiles": profiles.summary(),
-            "correlations": profiles.correlations(),
-            "overlap_mechanisms": shared.mechanisms,
-            "overlap_summary": shared.figures,
-            "overlap_thresholds": shared.thresholds,
-            "overlap_systems": shared.systems,
-            "overlap_stages": shared.stages,
-            "overlap_contrasts": overlap_contrasts(profiles, threshold),
-            "overlap_leave_one_out": leave_one_out(profiles, threshold),
-            "diagnostics": profiles.fit.diagnostics,
             "flow": flow(evidence),
             "coverage": coverage(evidence),
             "excluded": excluded(evidence),
         }
-        tell("gaps", "")
-        tables["gaps"] = gaps(profiles, evidence, threshold=threshold)
+        profiles, shared = None, None
+        if not alone:
+            profiles = fit_profiles(
+                evidence,
+                seed=seed,
+                level=chosen.level,
+                rho=chosen.rho,
+                delta=threshold,
+                settings=Settings() if draws is None else Settings(draws=draws),
+                progress=lambda d: tell("profiles", d),
+            )
+            tell("overlap", "")
+            shared = overlap(profiles, threshold)
+            tables |= _joint_tables(profiles, shared)
+            tell("gaps", "")
+            tables["gaps"] = gaps(profiles, evidence, threshold=threshold)
         if listed is not None:
             tell("claims", f"{len(listed)} claims")
             found = claims(listed, evidence, profiles, threshold=threshold, rho=chosen.rho)
@@ -149,11 +158,11 @@ def run(
         if robustness:
             tell("robustness", "")
             tables |= _robustness(Path(data), evidence, pools.table, chosen, tell)
-        if "stage" in profiles.mechanisms:
+        if profiles is not None and shared is not None and "stage" in profiles.mechanisms:
             tables["model"] = model_table(profiles, shared, pools.table)
-        tell("figures", "overview, overlap, model and gaps")
-        names = evidence.conditions.set_index("id")["short"]
-        index_label = str(names[profiles.index])
+        tell("figures", "overview" if alone else "overview, overlap, model and gaps")
+        index = evidence.conditions["role"] == "index"
+        index_label = str(evidence.conditions.loc[index, "short"].iloc[0])
         drawing = draw_others(tables, index_label, threshold, folder / "figures")
         facts = _manifest(evidence, chosen, pools.problems, profiles, threshold, seed)
         facts["hashes"] = _hashes(Path(data))
@@ -166,14 +175,35 @@ def run(
             **{n: getattr(chosen, n) for n in RECORDED},
         }
         facts["command"] = _command(data, facts["options"])
-        save_posterior(profiles, folder / "posterior" / "profiles.nc", facts["data"]["sha256"])
+        facts["no_joint_model"] = alone
+        if profiles is not None:
+            path = folder / "posterior" / "profiles.nc"
+            save_posterior(profiles, path, facts["data"]["sha256"])
         for _ in drawing:
             pass  # the page holds the figures
         tell("report", "")
         write_tables(tables, folder / "tables")
         _write_page(folder, tables, facts, evidence)
     problems = tuple(facts["problems"])
-    return RunResult(target, tables, bool(facts["converged"]), problems)
+    return RunResult(target, tables, facts["converged"] is not False, problems)
+
+
+def _joint_tables(profiles: Profiles, shared: Overlap) -> dict[str, pd.DataFrame]:
+    """The tables of the joint model and of the overlap that follows from it."""
+    from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
+
+    return {
+        "profiles": profiles.summary(),
+        "correlations": profiles.correlations(),
+        "overlap_mechanisms": shared.mechanisms,
+        "overlap_summary": shared.figures,
+        "overlap_thresholds": shared.thresholds,
+        "overlap_systems": shared.systems,
+        "overlap_stages": shared.stages,
+        "overlap_contrasts": overlap_contrasts(profiles, shared.threshold),
+        "overlap_leave_one_out": leave_one_out(profiles, shared.threshold),
+        "diagnostics": profiles.fit.diagnostics,
+    }
 
 
 def _claims(data: Path, evidence: Evidence) -> pd.DataFrame | None:
@@ -291,7 +321,7 @@ def _manifest(
     evidence: Evidence,
     options: Options,
     pool_problems: tuple[str, ...],
-    profiles: Any,
+    profiles: Profiles | None,
     threshold: float,
     seed: int,
 ) -> dict[str, Any]:
@@ -300,31 +330,34 @@ def _manifest(
     from nssi_meta.synthesis.claims import RULE as CLAIMS_RULE
     from nssi_meta.synthesis.overlap import DECIDE, MOVED, RULE
 
+    priors = {"mu": options.mu_prior, "tau": options.tau_prior, "omega": options.omega_prior}
+    thresholds, models = {"delta": threshold}, {}
+    if profiles is not None:
+        priors |= {f"joint {name}": f"half-normal({s:g})" for name, s in PRIOR_SCALES.items()}
+        priors["joint R"] = f"LKJ({LKJ_ETA:g})"
+        thresholds |= {"decide": DECIDE, "moved": MOVED}
+        models["profiles"] = "joint mechanism x condition model, NUTS (nutpie)"
+        models["verdict rule"] = RULE
+    # Without a joint model only sampled pools can fail to converge.
+    converged = None if profiles is None else profiles.converged
+    found = () if profiles is None else profiles.fit.problems
     return manifest(
         data=data_facts(evidence),
         seed=seed,
-        priors={
-            "mu": options.mu_prior,
-            "tau": options.tau_prior,
-            "omega": options.omega_prior,
-            **{f"joint {name}": f"half-normal({s:g})" for name, s in PRIOR_SCALES.items()},
-            "joint R": f"LKJ({LKJ_ETA:g})",
-            "rho": options.rho,
-        },
-        thresholds={"delta": threshold, "decide": DECIDE, "moved": MOVED},
+        priors={**priors, "rho": options.rho},
+        thresholds=thresholds,
         level=options.level,
         interval=options.interval,
         models={
             "pools": "exact quadrature"
             if options.engine == "exact"
             else "NUTS (nutpie), one model a pool",
-            "profiles": "joint mechanism x condition model, NUTS (nutpie)",
-            "verdict rule": RULE,
+            **models,
             "claims rule": CLAIMS_RULE,
         },
-        sampler=profiles.fit.facts,
-        converged=profiles.converged and not pool_problems,
-        problems=[*profiles.fit.problems, *pool_problems],
+        sampler={} if profiles is None else profiles.fit.facts,
+        converged=False if pool_problems else converged,
+        problems=[*found, *pool_problems],
         conditions=evidence.conditions,
     )
 

@@ -12,7 +12,7 @@ from nssi_meta.models.block_grid import null_probability as on_a_grid
 from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.profiles import profile_data, profiles_model
 from nssi_meta.models.reporting import reports
-from nssi_meta.models.reporting_term import add_reporting, null_probability
+from nssi_meta.models.reporting_term import add_reporting, n_silent, null_probability
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,20 @@ def test_the_term_by_hand(with_errors):
     wanted = np.log(w).sum() - np.log1p(-(1 - w[[0, 0, 1]]) * p).sum()
     assert density(frame, w) == pytest.approx(wanted, rel=1e-10)
     assert density(frame, [1.0, 1.0]) == pytest.approx(0.0, abs=1e-14)
+
+
+def test_the_number_of_silent_reports_can_be_other_data(with_errors):
+    """One compiled model for many data sets: with their numbers in it, it is the other's term."""
+    frame = with_errors([{"yi": 0.9}, {"yi": 0.1}, {"yi": 0.05}])
+    other = with_errors([{"yi": 0.1}, {"yi": 0.1}, {"yi": 0.05}])
+    with pm.Model() as model:
+        mean, tau = pm.math.ones(3) * 0.2, pm.math.ones(3) * 0.3
+        add_reporting(reports(frame), mean, tau, 0.1, mutable=True)
+    assert model["n_silent"].get_value().tolist() == [2.0, 0.0]
+    model["n_silent"].set_value(n_silent(reports(other)))
+    w = np.array([0.3, 0.8])
+    value = float(pm.do(model, {"w": w})["reported"].eval())
+    assert value == pytest.approx(density(other, w), rel=1e-12)
 
 
 def test_the_joint_model_has_the_term_and_a_finite_gradient(with_errors, mixed_rows):

@@ -187,6 +187,11 @@ def _overlap(pools: pd.DataFrame, conditions: dict[str, str]) -> dict[str, pd.Da
             | {"system": "pain", "n_mechanisms": 3}
             | {"n_shared_median": 1.0, "n_shared_low": 0.0, "n_shared_high": 3.0}
             | {"magnitude_median": 0.31, "magnitude_low": -0.12, "magnitude_high": 0.64}
+            | {
+                "predictive_overlap_median": 0.71,
+                "predictive_overlap_low": 0.52,
+                "predictive_overlap_high": 0.86,
+            }
         )
     return {
         "overlap_mechanisms": pd.DataFrame(mechanisms),

@@ -13,7 +13,11 @@ from scipy import stats
 from nssi_meta.evidence.read import read_effects
 from nssi_meta.synthesis import overlap_variants as ov
 from nssi_meta.synthesis.overlap import overlap
-from nssi_meta.synthesis.overlap_depth import leave_one_out, overlap_contrasts
+from nssi_meta.synthesis.overlap_depth import (
+    contrasts_without_one,
+    leave_one_out,
+    overlap_contrasts,
+)
 from nssi_meta.synthesis.overlap_figures import heavy
 from nssi_meta.synthesis.pair import Pair
 from nssi_meta.synthesis.posterior_file import save_posterior
@@ -143,6 +147,24 @@ def test_leaving_one_out_by_hand(quick):
     assert table.loc[("gamma", "reflex", "magnitude"), "median"] == pytest.approx(by_hand)
 
 
+def test_contrasts_without_one_mechanism(quick):
+    """The extremes over all mechanisms, each left out by itself."""
+    table = contrasts_without_one(quick).set_index(["condition", "other", "mechanisms", "figure"])
+    whole = overlap_contrasts(quick).set_index(table.index.names)
+    assert set(table.index) == {key for key in whole.index if key[3] != "correlation"}
+    # gamma against beta on their three common mechanisms: certain whichever is left out
+    row = table.loc[("beta", "gamma", "common", "magnitude")]
+    assert row[["p_more", "lowest_p_more", "highest_p_more"]].tolist() == [1.0, 1.0, 1.0]
+    key = ("beta", "gamma", "own", "jaccard")
+    each = [
+        overlap_contrasts(quick, without=[m]).set_index(table.index.names).loc[key, "p_more"]
+        for m in quick.data.mechanisms
+    ]
+    row = table.loc[key]
+    assert (row["lowest_p_more"], row["highest_p_more"]) == (min(each), max(each))
+    assert row["lowest_without"] == quick.data.mechanisms[int(np.argmin(each))]
+
+
 # ---------------------------------------------------------------- other rows
 
 
@@ -230,3 +252,20 @@ def test_each_variant_is_one_fit(evidence, quick, monkeypatch):
     assert set(table["variant"]) == {"no drive"}
     with pytest.raises(ValueError, match="no variant 'genes'"):
         ov.overlap_variants(evidence, ["genes"])
+
+
+def test_verdicts_that_change_are_listed():
+    def table(variant, **verdicts):
+        rows = [{"variant": variant, "m": m, "verdict": v} for m, v in verdicts.items()]
+        return pd.DataFrame(rows)
+
+    found = pd.concat([table("main", a="shared", b="neither", c="undecided"),
+                       table("same", a="shared", b="neither", c="undecided"),
+                       table("other", a="undecided", b="neither", d="shared")])  # fmt: skip
+    changed = ov.changed_verdicts(found, ["m"], "main")
+    assert changed.to_numpy().tolist() == [
+        ["other", "a", "shared", "undecided"],
+        ["other", "c", "undecided", ""],
+        ["other", "d", "", "shared"],
+    ]
+    assert ov.changed_verdicts(found.query("variant == 'main'"), ["m"], "main").empty

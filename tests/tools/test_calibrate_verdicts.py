@@ -73,15 +73,53 @@ def test_the_tutorial_s_review_is_the_tutorial_s(calibrate):
     """Two pairs of its conditions, three studies a cell of which the first is a bound."""
     pairs = list(calibrate.made_up(np.random.default_rng(3)))
     assert [other for other, *_ in pairs] == ["insomnia", "vertigo"]
-    for j, (_, truth, rows) in enumerate(pairs, start=1):
+    for _, truth, r, rows in pairs:
         assert truth.shape == (8, 2)
-        assert truth[1].tolist() == [0.8, (0.5, -0.6)[j - 1]]
+        assert -1 < r < 1
         assert np.bincount(rows.arm).tolist() == [24, 24]
         hidden = np.isnan(rows.y)
         assert hidden.reshape(-1, 3).tolist() == [[True, False, False]] * 16
         assert (rows.lower[hidden] < rows.upper[hidden]).all()
-    first = (rows.y[(rows.arm == 0)] for _, _, rows in pairs)
+    first = (rows.y[(rows.arm == 0)] for *_, rows in pairs)
     np.testing.assert_array_equal(*first)  # tinnitus is the same data in both pairs
+
+
+def test_the_tutorial_s_truth_is_drawn_anew_unless_fixed(calibrate):
+    def truths(fixed):
+        return [next(calibrate.made_up(np.random.default_rng(i), fixed))[1] for i in (3, 4)]
+
+    np.testing.assert_array_equal(*truths(fixed=True))
+    one, other = truths(fixed=False)
+    assert (one != other).all()
+    assert next(calibrate.made_up(np.random.default_rng(3), fixed=True))[2] is None
+
+
+def test_a_stopped_simulation_goes_on(calibrate, tmp_path):
+    """Half a line at the end is simulated again, and the reviews are those of one go."""
+
+    def trial(rng):
+        return {"x": rng.random()}
+
+    whole = calibrate.simulated("a", 5, trial, tmp_path)
+    path = tmp_path / "a.jsonl"
+    text = path.read_text()
+    path.write_text(text[: len(text) // 2])
+    assert calibrate.simulated("a", 5, trial, tmp_path) == whole
+    assert path.read_text() == text
+    assert calibrate.simulated("a", 2, None, tmp_path) == whole[:2]
+
+
+def test_what_was_found_becomes_tables_and_figures(calibrate, tmp_path):
+    """One review of each scenario, from simulation to page."""
+    results = calibrate.run(1, tmp_path / "c.json", tmp_path / "lines")
+    assert len(results["scenarios"]) == 10
+    blocks = calibrate.tables(results)
+    assert blocks["coverage"].count("\n| ") == 4
+    assert blocks["verdicts"].count("\n| ") == 8
+    assert calibrate.tutorial_table(results).count("\n| ") == 4
+    for draw in (calibrate.draw, calibrate.draw_tutorial):
+        draw(results, tmp_path / "a.svg")
+        assert (tmp_path / "a.svg").read_text().count("truth inside, of 1 reviews") >= 1
 
 
 def test_blocks_are_filled_or_missed(calibrate, tmp_path):

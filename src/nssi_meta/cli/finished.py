@@ -43,6 +43,8 @@ def finished(results: str, data: str, **asked: Any) -> dict[str, Any] | None:
             f"{results} was made with another {', '.join(other)}; fitting the joint model", err=True
         )
         return None
+    if facts.get("no_joint_model"):
+        return None  # fitting it will say why there is none
     return facts
 
 

@@ -88,7 +88,8 @@ def profiles_model(
 ) -> pm.Model:
     """The joint model. Free parameters are non-centred: most cells hold few rows or bounds.
 
-    `observed` (3, k) are yi, lower and upper as mutable data named "observed" (see `add_evidence`).
+    `observed` (3, k) are yi, lower and upper as mutable data named "observed" (see `add_evidence`),
+    and with `reports` their number without a significant row, "n_silent".
     `tails`, degrees of freedom: below infinity the means of a mechanism are multivariate t with
     scale matrix diag(sigma) R diag(sigma), so that few mechanisms with very large effects move
     sigma and R less. It is a normal whose covariance is divided by `mixing`, Gamma(tails / 2,
@@ -128,5 +129,5 @@ def profiles_model(
             node = pm.Data("observed", observed)
         add_evidence(data.layout, kind, mean, tau[data.mechanism], omega, node)
         if reports is not None:
-            add_reporting(reports, mean, tau[data.mechanism], omega)
+            add_reporting(reports, mean, tau[data.mechanism], omega, mutable=observed is not None)
     return model

@@ -15,10 +15,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nssi_meta.models.blocks import Layout, common_part
 from nssi_meta.models.ops import Ops
 from nssi_meta.models.reporting import GROUPS, Reports
+
+Floats = NDArray[np.float64]
 
 #: Nodes of the trapezoidal rule over the common part f of a report's rows: analytic integrand that
 #: vanishes at both ends, so that it converges geometrically where Gauss-Hermite does not. On the
@@ -54,15 +57,27 @@ def null_probability(null: Layout, mean: Any, tau: Any, omega2: Any, ops: Ops) -
     return out
 
 
-def add_reporting(reports: Reports, mean: Any, tau: Any, omega: Any) -> None:
-    """Add the term to the model in context; `mean`, `tau` (k,) and `omega` as in `add_evidence`."""
+def n_silent(reports: Reports) -> Floats:
+    """How many reports of each of `GROUPS` have no significant row (2,)."""
+    return np.bincount(reports.group[reports.silent], minlength=len(GROUPS)).astype(float)
+
+
+def add_reporting(
+    reports: Reports, mean: Any, tau: Any, omega: Any, *, mutable: bool = False
+) -> None:
+    """Add the term to the model in context; `mean`, `tau` (k,) and `omega` as in `add_evidence`.
+
+    `mutable`: what depends on the estimates (`n_silent`) is mutable data named "n_silent".
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
     from nssi_meta.models.ops import pytensor_ops
 
     w = pm.Beta("w", 1.0, 1.0, shape=len(GROUPS))
-    n_null = np.bincount(reports.group[reports.silent], minlength=len(GROUPS)).astype(float)
+    n_null: Any = n_silent(reports)
+    if mutable:
+        n_null = pm.Data("n_silent", n_null)
     terms = [pt.sum(n_null * pt.log(w))]
     for first, p in null_probability(reports.null, mean, tau, omega**2, pytensor_ops()):
         group = reports.group[reports.null.block_of_row[first]]

@@ -34,16 +34,22 @@ class Limit:
     items: tuple[str, ...] = ()
 
 
-def limits(tables: Tables, names: Names) -> list[Limit]:
-    """All limits of a run, the most consequential first; not those that no cell or row has."""
+def limits(tables: Tables, names: Names, alone: str = "") -> list[Limit]:
+    """All limits of a run, the most consequential first.
+
+    `alone`: why there is no joint model, where there is none.
+    """
     pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
     found = [
         _without_evidence(tables, names),
         _only_bounds(pools, names),
         _single_study(pools, names),
         _assumed(pools),
-        _overlap(tables, names),
-        _predicted(tables, names),
+        *(
+            [Limit("No joint model", f"What is shared between conditions cannot be said: {alone}.")]
+            if alone
+            else [_overlap(tables, names), _predicted(tables, names)]
+        ),
         _left_out(tables),
     ]
     return [limit for limit in found if limit is not None]

@@ -58,7 +58,8 @@ def manifest(
     sampler
         divergences, e_bfmi_min, draws, chains, seed, attempts; empty if nothing was sampled.
     converged
-        Of the joint model; None if it was not run.
+        Of the joint model and of sampled pools; None if neither was sampled or only pools were
+        and nothing failed.
     conditions
         The table conditions.csv: the report takes its words from it.
     command

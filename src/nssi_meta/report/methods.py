@@ -78,6 +78,8 @@ def _unique(rows: Sequence[Record], column: str) -> str:
 
 
 def _joint(manifest: Manifest, joint: bool) -> str:
+    if why := as_text(manifest.get("no_joint_model")):
+        return f"There is no joint model of all mechanisms and conditions: {why}."
     if not joint:
         return "The joint model of all mechanisms and conditions is not part of this report."
     sampler = manifest.get("sampler") or {}

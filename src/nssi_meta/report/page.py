@@ -92,6 +92,7 @@ def build(
         A table lacks a column, or a figure is not SVG; the message names it.
     """
     names = read_names(tables, manifest)
+    alone = as_text(manifest.get("no_joint_model"))
     pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
     warning = _warning(tables, manifest)
     sampled = any("exact" not in as_text(r["engine"]) for r in pools)
@@ -115,7 +116,8 @@ def build(
         notice=selection_notice(tables, manifest),
         in_short=in_short(tables, names, joint=not warning),
         findings=_findings(pools, names),
-        limits=limits(tables, names),
+        alone=alone,
+        limits=limits(tables, names, alone),
         overlaps=_overlaps(tables, names, warning),
         profiles=_profiles(tables, names, warning),
         claims=claims_sentence(tables),

@@ -113,7 +113,8 @@ def overlap_columns(names: Names, other: str, level: str) -> list[Column]:
 THRESHOLD_COLUMNS = ("other", "threshold", "figure", "median", "low", "high")
 SYSTEM_COLUMNS = (
     "other", "system", "n_mechanisms", "n_shared_median", "n_shared_low", "n_shared_high",
-    "magnitude_median", "magnitude_low", "magnitude_high",
+    "magnitude_median", "magnitude_low", "magnitude_high", "predictive_overlap_median",
+    "predictive_overlap_low", "predictive_overlap_high",
 )  # fmt: skip
 DIAGNOSTIC_COLUMNS = ("quantity", "r_hat", "ess_bulk", "ess_tail", "ok")
 
@@ -139,6 +140,10 @@ def system_columns(level: str) -> list[Column]:
         integer("Mechanisms", "n_mechanisms"),
         Column(f"Shared [{level} CrI]", lambda r: _figure(_as_figure(r, "n_shared"))),
         Column(f"Magnitude overlap [{level} CrI]", lambda r: _figure(_as_figure(r, "magnitude"))),
+        Column(
+            f"Overlap of predictions, mean [{level} CrI]",
+            lambda r: _figure(_as_figure(r, "predictive_overlap")),
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ one mechanism. Refits (other rows, other people) are in `overlap_variants`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import combinations
 from typing import Any
 
@@ -30,7 +31,10 @@ _LEAVE_OUT = (
 
 
 def overlap_contrasts(
-    profiles: Profiles, threshold: float = 0.2, index: str | None = None
+    profiles: Profiles,
+    threshold: float = 0.2,
+    index: str | None = None,
+    without: Collection[str] = (),
 ) -> pd.DataFrame:
     """Whether the index condition overlaps more with one condition than with another.
 
@@ -38,20 +42,36 @@ def overlap_contrasts(
     mechanisms that have evidence in it and in the index) or `common` (evidence in all three, so
     that coverage cannot make the difference; the correlation has `own` only). `p_more` is the
     posterior probability that the overlap with `condition` exceeds that with `other`,
-    `prior_p_more` the same before any data, `median`, `low`, `high` the difference.
+    `prior_p_more` the same before any data, `median`, `low`, `high` the difference. Mechanisms in
+    `without` are left out of the figures, not of the fit.
     """
-    index = index or profiles.index
-    pairs = {c: Pair(profiles, c, index) for c in profiles.data.conditions if c != index}
-    prior, prior_R = prior_draws(
-        len(profiles.data.conditions), len(profiles.data.mechanisms), tails=profiles.tails
-    )
-    before = _Draws(prior, prior_R, profiles, index, threshold)
-    after = _Draws(profiles.draws("mu"), profiles.draws("R"), profiles, index, threshold)
+    return _contrasts(_Compared(profiles, threshold, index or profiles.index), without)
+
+
+class _Compared:
+    """The index condition with each other one: pairs, figures before and after the data."""
+
+    def __init__(self, profiles: Profiles, threshold: float, index: str) -> None:
+        data = profiles.data
+        self.index, self.mechanisms = index, data.mechanisms
+        self.pairs = {c: Pair(profiles, c, index) for c in data.conditions if c != index}
+        prior, prior_R = prior_draws(
+            len(data.conditions), len(data.mechanisms), tails=profiles.tails
+        )
+        self.before = _Draws(prior, prior_R, profiles, index, threshold)
+        mu, R = profiles.draws("mu"), profiles.draws("R")
+        self.after = _Draws(mu, R, profiles, index, threshold)
+
+
+def _contrasts(compared: _Compared, without: Collection[str]) -> pd.DataFrame:
+    index, pairs, names = compared.index, compared.pairs, compared.mechanisms
+    before, after = compared.before, compared.after
     records = []
+    some = {c: [m for m in p.rows if names[m] not in without] for c, p in pairs.items()}
     for a, b in combinations(pairs, 2):
-        common = [m for m in pairs[a].rows if m in set(pairs[b].rows)]
+        common = [m for m in some[a] if m in set(some[b])]
         for which in ("own", "common"):
-            rows = (common, common) if which == "common" else (pairs[a].rows, pairs[b].rows)
+            rows = (common, common) if which == "common" else (some[a], some[b])
             for figure in COMPARABLE:
                 if (figure == "correlation" and which == "common") or not all(rows):
                     continue
@@ -63,6 +83,31 @@ def overlap_contrasts(
                      _above(more), _above(chance), median, low, high, len(rows[0]), len(rows[1]))
                 )  # fmt: skip
     return pd.DataFrame(records, columns=list(_CONTRASTS))
+
+
+def contrasts_without_one(
+    profiles: Profiles, threshold: float = 0.2, index: str | None = None
+) -> pd.DataFrame:
+    """Contrasts between conditions and how far leaving one mechanism out moves each.
+
+    `overlap_contrasts` of all mechanisms, with the lowest and highest `p_more` when any one of
+    them is left out of the figures, and which these are (`lowest_without`, `highest_without`).
+    The correlation, which has no mechanisms to leave out, is not in it.
+    """
+    keys = ["condition", "other", "mechanisms", "figure"]
+    compared = _Compared(profiles, threshold, index or profiles.index)
+    whole = _contrasts(compared, ())
+    whole = whole[whole["figure"] != "correlation"].reset_index(drop=True)
+    parts = []
+    for name in profiles.data.mechanisms:
+        table = _contrasts(compared, [name])
+        parts.append(table.assign(left_out=name)[[*keys, "p_more", "left_out"]])
+    each = pd.concat(parts, ignore_index=True)
+    for end, pick in (("lowest", "idxmin"), ("highest", "idxmax")):
+        at = each.loc[each.groupby(keys)["p_more"].agg(pick)]
+        renamed = at.rename(columns={"p_more": f"{end}_p_more", "left_out": f"{end}_without"})
+        whole = whole.merge(renamed, on=keys, how="left")
+    return whole
 
 
 def _above(difference: Floats) -> float:
@@ -79,13 +124,17 @@ class _Draws:
         self.mu, self.R, self.threshold = mu, R, threshold
         self.conditions = profiles.data.conditions
         self.i = self.conditions.index(index)
+        self._figures: dict[tuple[str, tuple[int, ...]], dict[str, Floats]] = {}
 
     def figure(self, condition: str, rows: list[int], name: str) -> Floats:
         j = self.conditions.index(condition)
         if name == "correlation":
             return self.R[:, self.i, j]
-        a, b = self.mu[:, rows, self.i], self.mu[:, rows, j]
-        return overlap_figures(a, b, self.threshold)[name]
+        key = (condition, tuple(rows))
+        if key not in self._figures:
+            a, b = self.mu[:, rows, self.i], self.mu[:, rows, j]
+            self._figures[key] = overlap_figures(a, b, self.threshold)
+        return self._figures[key][name]
 
 
 def leave_one_out(

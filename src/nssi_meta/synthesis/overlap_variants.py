@@ -5,7 +5,7 @@ Each variant is a new fit of the joint model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.inference.nuts import Settings
 from nssi_meta.synthesis.overlap import overlap
-from nssi_meta.synthesis.profiles import fit_profiles
+from nssi_meta.synthesis.profiles import Profiles, fit_profiles
 
 Change = Callable[[Evidence], Evidence]
 
@@ -71,6 +71,8 @@ class Variant:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: The main analysis among the variants, to be compared with.
+BASE = "as it is"
 VARIANTS: dict[str, Variant] = {
     "heavy tails": Variant(fit={"tails": TAILS}),
     "selective reporting": Variant(fit={"selective": True}),
@@ -78,6 +80,40 @@ VARIANTS: dict[str, Variant] = {
     "exact rows only": Variant(exact_only),
     "shared controls ignored": Variant(controls_apart),
 }
+
+
+def fits(
+    evidence: Evidence,
+    variants: Mapping[str, Change | Variant] | Iterable[str] = VARIANTS,
+    *,
+    threshold: float = 0.2,
+    seed: int = 20220701,
+    settings: Settings | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[tuple[str, Evidence, Profiles]]:
+    """The joint model under each variant, one fit after the other: name, its rows, its posterior.
+
+    Arguments as in `overlap_variants`, and raises the same.
+    """
+    chosen: Mapping[str, Change | Variant]
+    if isinstance(variants, Mapping):
+        chosen = variants
+    else:
+        variants = list(variants)
+        unknown = [name for name in variants if name not in VARIANTS]
+        if unknown:
+            raise ValueError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+        chosen = {name: VARIANTS[name] for name in variants}
+    for name, choice in chosen.items():
+        if progress is not None:
+            progress(name)
+        variant = choice if isinstance(choice, Variant) else Variant(choice)
+        rows = variant.change(evidence)
+        yield (
+            name,
+            rows,
+            fit_profiles(rows, delta=threshold, seed=seed, settings=settings, **variant.fit),
+        )
 
 
 def overlap_variants(
@@ -95,22 +131,30 @@ def overlap_variants(
     rows such as `{"without pain": without_system("pain")}`. The column `variant` names them,
     `converged` says whether the fit passed its checks. Raises ValueError for an unknown name.
     """
-    chosen: Mapping[str, Change | Variant]
-    if isinstance(variants, Mapping):
-        chosen = variants
-    else:
-        unknown = [name for name in variants if name not in VARIANTS]
-        if unknown:
-            raise ValueError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
-        chosen = {name: VARIANTS[name] for name in variants}
     parts = []
-    for name, choice in chosen.items():
-        if progress is not None:
-            progress(name)
-        variant = choice if isinstance(choice, Variant) else Variant(choice)
-        rows = variant.change(evidence)
-        profiles = fit_profiles(rows, delta=threshold, seed=seed, settings=settings, **variant.fit)
-        table = overlap(profiles, threshold).figures
+    for name, _, profiles in fits(
+        evidence, variants, threshold=threshold, seed=seed, settings=settings, progress=progress
+    ):
+        table = overlap(profiles, threshold).figures.assign(converged=profiles.converged)
         table.insert(0, "variant", name)
-        parts.append(table.assign(converged=profiles.converged))
+        parts.append(table)
     return pd.concat(parts, ignore_index=True)
+
+
+def changed_verdicts(found: pd.DataFrame, keys: Sequence[str], base: str) -> pd.DataFrame:
+    """Rows of `found` (column `variant`) whose `verdict` differs from that of the variant `base`.
+
+    `keys` name a row within a variant, such as `("mechanism", "other")`. The column `before` is
+    the verdict of `base`; a row that only one of the two has counts as changed, with the verdict
+    "" where it is missing.
+    """
+    first = found.loc[found["variant"] == base, [*keys, "verdict"]]
+    parts = []
+    for name, group in found[found["variant"] != base].groupby("variant", sort=False):
+        both = group.merge(first.rename(columns={"verdict": "before"}), on=list(keys), how="outer")
+        both = both.assign(variant=name).fillna({"verdict": "", "before": ""})
+        parts.append(both[both["verdict"] != both["before"]])
+    columns = ["variant", *keys, "before", "verdict"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)[columns]

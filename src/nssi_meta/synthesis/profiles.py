@@ -162,12 +162,9 @@ def joint_data(
 
     Raises EvidenceError when the evidence has problems, ValueError when too little is left.
     """
+    if why := not_comparable(evidence, estimand):
+        raise ValueError(why)
     frame, conditions, index, reference = _joint_rows(evidence, estimand)
-    if len(conditions) < 2 or index not in conditions:
-        raise ValueError(
-            f"overlap needs rows of estimand {estimand} for {index} and at least one other "
-            f"condition; found {', '.join(conditions) or 'none'}"
-        )
     order = {m: i for i, m in enumerate(evidence.mechanisms["mechanism"])}
     frame = frame.sort_values("mechanism", key=lambda m: m.map(order), kind="stable")
     data = profile_data(frame, conditions, reference, partial(vcalc, rho=rho), rho)
@@ -176,8 +173,18 @@ def joint_data(
 
 def comparable(evidence: Evidence, estimand: str = "case_control") -> bool:
     """Whether the joint model has what it compares: the index condition and another one."""
+    return not not_comparable(evidence, estimand)
+
+
+def not_comparable(evidence: Evidence, estimand: str = "case_control") -> str:
+    """Why there is no joint model of this evidence; empty where there can be one."""
     _, conditions, index, _ = _joint_rows(evidence, estimand)
-    return len(conditions) > 1 and index in conditions
+    if len(conditions) > 1 and index in conditions:
+        return ""
+    return (
+        f"overlap needs rows of estimand {estimand} for {index} and at least one other "
+        f"condition; found {', '.join(conditions) or 'none'}"
+    )
 
 
 def _joint_rows(
