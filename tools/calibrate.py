@@ -21,6 +21,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
@@ -180,17 +181,19 @@ def anchor(title: str) -> str:
     return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c == "-")
 
 
-def connect(backend: str) -> None:
-    """Make joblib know a cluster's backend."""
+def connect(backend: str) -> Any:
+    """Make joblib know a cluster's backend; the client of a Dask cluster, to be closed."""
     if backend == "dask":
         from distributed import Client
 
         client = Client()
         print(f"Dask: {len(client.scheduler_info()['workers'])} workers")
-    elif backend == "ray":
+        return client
+    if backend == "ray":
         from ray.util.joblib import register_ray
 
         register_ray()
+    return None
 
 
 def main(arguments: list[str] | None = None) -> int:

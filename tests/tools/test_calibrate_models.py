@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from nssi_meta.inference.calibration import FAILED, Scenario
@@ -69,3 +71,21 @@ def test_unknown_models_are_named(tool, capsys):
     with pytest.raises(SystemExit):
         tool.main(["--only", "poll"])
     assert "no model poll; allowed: pool, pool_t" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cluster_of_two_workers_computes_the_same(tool, tmp_path, monkeypatch):
+    """The places of a model's truths, from a local Dask cluster and from this process."""
+    from distributed import LocalCluster
+
+    scenario = replace(tool.scenarios()[0], n=4)
+    monkeypatch.setattr(tool, "CHUNK", 2)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        client = tool.connect("dask")
+        tool.compute([scenario], tmp_path / "dask", "dask")
+        client.close()
+    tool.compute([scenario], tmp_path / "here", "sequential")
+    pd.testing.assert_frame_equal(
+        tool.places(scenario, tmp_path / "dask"), tool.places(scenario, tmp_path / "here")
+    )
