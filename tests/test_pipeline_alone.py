@@ -74,7 +74,7 @@ def test_a_review_of_one_condition_runs_without_overlap(
     assert 'id="gaps"' not in page
     assert 'href="#overlap"' not in page
     assert "Every mean of the joint model" not in page
-    assert "supported and 1 no evidence" in page
+    assert "supported and 1 without evidence" in page
     assert fresh_results(folder, own_review)[0] is not None
 
 

@@ -1,6 +1,6 @@
 """Several bounds of one study on one contrast: their joint probability, node by node.
 
-The exact engine asks here where the tables of `block_grid`, which are faster and take the covariance
+The exact engine asks here where the tables of `block_grid`, faster and with the covariance just
 as it is, are too coarse: for small probabilities, and for variances that lie far apart.
 
 Such bounds share the study effect and part of their sampling error, one standard normal f:
