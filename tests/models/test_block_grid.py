@@ -10,7 +10,7 @@ import pytest
 from scipy.special import ndtr
 
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.models.block_grid import LEAST, BlockGrid
+from nssi_meta.models.block_grid import LEAST, BlockGrid, null_probability
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.bound_blocks import bound_blocks
 
@@ -122,3 +122,10 @@ def test_variances_far_apart_are_not_for_this_way():
     total, limit = BlockGrid(block(rows)).log_terms(MU, TAU, OMEGA[:1])
     assert limit.all()
     assert (total == 0).all()
+    rows = [("interval", 0, -2 * s, 2 * s, s**2) for s in (1e-3, 2.0)]
+    null = null_probability(block(rows), MU, TAU, OMEGA)
+    assert np.isfinite(null).all()
+    m, t, o = 1, 2, 1  # mu 0, tau 0.4, omega 0.1
+    assert null[m, t, o, 0] == pytest.approx(
+        by_hand(block(rows), MU[m], TAU[t], OMEGA[o]), rel=1e-3
+    )

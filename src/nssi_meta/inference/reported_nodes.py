@@ -91,7 +91,10 @@ class Reference:
             (mu_prior(s * unit), tau_prior(t * unit))
             for s, t in product(_knots(shared.spread, _KNOTS), _knots(shared.tau, _KNOTS))
         ]
-        self.blocks = BlockGrid(layout) if layout.bound_blocks is not None else None
+        self.blocks, self.null_blocks = (
+            BlockGrid(data) if data.bound_blocks is not None else None
+            for data in (layout, reports.null)
+        )
         self.base = self.log_density = np.zeros(0)
         self.null = np.zeros((0, 0, 0, 0))
 
@@ -100,7 +103,7 @@ class Reference:
         mu, tau = x[0], x[1]
         omega = x[2] if len(x) > 2 else np.zeros(1)
         # All are (M, T, O), O = 1 where there is no omega.
-        self.null = null_probability(self.reports.null, mu, tau, omega)
+        self.null = null_probability(self.reports.null, mu, tau, omega, self.null_blocks)
         log_reported = [self._log_reported(w) for w in self.knots_w]
         prior = [_over(a.logpdf(mu), b.logpdf(tau)) for a, b in self.priors]
         base = self._closed(mu, tau, omega)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nssi_meta.models.blocks import Layout
+from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import LOG_2PI
 
 Floats = NDArray[np.float64]
@@ -106,10 +107,13 @@ class BlockGrid:
         return total, ~sound.all(axis=0)
 
 
-def null_probability(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> Floats:
+def null_probability(
+    data: Layout, mu: Floats, tau: Floats, omega: Floats, tables: BlockGrid | None = None
+) -> Floats:
     """P(every row within its bounds) of the R blocks of `data` (M, T, O, R).
 
-    `data` is a layout of rows that are all two-sided bounds; nodes (M,), (T,), (O,).
+    `data` is a layout of rows that are all two-sided bounds; nodes (M,), (T,), (O,). `tables` of
+    its blocks, if there are blocks, serve one call after another.
     """
     out = np.empty((len(mu), len(tau), len(omega), len(data.block_rows)))
     for r, rows in enumerate(data.block_rows):
@@ -120,9 +124,22 @@ def null_probability(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> Fl
             out[..., r] = ndtr(high) - ndtr(low)
     if data.bound_blocks is not None:
         columns = data.block_of_row[data.bound_blocks.first]
-        for column, value in zip(columns, BlockGrid(data)(mu, tau, omega)[0], strict=True):
+        found = (tables or BlockGrid(data))(mu, tau, omega)[0]
+        if np.isnan(found).any():
+            found = np.where(np.isnan(found), _integrated(data, mu, tau, omega), found)
+        for column, value in zip(columns, found, strict=True):
             out[..., column] = value
     return out
+
+
+def _integrated(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> Floats:
+    """Probability of each block of bounds (B, M, T, O), integrated at every node."""
+    assert data.bound_blocks is not None
+    m, t, o = (a.reshape(-1, 1) for a in np.meshgrid(mu, tau, omega, indexing="ij"))
+    size = (len(m), data.k)
+    spread = np.broadcast_to(t, size)
+    value = bound_blocks(data, data.bound_blocks, np.broadcast_to(m, size), spread, o)
+    return np.asarray(np.exp(value.T).reshape(-1, len(mu), len(tau), len(omega)))
 
 
 def _rows(data: Layout) -> list[_Rows]:
