@@ -101,6 +101,7 @@ def run(
     from nssi_meta.synthesis.overlap import overlap
     from nssi_meta.synthesis.posterior_file import save_posterior
     from nssi_meta.synthesis.profiles import fit_profiles, not_comparable
+    from nssi_meta.synthesis.ranges import with_one_more
 
     tell = progress or (lambda step, detail: None)
     target = Path(out)
@@ -158,6 +159,7 @@ def run(
         if robustness:
             tell("robustness", "")
             tables |= _robustness(Path(data), evidence, pools.table, chosen, tell)
+            tables["pools"] = with_one_more(pools.table, tables["pools_adjusted"])
         if profiles is not None and shared is not None and "stage" in profiles.mechanisms:
             tables["model"] = model_table(profiles, shared, pools.table)
         tell("figures", "overview" if alone else "overview, overlap, model and gaps")

@@ -13,7 +13,7 @@ from nssi_meta.synthesis import sensitivity as module
 from nssi_meta.synthesis.analyses import Task, analyse
 from nssi_meta.synthesis.grid import GRID, HOW, read_grid
 from nssi_meta.synthesis.pooled import comparable_rows, pool
-from nssi_meta.synthesis.ranges import counted
+from nssi_meta.synthesis.ranges import counted, with_one_more
 from nssi_meta.synthesis.reporting import Selection, adjusted_pools
 from nssi_meta.synthesis.sensitivity import RANGE_COLUMNS, pool_ranges, sensitivity
 
@@ -222,10 +222,19 @@ def test_ranges_are_what_every_pool_carries(found):
     joined = plain.merge(table, on=CELL, how="left", validate="one_to_one")
     assert joined["n_analyses"].notna().all()
     assert (joined["lowest_median"] <= joined["mu_median"]).all()
-    far = plain.assign(mu_median=plain["mu_median"] - 9, mu_low=-9.5, mu_high=-8.5)
-    with_adjusted = pool_ranges(evidence, SMALL, adjusted=far, n_jobs=1)
-    assert (with_adjusted["n_analyses"] == table["n_analyses"] + 1).all()
-    assert (with_adjusted["most_moved_by"] == "how adjusted for selective reporting").all()
+    shifted = {f"adjusted_{n}": plain[f"mu_{n}"] - 9 for n in ("median", "low", "high")}
+    wider = with_one_more(joined, joined[CELL].assign(**shifted))
+    assert (wider["n_analyses"] == joined["n_analyses"] + 1).all()
+    assert (wider["most_moved_by"] == "how adjusted for selective reporting").all()
+    np.testing.assert_allclose(wider["most_moved"], -9)
+    np.testing.assert_allclose(wider["lowest_low"], plain["mu_low"] - 9)
+    assert wider["highest_high"].equals(joined["highest_high"])
+    # nine lower, every interval lies below 0: it stands where the main one does so too
+    stands = joined["n_stands"] + (plain["mu_high"] < 0)
+    assert wider["n_stands"].tolist() == stands.tolist()
+    assert wider["conclusion"].iloc[0] == (
+        f"stands in {stands.iloc[0]} of {wider['n_analyses'].iloc[0]} analyses"
+    )
 
 
 def test_a_grid_file_is_read_and_its_errors_are_named_together(tmp_path):

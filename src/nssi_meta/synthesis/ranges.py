@@ -8,6 +8,8 @@ import pandas as pd
 from nssi_meta.synthesis.cells import CELL
 
 PREFIX = "choice_"
+#: How the analysis that allows for selective reporting is named.
+ADJUSTED = "how adjusted for selective reporting"
 
 
 def judged(analyses: pd.DataFrame) -> pd.DataFrame:
@@ -64,3 +66,32 @@ def _words(one: pd.Series, main: pd.Series, choices: list[str]) -> str:
     """How an analysis differs from the main one."""
     other = [c for c in choices if pd.notna(one[c]) and one[c] != main[c]]
     return ", ".join(f"{c.removeprefix(PREFIX).replace('_', ' ')} {one[c]}" for c in other)
+
+
+def with_one_more(pools: pd.DataFrame, adjusted: pd.DataFrame) -> pd.DataFrame:
+    """`pools` with the range over their other analyses widened by one: that adjusted for selection.
+
+    `adjusted` has a row a pool with `adjusted_` median, low and high (`robustness.robustness`). A
+    pool without a range stays as it is.
+    """
+    out = pools.copy()
+    other = adjusted.set_index(CELL)
+    for i, row in pools.iterrows():
+        if pd.isna(row["n_analyses"]):
+            continue
+        one = other.loc[tuple(row[c] for c in CELL)]
+        low, high = one["adjusted_low"], one["adjusted_high"]
+        for name in ("median", "low", "high"):
+            out.loc[i, f"lowest_{name}"] = min(row[f"lowest_{name}"], one[f"adjusted_{name}"])
+            out.loc[i, f"highest_{name}"] = max(row[f"highest_{name}"], one[f"adjusted_{name}"])
+        side, main = (
+            1 if a > 0 else -1 if b < 0 else 0
+            for a, b in ((low, high), (row["mu_low"], row["mu_high"]))
+        )
+        n, stands = int(row["n_analyses"]) + 1, int(row["n_stands"]) + (side == main)
+        out.loc[i, ["n_analyses", "n_stands"]] = n, stands
+        out.loc[i, "conclusion"] = f"stands in {stands} of {n} analyses"
+        shift = float(one["adjusted_median"] - row["mu_median"])
+        if abs(shift) > abs(row["most_moved"]):
+            out.loc[i, ["most_moved_by", "most_moved"]] = ADJUSTED, shift
+    return out

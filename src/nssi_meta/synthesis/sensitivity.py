@@ -121,7 +121,6 @@ def pool_ranges(
     evidence: Evidence,
     grid: Mapping[str, Sequence[Any]] | None = None,
     *,
-    adjusted: pd.DataFrame | None = None,
     n_jobs: int = 2,
 ) -> pd.DataFrame:
     """The range over reasonable analyses that every pooled estimate carries.
@@ -132,24 +131,13 @@ def pool_ranges(
         As for `sensitivity`.
     grid
         `GRID` if None.
-    adjusted
-        Table of `adjusted_pools` (selective reporting, learned from all pools), if there is one: it
-        counts as one more analysis of each pool.
 
     Returns
     -------
     One row a cell: its key and `RANGE_COLUMNS`, to be joined onto the `pools` table by the key.
     """
     found = sensitivity(evidence, grid, n_jobs=n_jobs)
-    analyses = found.analyses
-    if adjusted is not None:
-        there = adjusted.rename(columns={"mu_median": "median", "mu_low": "low", "mu_high": "high"})
-        counts, numbers = ["k", "n_studies", "n_bounds"], ["median", "low", "high", "p_positive"]
-        more = there[[*CELL, "scale", *counts, *numbers]].assign(
-            spec_id="adjusted", choice_how="adjusted for selective reporting", same_as="", note=""
-        )
-        analyses = judged(pd.concat([analyses.drop(columns="stands"), more], ignore_index=True))
-    return ranges(analyses)[[*CELL, *RANGE_COLUMNS]]
+    return found.table[[*CELL, *RANGE_COLUMNS]]
 
 
 class _CellOf:
