@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from bias_numbers import number, put
+from bias_numbers import number
+from marked import put
 
 from nssi_meta.synthesis.overlap_variants import BASE, changed_verdicts
 

@@ -71,10 +71,12 @@ class Variant:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: Heavy tails make the posterior steep in places: smaller steps from the start.
+_SMALL_STEPS = Settings(draws=2000, tune=1500, target_accept=0.99)
 #: The main analysis among the variants, to be compared with.
 BASE = "as it is"
 VARIANTS: dict[str, Variant] = {
-    "heavy tails": Variant(fit={"tails": TAILS}),
+    "heavy tails": Variant(fit={"tails": TAILS, "settings": _SMALL_STEPS}),
     "selective reporting": Variant(fit={"selective": True}),
     "with doubtful rows": Variant(with_doubtful),
     "exact rows only": Variant(exact_only),
@@ -109,11 +111,8 @@ def fits(
             progress(name)
         variant = choice if isinstance(choice, Variant) else Variant(choice)
         rows = variant.change(evidence)
-        yield (
-            name,
-            rows,
-            fit_profiles(rows, delta=threshold, seed=seed, settings=settings, **variant.fit),
-        )
+        how = dict(variant.fit) if settings is None else {**variant.fit, "settings": settings}
+        yield name, rows, fit_profiles(rows, delta=threshold, seed=seed, **how)
 
 
 def overlap_variants(
