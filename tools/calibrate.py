@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -186,7 +187,7 @@ def connect(backend: str) -> Any:
     if backend == "dask":
         from distributed import Client
 
-        client = Client()
+        client = Client(os.environ.get("DASK_SCHEDULER_ADDRESS"))
         print(f"Dask: {len(client.scheduler_info()['workers'])} workers")
         return client
     if backend == "ray":

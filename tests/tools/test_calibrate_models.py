@@ -83,6 +83,8 @@ def test_a_cluster_of_two_workers_computes_the_same(tool, tmp_path, monkeypatch)
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
         client = tool.connect("dask")
+        assert client.scheduler.address == cluster.scheduler_address
+        assert len(client.scheduler_info()["workers"]) == 2
         tool.compute([scenario], tmp_path / "dask", "dask")
         client.close()
     tool.compute([scenario], tmp_path / "here", "sequential")
