@@ -284,9 +284,15 @@ def test_every_threshold_is_tabulated(shared):
 
 
 def test_systems_add_up(shared):
-    assert shared.systems["system"].tolist() == ["x", "y"]
-    assert shared.systems["n_mechanisms"].sum() == 2
-    assert shared.systems["n_shared_median"].tolist() == [1, 0]
+    assert shared.systems["system"].tolist() == ["x", "y", "all mechanisms"]
+    assert shared.systems["n_mechanisms"].tolist() == [1, 1, 2]
+    assert shared.systems["n_shared_median"].tolist() == [1, 0, 1]
+    own = shared.mechanisms["predictive_overlap"]
+    every = shared.systems["predictive_overlap_median"]
+    assert own.min() <= every.iloc[-1] <= own.max()
+    figures = shared.figures.set_index("figure")["median"]
+    for name in ("n_shared", "jaccard", "magnitude"):
+        assert shared.systems[f"{name}_median"].iloc[-1] == figures[name]
 
 
 def test_no_mechanism_in_common_anywhere_leaves_empty_tables():

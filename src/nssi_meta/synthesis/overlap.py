@@ -32,6 +32,8 @@ DECIDE = 0.8
 #: from those of a mechanism that nobody has studied. A figure over all mechanisms is uninformative
 #: when the distribution functions of posterior and prior differ by less than this everywhere.
 MOVED = 0.2
+#: The last row of the table of systems: all mechanisms together.
+ALL = "all mechanisms"
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 RULE = (
@@ -224,13 +226,15 @@ def _threshold_table(pair: Pair) -> pd.DataFrame:
 
 def group_table(pair: Pair, delta: float, column: str) -> pd.DataFrame:
     """Overlap within each system or stage: shared mechanisms, Jaccard, magnitude overlap, and the
-    mean over mechanisms of the predictive overlap coefficient.
+    mean over mechanisms of the predictive overlap coefficient. Systems end with all together.
     """
     of = group_of(pair, column)
     predictive = pair.predictive()
+    groups = {name: of == name for name in dict.fromkeys(of.tolist())}
+    if column == "system" and groups:
+        groups[ALL] = np.ones(len(of), dtype=bool)
     records = []
-    for name in dict.fromkeys(of.tolist()):
-        some = of == name
+    for name, some in groups.items():
         figures = overlap_figures(pair.a[:, some], pair.b[:, some], delta)
         record: dict[str, Any] = {
             "other": pair.other,
