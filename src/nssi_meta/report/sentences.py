@@ -115,7 +115,7 @@ def counts_sentence(rows: Sequence[Record]) -> str:
         f"Of {count(len(known), 'pooled cell')} (one mechanism in one condition, on one kind of "
         f"effect), {above} "
         f"{'has its' if above == 1 else 'have their'} {' or '.join(levels)} credible interval "
-        f"above zero, {below} below zero, and {len(known) - above - below} over zero."
+        f"above zero, {below} below zero, and {len(known) - above - below} across zero."
     )
 
 
