@@ -1,7 +1,7 @@
 """Structures sampled by NUTS: reference posteriors within Monte Carlo error, one compile each."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -245,25 +245,29 @@ def test_horseshoe_shrinks_noise_and_keeps_what_matters():
 
 
 def test_a_structure_is_compiled_once_and_gets_its_own_data(monkeypatch):
+    @dataclass
     class Fake:
-        def __init__(self, model):
-            self.shared_var_keys = dict.fromkeys(model.data_vars)
+        shared_var_keys: dict
+        values: dict = field(default_factory=dict)
+        _coords: dict = field(default_factory=dict)
 
         def with_data(self, **data):
-            return data
+            return replace(self, values=data)
 
-    made = []
+    made, told = [], []
 
-    def compile_model(model, **_):
+    def compile_model(model, traced):
         made.append(model)
-        return Fake(model)
+        return Fake(dict.fromkeys(model.data_vars))
 
     monkeypatch.setattr(compiled, "compile_model", compile_model)
     monkeypatch.setattr(compiled, "_COMPILED", {})
     y, v, district = schools()
-    one = compiled_for(three_level(y, v, district))
-    two = compiled_for(three_level(y[:7], v[:7], district[:7], tau_prior="halfnormal(3)"))
+    one = compiled_for(three_level(y, v, district), told.append).values
+    fewer = three_level(y[:7], v[:7], district[:7], tau_prior="halfnormal(3)")
+    two = compiled_for(fewer, told.append).values
     assert len(made) == 1
+    assert told == ["compiling the model"]
     assert one["rows"].shape == (5, 56)
     assert two["rows"].shape == (5, 7)
     assert two["rows"][0].tolist() == y[:7].tolist()

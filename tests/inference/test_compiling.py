@@ -64,7 +64,7 @@ def expand(compiled, x):
 @pytest.mark.parametrize("scale", [(1.0, 2.0, 0.5), (1.0, 2.0, 0.25)])
 def test_density_and_gradient_are_the_models(scale):
     """Two models that differ in one constant must not share what is kept on disk."""
-    compiled = compile_model(build(Y, scale))
+    compiled = compile_model(build(Y, scale), ["twice"])
     value, gradient, code = evaluate(compiled, [0.3, -0.2])
     assert code == 0
     assert value == pytest.approx(log_density(0.3, -0.2, Y, scale), abs=1e-12)
@@ -76,12 +76,12 @@ def test_density_and_gradient_are_the_models(scale):
 
 def test_a_later_process_finds_the_right_machine_code():
     """What this process left on disk serves the next one, and only for the same constants."""
-    compile_model(build(Y, (1.0, 2.0, 0.5)))
+    compile_model(build(Y, (1.0, 2.0, 0.5)), ["twice"])
     code = (
         f"{MODEL}\n"
         "from nssi_meta.inference.compiling import compile_model\n"
         f"for scale in ((1.0, 2.0, 0.5), (1.0, 2.0, 4.0)):\n"
-        f"    compiled = compile_model(build(np.array({Y.tolist()}), scale))\n"
+        f"    compiled = compile_model(build(np.array({Y.tolist()}), scale), [])\n"
         "    print(float(compiled.logp_func([0.3, -0.2])[0]))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -91,12 +91,14 @@ def test_a_later_process_finds_the_right_machine_code():
 
 
 def test_data_can_be_replaced_and_unread_data_are_left_out():
-    compiled = compile_model(build(Y, (1.0, 2.0, 0.5)))
-    other = with_data(compiled, {"y": Y.astype(int) + 5, "unread": [1]})
+    compiled = compile_model(build(Y, (1.0, 2.0, 0.5)), ["twice"])
+    other = with_data(compiled, {"y": Y.astype(int) + 5, "unread": [1]}, {"row": ["a", "b", "c"]})
     value, _, code = evaluate(other, [0.3, -0.2])
     assert code == 0
     assert value == pytest.approx(log_density(0.3, -0.2, Y.astype(int) + 5, (1, 2, 0.5)), abs=1e-12)
     assert evaluate(compiled, [0.3, -0.2])[0] != value
+    assert list(other.coords["row"]) == ["a", "b", "c"]
+    assert list(compiled.coords["row"]) == [0, 1, 2]
 
 
 def test_data_of_several_shapes_and_types_reach_the_function():
@@ -112,22 +114,22 @@ def test_data_of_several_shapes_and_types_reach_the_function():
         a, W = pm.Data("a", 0.5), pm.Data("W", rng.normal(size=(4, 3)))
         index, y = pm.Data("index", np.array([2, 0])), pm.Data("y", rng.normal(size=5))
         pm.Potential("sums", a * pm.math.dot(W[:, index], x[:2]).sum() + (y * x[2]).sum())
-    compiled = compile_model(model)
+    compiled = compile_model(model, [])
     point = np.array([0.3, -0.2, 1.1])
     for rows, n in ((4, 5), (7, 2)):
         new = {"a": 0.1 * rows, "W": rng.normal(size=(rows, 3)), "y": rng.normal(size=n)}
         new |= {"index": np.array([rows % 2, 2])}
-        value, _, code = evaluate(with_data(compiled, new), point)
+        value, _, code = evaluate(with_data(compiled, new, {}), point)
         assert code == 0
         assert value == pytest.approx(density(point, **new), abs=1e-12)
 
 
 def test_the_trace_holds_free_and_wanted_derived_variables():
-    values = expand(compile_model(build(Y, (1.0, 2.0, 0.5))), [0.3, -0.2])
+    values = expand(compile_model(build(Y, (1.0, 2.0, 0.5)), ["twice"]), [0.3, -0.2])
     assert values["mu"] == pytest.approx(0.3)
     assert values["sd"] == pytest.approx(np.exp(-0.2))
     assert values["twice"] == pytest.approx([0.6] * 3)
-    fewer = compile_model(build(Y, (1.0, 2.0, 0.5)), var_names=["mu"])
+    fewer = compile_model(build(Y, (1.0, 2.0, 0.5)), ["mu"])
     assert set(expand(fewer, [0.3, -0.2])) == {"mu", "sd"}
 
 
@@ -137,13 +139,13 @@ def test_a_gradient_that_is_not_finite_is_a_divergence():
     with pm.Model() as model:
         x = pm.Normal("x")
         pm.Potential("edge", pm.math.sqrt(pm.math.maximum(x, 0.0)))  # slope 0 * inf at 0
-    compiled = compile_model(model)
+    compiled = compile_model(model, [])
     assert evaluate(compiled, [0.0])[2] == 3
     assert evaluate(compiled, [0.5])[2] == 0
 
 
 def test_starting_points_differ_by_seed_and_repeat():
-    compiled = compile_model(build(Y, (1.0, 2.0, 0.5)))
+    compiled = compile_model(build(Y, (1.0, 2.0, 0.5)), ["twice"])
     first, second = compiled.initial_point_func(1), compiled.initial_point_func(2)
     assert first.shape == (2,)
     assert (first != second).all()

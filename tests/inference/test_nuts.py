@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.inference import compiling, nuts
+from nssi_meta.inference import nuts
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import fit_exact
-from nssi_meta.inference.nuts import Settings, diagnose, sample
+from nssi_meta.inference.nuts import Settings, diagnose, sample_compiled
 from nssi_meta.inference.sampled import Empirical, SampledPosterior, fit_pool_nuts
 from nssi_meta.inference.shrinkage import shrunken
 from nssi_meta.models.blocks import layout
@@ -171,11 +171,7 @@ class FakeNutpie:
     """nutpie with draws of one's own: each call takes the next of `runs`."""
 
     def __init__(self, runs):
-        self.runs, self.calls, self.compiled = list(runs), [], 0
-
-    def compile_model(self, model):
-        self.compiled += 1
-        return model
+        self.runs, self.calls = list(runs), []
 
     def sample(self, compiled, **settings):
         self.calls.append(settings)
@@ -192,9 +188,8 @@ class FakeNutpie:
 def run(monkeypatch, *runs, **options):
     fake = FakeNutpie(runs)
     monkeypatch.setitem(__import__("sys").modules, "nutpie", fake)
-    monkeypatch.setattr(compiling, "compile_model", fake.compile_model)
-    told = []
-    fit = sample(object(), lambda p: {"mu": p["mu"]}, seed=7, progress=told.append, **options)
+    told, reported = [], lambda p: {"mu": p["mu"]}
+    fit = sample_compiled(object(), reported, seed=7, progress=told.append, **options)
     return fit, fake, told
 
 
@@ -207,13 +202,12 @@ def test_a_good_run_is_not_repeated(monkeypatch):
     assert fit.converged
     assert len(fake.calls) == 1
     assert fit.facts["attempts"] == 1
-    assert told[0] == "compiling the model"
+    assert told == ["sampling 4 chains of 700 + 1500 draws"]
 
 
 def test_a_failed_run_is_repeated_once_with_stricter_settings(monkeypatch):
     fit, fake, told = run(monkeypatch, BAD, GOOD)
     assert fit.converged
-    assert fake.compiled == 1
     first, second = fake.calls
     assert second["draws"] == 2 * first["draws"]
     assert second["tune"] == 2 * first["tune"]

@@ -13,6 +13,7 @@ from nssi_meta.models.bounded import block_log_likelihood, bounded_regression
 from nssi_meta.models.priors import PriorError
 from nssi_meta.models.regression import regression
 from nssi_meta.models.robust import robust_regression
+from nssi_meta.models.structure import pack
 from nssi_meta.models.study_rows import study_rows
 
 INF = np.inf
@@ -137,12 +138,26 @@ def test_a_bound_under_student_effects_has_its_probability(frame_of, nu, low, hi
     assert np.exp(ours[0, 0]) == pytest.approx(wanted, rel=1e-7)
 
 
-def test_other_prior_numbers_need_no_second_compile_and_other_rows_do(frame_of, mixed_rows):
+@MODES
+def test_one_compiled_model_serves_tables_of_any_size(frame_of, mixed_rows, student):
     frame = frame_of(mixed_rows)
-    one, same = structure(frame, False), structure(frame, False, priors=["normal(1,3)"] * 2)
-    assert one.key == same.key
-    assert structure(frame.assign(lower=frame["lower"] - 0.1), False).key != one.key
-    assert structure(frame, True).key != one.key
+    one = structure(frame, student)
+    model = one.model()
+    logp, at = density(model), points(model, 1)[0]
+    fewer = frame.drop(index=[0, 2, 3, 4]).assign(upper=frame["upper"] + 0.1)
+    for rows, priors in ((frame, ["normal(1,3)"] * 2), (fewer, PRIORS), (frame, PRIORS)):
+        other = structure(rows.reset_index(drop=True), student, priors=priors)
+        assert other.key == one.key
+        for name, value in pack(other.values).items():
+            model[name].set_value(value)
+        assert float(logp(at)) == pytest.approx(float(density(other.model())(at)), rel=1e-12)
+
+
+def test_another_model_has_another_key(frame_of, mixed_rows):
+    frame = frame_of(mixed_rows)
+    keys = {structure(frame, student).key for student in (False, True)}
+    keys.add(structure(frame.iloc[:10], False).key)  # no study with two bounds
+    assert len(keys) == 3
 
 
 def test_what_is_refused(frame_of, mixed_rows):

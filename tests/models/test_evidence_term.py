@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.layout_nodes import layout_nodes, layout_values
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.pool import pool_model
 from nssi_meta.models.priors import PriorError, parse_prior
+from nssi_meta.models.structure import data_nodes
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)
 
@@ -21,8 +24,11 @@ def term(frame, with_omega=True):
     data = layout(frame, vcalc, 0.6)
     with pm.Model() as model:
         mean, tau = pm.Flat("mean", shape=data.k), pm.Flat("tau", shape=data.k)
-        omega = pm.Flat("omega") if with_omega else None
-        add_evidence(data, frame["kind"].to_numpy(), mean, tau, omega)
+        omega = pm.Flat("omega") if with_omega else 0.0
+        values = layout_values(data, frame["kind"].to_numpy(), {"row": np.arange(data.k)})
+        nodes = data_nodes(values)
+        at = pt.cast(nodes["row"], "int64")
+        add_evidence(layout_nodes(nodes, values), mean[at], tau[at] ** 2, omega**2)
     return data, model.compile_logp(), model.compile_dlogp()
 
 
@@ -119,7 +125,7 @@ def test_the_pool_model_has_the_priors_it_was_given(frame_of, mu, tau):
     frame = frame_of([{"yi": 0.3}, {"yi": 0.1, "vi": 0.02}, {"yi": -0.4}])
     data = layout(frame, vcalc, 0.6)
     mu_prior, tau_prior = parse_prior(mu, "mu"), parse_prior(tau, "tau")
-    model = pool_model(data, frame["kind"].to_numpy(), mu_prior, tau_prior)
+    model = pool_model(data, frame["kind"].to_numpy(), mu_prior, tau_prior).model()
     logp = model.compile_logp(jacobian=False)
     forward = model.rvs_to_transforms[model["tau"]]
     for m, t in ((0.0, 0.3), (-0.7, 1.1), (0.4, 0.05)):
@@ -147,7 +153,7 @@ def test_a_log_t_is_sampled_on_the_log_of_tau_squared(frame_of):
     frame = frame_of([{"yi": 0.3}, {"yi": 0.1, "vi": 0.02}, {"yi": -0.4}])
     data = layout(frame, vcalc, 0.6)
     mu_prior, tau_prior = parse_prior("flat", "mu"), parse_prior("rhodes2015", "tau")
-    model = pool_model(data, frame["kind"].to_numpy(), mu_prior, tau_prior)
+    model = pool_model(data, frame["kind"].to_numpy(), mu_prior, tau_prior).model()
     logp = model.compile_logp(jacobian=False)
     for t in (0.05, 0.4):
         point = {"mu": np.array(0.1), "log_tau_squared": np.array(2 * np.log(t))}
@@ -162,4 +168,4 @@ def test_priors_of_the_exact_engine_alone_are_refused_by_name(frame_of, tau):
     data = layout(frame, vcalc, 0.6)
     with pytest.raises(PriorError, match=f"{tau} is for the exact engine alone"):
         pool_model(data, frame["kind"].to_numpy(), parse_prior("flat", "mu"),
-                   parse_prior(tau, "tau"))  # fmt: skip
+                   parse_prior(tau, "tau")).model()  # fmt: skip

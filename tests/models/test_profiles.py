@@ -54,7 +54,7 @@ def evidence(data, z, chol=None, tau=0.3):
     """The evidence term of the model at given means, the rest fixed."""
     import pymc as pm
 
-    model = profiles_model(data)
+    model = profiles_model(data).model()
     fixed = pm.do(
         model,
         {"z": z, "sigma": np.ones(2), "tau_0": 1.0, "z_tau": np.full(2, tau), "omega": 0.0,
@@ -85,7 +85,7 @@ def test_coding_a_mechanism_the_other_way_round_changes_no_probability(frame_of,
 def test_heavy_tails_divide_the_covariance_of_each_mechanism(data, point):
     import pymc as pm
 
-    model = profiles_model(data, tails=4.0)
+    model = profiles_model(data, tails=4.0).model()
     scale = np.array([0.25, 4.0])
     fixed = pm.do(model, {"z": point["z"], "sigma": np.ones(2), "chol": np.eye(2), "mixing": scale})
     np.testing.assert_allclose(fixed["mu"].eval(), point["z"] * [[2.0], [0.5]], rtol=1e-14)
@@ -103,7 +103,7 @@ def test_the_prior_has_the_correlations_and_scales_it_states(data):
     """LKJ(2) on two conditions: r ~ 2 Beta(2, 2) - 1, SD 1/sqrt(5); sigma half-normal(1)."""
     import pymc as pm
 
-    with profiles_model(data):
+    with profiles_model(data).model():
         prior = pm.sample_prior_predictive(4000, var_names=["R", "mu", "tau"], random_seed=1)
     draws = prior["prior"].dataset
     r = draws["R"].to_numpy()[0, :, 0, 1]

@@ -12,7 +12,15 @@ from nssi_meta.models.block_grid import null_probability as on_a_grid
 from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.profiles import profile_data, profiles_model
 from nssi_meta.models.reporting import reports
-from nssi_meta.models.reporting_term import add_reporting, n_silent, null_probability
+from nssi_meta.models.reporting_term import (
+    add_reporting,
+    null_nodes,
+    null_probability,
+    null_rows,
+    reporting_key,
+    reporting_values,
+)
+from nssi_meta.models.structure import data_nodes, pack
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +40,30 @@ def test_the_probability_of_no_significant_row_is_the_exact_engine_s(with_errors
     mean, omega = np.array([0.25]), np.array([0.1])
     taus = np.array([tau])
     wanted = on_a_grid(found.null, mean, taus, omega)[0, 0, 0]
-    terms = null_probability(data, np.full(data.k, 0.25), np.full(data.k, tau), 0.1**2, numpy_ops())
-    assert sum(len(first) for first, _ in terms) == found.k
+    null = null_rows(found)
+    at = np.full(data.k, 0.25), np.full(data.k, tau**2), 0.1**2
+    terms = null_probability(null, *at, numpy_ops())
     assert data.bound_blocks is not None
-    for first, p in terms:
-        np.testing.assert_allclose(p, wanted[data.block_of_row[first]], atol=5e-5)
+    first = (null.row, null.first)
+    assert sum(len(rows) for rows in first) == found.k
+    for rows, (group, p) in zip(first, terms, strict=True):
+        block = data.block_of_row[rows]
+        np.testing.assert_allclose(p, wanted[block], atol=5e-5)
+        np.testing.assert_array_equal(group, found.group[block])
+
+
+def term(found, k):
+    """The term at mean 0.2, tau 0.3, omega 0.1 in a model of its own."""
+    values = reporting_values(found, np.arange(k))
+    with pm.Model() as model:
+        null = null_nodes(data_nodes(values), values)
+        add_reporting(null, pm.math.ones(k) * 0.2, pm.math.ones(k) * 0.3**2, 0.1**2)
+    return model
 
 
 def density(frame, w):
-    """The term's value at mean 0.2, tau 0.3, omega 0.1."""
-    with pm.Model() as model:
-        k = len(frame)
-        add_reporting(reports(frame), pm.math.ones(k) * 0.2, pm.math.ones(k) * 0.3, 0.1)
+    """The term's value."""
+    model = term(reports(frame), len(frame))
     return float(pm.do(model, {"w": np.asarray(w)})["reported"].eval())
 
 
@@ -60,15 +80,15 @@ def test_the_term_by_hand(with_errors):
     assert density(frame, [1.0, 1.0]) == pytest.approx(0.0, abs=1e-14)
 
 
-def test_the_number_of_silent_reports_can_be_other_data(with_errors):
+def test_the_reports_can_be_other_data(with_errors, mixed_rows):
     """One compiled model for many data sets: with their numbers in it, it is the other's term."""
-    frame = with_errors([{"yi": 0.9}, {"yi": 0.1}, {"yi": 0.05}])
-    other = with_errors([{"yi": 0.1}, {"yi": 0.1}, {"yi": 0.05}])
-    with pm.Model() as model:
-        mean, tau = pm.math.ones(3) * 0.2, pm.math.ones(3) * 0.3
-        add_reporting(reports(frame), mean, tau, 0.1, mutable=True)
-    assert model["n_silent"].get_value().tolist() == [2.0, 0.0]
-    model["n_silent"].set_value(n_silent(reports(other)))
+    frame, other = with_errors(mixed_rows), with_errors(mixed_rows[3:])
+    found, wanted = (reports(f) for f in (frame, other))
+    model = term(found, len(frame))
+    values = [reporting_values(r, np.arange(len(frame))) for r in (found, wanted)]
+    assert reporting_key(values[0]) == reporting_key(values[1])
+    for name, value in pack(values[1]).items():
+        model[name].set_value(value)
     w = np.array([0.3, 0.8])
     value = float(pm.do(model, {"w": w})["reported"].eval())
     assert value == pytest.approx(density(other, w), rel=1e-12)
@@ -78,10 +98,10 @@ def test_the_joint_model_has_the_term_and_a_finite_gradient(with_errors, mixed_r
     frame = with_errors([{**r, "condition": "worse" if i % 3 else "ill"}
                       for i, r in enumerate(mixed_rows[:9])])  # fmt: skip
     data = profile_data(frame, ("ill", "worse"), "well", vcalc)
-    model = profiles_model(data, tails=4.0, reports=reports(frame))
+    model = profiles_model(data, tails=4.0, reports=reports(frame)).model()
     names = {v.name for v in model.free_RVs}
     assert {"w", "mixing"} <= names
-    assert not {"w", "mixing"} & {v.name for v in profiles_model(data).free_RVs}
+    assert not {"w", "mixing"} & {v.name for v in profiles_model(data).model().free_RVs}
     point = model.initial_point()
     assert np.isfinite(model.compile_logp(mode="FAST_COMPILE")(point))
     assert np.isfinite(model.compile_dlogp(mode="FAST_COMPILE")(point)).all()

@@ -42,7 +42,7 @@ class Density:
 
     def __init__(self, frame: pd.DataFrame, conditions=ARMS) -> None:
         self.data = profile_data(frame, conditions, "well", vcalc)
-        self.model = profiles_model(self.data)
+        self.model = profiles_model(self.data).model()
         self.names = list(free_names(self.model))
         self.logp = self.model.compile_logp(mode="FAST_COMPILE")
         self.mu = self.model.compile_fn(

@@ -1,19 +1,14 @@
-"""Places of the truth among NUTS draws, one compiled model for all simulations of a scenario."""
+"""Places of the truth among NUTS draws."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.calibration import FAILED, place
-from nssi_meta.inference.compiling import compile_model, with_data
-from nssi_meta.inference.nuts import Fit, Reported, Settings, sample_compiled
-
-if TYPE_CHECKING:
-    import pymc as pm
+from nssi_meta.inference.nuts import Fit, Settings
 
 Floats = NDArray[np.float64]
 
@@ -23,21 +18,6 @@ N_DRAWS = 99
 #: One chain after the other on one core (simulations run side by side); small steps, so that few
 #: fits need the second try.
 SETTINGS = Settings(draws=800, tune=500, chains=4, target_accept=0.95)
-_COMPILED: dict[str, Any] = {}
-
-
-def fit_again(
-    name: str,
-    build: Callable[[], pm.Model],
-    values: Mapping[str, Floats],
-    reported: Reported,
-    seed: int,
-) -> Fit:
-    """The model `name` sampled with new data; compiled once in a process."""
-    if name not in _COMPILED:
-        _COMPILED[name] = compile_model(build())
-    compiled = with_data(_COMPILED[name], values)
-    return sample_compiled(compiled, reported, seed=seed, settings=SETTINGS, cores=1)
 
 
 def thin(draws: Floats) -> Floats:

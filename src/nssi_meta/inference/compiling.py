@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-def compile_model(model: pm.Model, var_names: Iterable[str] | None = None) -> Any:
+def compile_model(model: pm.Model, traced: Iterable[str]) -> Any:
     """The form of a model that `nuts.sample_compiled` takes (nutpie's `CompiledPyMCModel`).
 
-    Free variables are always in the trace; of the deterministic ones those in `var_names` (all by
-    default). The model's mutable data can be replaced: `with_data`.
+    Free variables are always in the trace; of the deterministic ones those in `traced`. The
+    model's mutable data can be replaced: `with_data`.
     """
     from nutpie.compile_pymc import CompiledPyMCModel, make_user_data
 
-    variables = _variables(model, var_names)
+    variables = _variables(model, set(traced))
     with warnings.catch_warnings():
         # Advice about the C compiler's BLAS; the numba functions need none.
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
@@ -74,10 +75,14 @@ def compile_model(model: pm.Model, var_names: Iterable[str] | None = None) -> An
     )
 
 
-def with_data(compiled: Any, values: Mapping[str, Any]) -> Any:
-    """The compiled model with other data; data that none of its functions reads are left out."""
+def with_data(compiled: Any, values: Mapping[str, Any], coords: Mapping[str, Any]) -> Any:
+    """The compiled model with other data and names along its dimensions.
+
+    Data that none of its functions reads are left out.
+    """
     known = {node.name for node in compiled.shared_var_keys}
-    return compiled.with_data(**{name: v for name, v in values.items() if name in known})
+    compiled = compiled.with_data(**{name: v for name, v in values.items() if name in known})
+    return replace(compiled, _coords={name: pd.Index(c) for name, c in coords.items()})
 
 
 def _ravel(point: Mapping[str, Floats], order: list[str]) -> Floats:
@@ -100,10 +105,8 @@ def _joined(values: Iterable[Any]) -> list[Any]:
     return [pt.concatenate([value.ravel() for value in values])]
 
 
-def _variables(model: pm.Model, var_names: Iterable[str] | None) -> list[Any]:
-    wanted = None if var_names is None else set(var_names)
-    derived = [v for v in model.deterministics if wanted is None or v.name in wanted]
-    return [*model.free_RVs, *derived]
+def _variables(model: pm.Model, traced: set[str]) -> list[Any]:
+    return [*model.free_RVs, *(v for v in model.deterministics if v.name in traced)]
 
 
 def _shapes(

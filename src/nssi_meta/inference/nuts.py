@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import pymc as pm
     import xarray as xr
 
 Floats = NDArray[np.float64]
@@ -58,28 +57,6 @@ class Fit:
         return not self.problems
 
 
-def sample(
-    model: pm.Model,
-    reported: Reported,
-    *,
-    seed: int,
-    settings: Settings | None = None,
-    cores: int | None = None,
-    progress: Progress | None = None,
-) -> Fit:
-    """Sample `model` with nutpie, check every reported quantity, retry once with stricter settings.
-
-    The second fit is returned whether or not it passes; look at `Fit.converged`. The model is
-    compiled once for both.
-    """
-    (progress or _silent)("compiling the model")
-    from nssi_meta.inference.compiling import compile_model
-
-    return sample_compiled(
-        compile_model(model), reported, seed=seed, settings=settings, cores=cores, progress=progress
-    )
-
-
 def sample_compiled(
     compiled: Any,
     reported: Reported,
@@ -89,7 +66,11 @@ def sample_compiled(
     cores: int | None = None,
     progress: Progress | None = None,
 ) -> Fit:
-    """`sample` for a model that is compiled already."""
+    """Sample with nutpie, check every reported quantity, retry once with stricter settings.
+
+    The second fit is returned whether or not it passes; look at `Fit.converged`. `compiled` by
+    `compiled.compiled_for`.
+    """
     tell = progress or _silent
     attempt = settings or Settings()
     fit = _run(compiled, reported, seed, attempt, cores, 1, tell)

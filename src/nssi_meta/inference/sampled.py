@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from nssi_meta.inference.compiled import refit
+from nssi_meta.inference.compiled import refit, sample
 from nssi_meta.inference.densities import NormalMixture
-from nssi_meta.inference.nuts import Fit, sample
+from nssi_meta.inference.nuts import Fit
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.pool import pool_model
 from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, check_propriety
@@ -120,7 +120,8 @@ def fit_pool_nuts(
 ) -> tuple[Fit, SampledPosterior]:
     """Sample one pool; look at `Fit.converged` before using the posterior.
 
-    Pools of exact effects share one compiled model; others are compiled one by one.
+    Pools of exact effects share one compiled model, others one for each form of their rows and
+    priors.
     """
     sizes = np.isfinite(data.y)
     n_studies = len(set(data.block_of_row[sizes].tolist()))
@@ -138,8 +139,8 @@ def fit_pool_nuts(
     if structure is not None:
         fit = _named(refit(structure, seed=seed))
     else:
-        model = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
-        fit = sample(model, reported, seed=seed)
+        recipe = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
+        fit = sample(recipe, reported, seed=seed)
     posterior = fit.posterior_data["posterior"]
     flat = {name: np.asarray(posterior[name]).ravel() for name in names}
     return fit, SampledPosterior(flat["mu"], flat["tau"], flat.get("omega"))
@@ -164,7 +165,7 @@ def _structure(
     """The compiled-once structure of a pool of exact effects, each block one contrast of a study.
 
     None where bounds, unknown signs, several contrasts in a block or the prior of mu need the
-    general model, which is compiled anew for every pool.
+    general model.
     """
     block = data.exact_blocks
     usual = mu_prior.name in ("normal", "flat") and (omega_prior is None or omega_prior.proper)

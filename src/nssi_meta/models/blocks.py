@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nssi_meta.models.grouping import components, groups, plain, shares
+from nssi_meta.models.ops import static_shape
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -186,14 +187,11 @@ def common_part(t2: Any, v: Any, mask: Any, rho: Any, sqrt: Callable[[Any], Any]
     """
     share = rho[:, None] + 1e-12  # keeps tau = rho = 0 defined, in the unit of v
     whole = t2[..., None] + share * v
-    kappa, pairs = 0.0 * t2, 0.0
-    for i in range(v.shape[1]):
-        for j in range(i):
-            both = mask[:, i] * mask[:, j]
-            c = t2 + share[:, 0] * np.sqrt(v[:, i] * v[:, j])
-            kappa = kappa + both * c / sqrt(whole[..., i] * whole[..., j])
-            pairs = pairs + both
-    return whole * (kappa / pairs)[..., None]
+    i, j = np.tril_indices(static_shape(v)[1], -1)
+    both = mask[:, i] * mask[:, j]
+    c = t2[..., None] + share * sqrt(v[:, i] * v[:, j])
+    kappa = (both * c / sqrt(whole[..., i] * whole[..., j])).sum(axis=-1)
+    return whole * (kappa / both.sum(axis=-1))[..., None]
 
 
 def _contrasts(frame: pd.DataFrame) -> Ints:

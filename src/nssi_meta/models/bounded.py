@@ -3,26 +3,32 @@
 The likelihood is that of the exact engine and of the joint model (`likelihood`, `evidence_term`):
 y_i = x_i'b + u_j + w_i + e_i, where a bound says in which interval y_i fell and a size without sign
 that y_i is one of two values. Several bounds of one study have their common part f as a parameter.
-With t effects the study's lambda is integrated out as in `robust`, given f. A data set is compiled
-once, whatever numbers its priors have.
+With t effects the study's lambda is integrated out as in `robust`, given f. One compiled model
+serves tables of any size (`layout_nodes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from nssi_meta.models.blocks import Layout, common_part, given_common_part
+from nssi_meta.models.blocks import Layout
 from nssi_meta.models.coefficients import coef_draws, coef_values, coefficients, flat_rank
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
-from nssi_meta.models.likelihood import closed_terms, log_likelihood
+from nssi_meta.models.layout_nodes import (
+    RowNodes,
+    given_f,
+    layout_key,
+    layout_nodes,
+    layout_values,
+)
+from nssi_meta.models.likelihood import closed_densities, log_likelihood
 from nssi_meta.models.marginal import in_chunks
 from nssi_meta.models.ops import log_sum, numpy_ops
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
@@ -103,19 +109,18 @@ def bounded_regression(
     n_sized = len(set(data.block_of_row[sizes].tolist()))
     check_sd_priors(tau, omega, n_sized, prior, rank)
     fixed = {**coef_values(rows, prior), **sd_values(tau, omega)}
+    of_rows = layout_values(data, kind, {"X": design.T})
+    values = {**of_rows, FIXED: {**fixed, **of_rows[FIXED]}}
 
     def build(values: Values) -> Any:
         import pymc as pm
-        import pytensor.tensor as pt
 
         with pm.Model() as model:
             nodes = data_nodes(values)
-            mean = pt.dot(design, coefficients(nodes, p))
+            mean = coefficients(nodes, p) @ nodes["X"]
             tau_rv, omega2 = sd_nodes(nodes, tau, omega)
-            if student:
-                _add_student(data, kind, mean, tau_rv, omega2, freedom_variable())
-            else:
-                _add_normal(data, kind, mean, tau_rv, None if omega is None else omega2)
+            add = _add_student if student else _add_normal
+            add(layout_nodes(nodes, values), mean, tau_rv, omega2)
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -143,8 +148,8 @@ def bounded_regression(
         return {**out, "nu": freedom_log_prior(draws["nu"])} if student else out
 
     return Structure(
-        key=("bounded", student, p, prior_key(tau), prior_key(omega), _mark(data, kind, design)),
-        values={FIXED: fixed},
+        key=("bounded", student, p, prior_key(tau), prior_key(omega), layout_key(values)),
+        values=values,
         build=build,
         extra=extra,
         quantities=quantities,
@@ -175,45 +180,28 @@ def block_log_likelihood(
     return np.asarray(log_sum(by_node + log_weight[:, None, :], 1.0, numpy_ops()))
 
 
-def _add_normal(
-    data: Layout, kind: NDArray[np.object_], mean: Any, tau: Any, omega2: Any | None
-) -> None:
+def _add_normal(rows: RowNodes, mean: Any, tau: Any, omega2: Any) -> None:
     """Add the rows' log likelihood with normal study effects to the model in context."""
     import pytensor.tensor as pt
 
-    root = None if omega2 is None else pt.sqrt(omega2)
-    add_evidence(data, kind, mean, tau * np.ones(data.k), root)
+    add_evidence(rows, mean, tau**2 * pt.ones_like(mean), omega2)
 
 
-def _add_student(
-    data: Layout, kind: NDArray[np.object_], mean: Any, tau: Any, omega2: Any, nu: Any
-) -> None:
+def _add_student(rows: RowNodes, mean: Any, tau: Any, omega2: Any) -> None:
     """Add the rows' log likelihood with one lambda a block (`evidence_term` with a normal u)."""
     import pymc as pm
     import pytensor.tensor as pt
 
     from nssi_meta.models.ops import pytensor_ops
 
-    ops = pytensor_ops()
+    ops, nu = pytensor_ops(), freedom_variable()
     log_weight, inflate = log_mixing(nu, NODES, pt.exp, pt.log, pt.gammaln)
-    total = (tau**2 * inflate)[:, None] * np.ones(data.k)
-    mean = mean[None, :] * np.ones((len(NODES), 1))
-    block = data.bound_blocks
-    if block is not None:
-        real = (block.mask > 0).nonzero()
-        rows = block.rows[real]
-        f = pm.Normal("f", 0.0, 1.0, shape=len(block.rows))
-        t2, v = total[:, block.first], data.v[block.rows]
-        load2 = common_part(t2, v, block.mask, block.rho, pt.sqrt)[:, real[0], real[1]]
-        mean = pt.inc_subtensor(mean[:, rows], pt.sqrt(load2) * f[real[0]])
-        # At the far nodes tau^2 is large, and the rest of it a difference.
-        rest = pt.maximum(total[:, rows] - load2, (1e-12 - 1.0) * data.v[rows])
-        total = pt.set_subtensor(total[:, rows], rest)
-    terms = closed_terms(given_common_part(data, kind), mean, total, omega2 * pt.ones((1, 1)), ops)
-    by_block = pt.zeros((len(NODES), len(data.block_rows)))
-    for index, value in terms:
-        by_block = pt.inc_subtensor(by_block[:, data.block_of_row[index]], value)
-    mixed = log_sum(by_block.T + log_weight[None, :], 1.0, ops)
+    tau2 = (tau**2 * inflate)[:, None] * pt.ones_like(mean)
+    at = given_f(rows, mean[None, :], tau2)
+    by_block = pt.zeros((len(NODES), rows.n_blocks))
+    for form, value in closed_densities(rows.forms, at, omega2 * pt.ones((1, 1)), ops).items():
+        by_block = pt.inc_subtensor(by_block[:, rows.block[form]], value)
+    mixed = log_sum(by_block.T + log_weight, 1.0, ops)
     pm.Potential("evidence", pt.sum(mixed))
 
 
@@ -238,20 +226,3 @@ def _first_guess(data: Layout, kind: NDArray[np.object_], design: Floats) -> Stu
     y[bound], v[bound] = ((low + high) / 2)[bound], (v + ((high - low) / 4) ** 2)[bound]
     y[unsigned], v[unsigned] = 0.0, (data.v + np.nan_to_num(data.y) ** 2)[unsigned]
     return study_rows(y, v, data.block_of_row, design)
-
-
-def _mark(data: Layout, kind: NDArray[np.object_], design: Floats) -> str:
-    """Names the rows, which are constants of the compiled code."""
-    rest = [data.block_of_row, np.asarray(kind, dtype="U8"), design]
-    mark = sha256()
-    for array in (data.y, data.v, data.lower, data.upper, *rest, *_covariances(data)):
-        mark.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-    return mark.hexdigest()
-
-
-def _covariances(data: Layout) -> list[Floats]:
-    exact, bounds = data.exact_blocks, data.bound_blocks
-    return [
-        *([] if exact is None else [exact.V, exact.G]),
-        *([] if bounds is None else [bounds.rho]),
-    ]

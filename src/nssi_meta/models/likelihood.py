@@ -12,12 +12,14 @@ patients) count as independent given the means.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nssi_meta.models.blocks import ExactBlocks, Layout
-from nssi_meta.models.ops import Ops
+from nssi_meta.models.blocks import ExactBlocks, Floats, Ints, Layout
+from nssi_meta.models.ops import Ops, static_shape
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -40,98 +42,129 @@ def log_interval(low: Any, high: Any, ops: Ops) -> Any:
     return log_b + ops.log1mexp(ops.minimum(log_a - log_b, -1e-300))
 
 
-Term = tuple[np.ndarray, Any]
+#: The forms of likelihood that need no integral: rows that stand alone, then blocks.
+SINGLE = ("exact", "unsigned", "beyond", "within")
+BLOCKS = ("pairs", "larger")
+#: Arrays by name, of one form of row. Rows that stand alone have `v` and `y`, or for a bound
+#: `bound` and `sign` (1 for above it) where one end is open, `lower` and `upper` where none is,
+#: each (b,). Blocks have the arrays of `blocks.ExactBlocks`, the block as their last axis, and `y`.
+Arrays = Mapping[str, Any]
+#: Mean and tau squared at the rows of one form: (..., b), of blocks (..., n, b).
+At = Callable[[str], tuple[Any, Any]]
 
 
-def closed_terms(layout: Layout, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> list[Term]:
-    """Log likelihood of the blocks that need no integral: (first row of each block, values).
+def closed_rows(layout: Layout) -> tuple[dict[str, Arrays], dict[str, Ints]]:
+    """The rows that need no integral by the form of their likelihood, and their positions.
 
-    `mean` and `tau2` have shape (..., k) (one value a row), `omega2` (..., 1); leading axes
-    broadcast. tau2 and omega2 are variances on the effect-size scale. Values are (..., b).
+    Positions are (b,), of blocks (n, b). Forms without rows are left out.
     """
-    y, v = layout.y, layout.v
-    terms: list[Term] = []
-
-    def total(index: np.ndarray) -> Any:
-        return v[index] + tau2[..., index] + omega2
-
-    if (i := layout.single_exact).size:
-        terms.append((i, normal_logpdf(y[i] - mean[..., i], total(i), ops)))
-    if (i := layout.single_unsigned).size:
-        var = total(i)
-        plus = normal_logpdf(y[i] - mean[..., i], var, ops)
-        minus = normal_logpdf(y[i] + mean[..., i], var, ops)
-        terms.append((i, ops.logaddexp(plus, minus)))
-    if (i := layout.single_beyond).size:
-        above = np.isposinf(layout.upper[i])
-        sign = np.where(above, 1.0, -1.0)
-        bound = np.where(above, layout.lower[i], layout.upper[i])
-        terms.append((i, ops.log_ndtr(sign * (mean[..., i] - bound) / ops.sqrt(total(i)))))
-    if (i := layout.single_within).size:
-        sd = ops.sqrt(total(i))
-        low = (layout.lower[i] - mean[..., i]) / sd
-        high = (layout.upper[i] - mean[..., i]) / sd
-        terms.append((i, log_interval(low, high, ops)))
+    y, v, lower, upper = layout.y, layout.v, layout.lower, layout.upper
+    rows: dict[str, Arrays] = {}
+    place: dict[str, Ints] = {}
+    for name, i in (("exact", layout.single_exact), ("unsigned", layout.single_unsigned)):
+        rows[name], place[name] = {"v": v[i], "y": y[i]}, i
+    i = place["beyond"] = layout.single_beyond
+    above = np.isposinf(upper[i])
+    bound = np.where(above, lower[i], upper[i])
+    rows["beyond"] = {"v": v[i], "bound": bound, "sign": np.where(above, 1.0, -1.0)}
+    i = place["within"] = layout.single_within
+    rows["within"] = {"v": v[i], "lower": lower[i], "upper": upper[i]}
     if (blocks := layout.exact_blocks) is not None:
-        pair = blocks.mask.sum(axis=1) == 2
-        for which, density in ((pair, _pairs), (~pair, _larger)):
-            if which.any():
-                part = _part(blocks, which)
-                terms.append((part.rows[:, 0], density(layout, part, mean, tau2, omega2, ops)))
-    return terms
+        two = blocks.mask.sum(axis=1) == 2
+        for name, which in zip(BLOCKS, (two, ~two), strict=True):
+            place[name], rows[name] = _part(blocks, which, y)
+    held = [name for name, i in place.items() if i.size]
+    return {name: rows[name] for name in held}, {name: place[name] for name in held}
 
 
-def _part(block: ExactBlocks, which: np.ndarray) -> ExactBlocks:
+def _part(
+    block: ExactBlocks, which: NDArray[np.bool_], y: Floats
+) -> tuple[Ints, dict[str, Floats]]:
     """Some of the blocks, padded no wider and with no more sign patterns than they need."""
-    n = int(block.mask[which].sum(axis=1).max())
+    n = int(block.mask[which].sum(axis=1).max(initial=0))
     # Patterns repeat with a period of 2^(number of unsigned rows), see `blocks._signs`.
     needed = np.exp(block.log_weight[which, 0]) * block.signs.shape[1]
-    n_patterns = round(float(needed.max()))
-    return ExactBlocks(
-        block.rows[which, :n],
-        block.mask[which, :n],
-        block.V[which, :n, :n],
-        block.G[which, :n, :n],
-        block.signs[which, :n_patterns, :n],
-        block.log_weight[which, :n_patterns] + np.log(block.signs.shape[1] / n_patterns),
-    )
+    n_patterns = round(float(needed.max(initial=1)))
+    rows, mask = block.rows[which, :n], block.mask[which, :n]
+    arrays = {
+        "y": np.where(mask > 0, y[rows], 0.0),
+        "mask": mask,
+        "V": block.V[which, :n, :n],
+        "G": block.G[which, :n, :n],
+        "signs": block.signs[which, :n_patterns, :n],
+        "log_weight": block.log_weight[which, :n_patterns]
+        + np.log(block.signs.shape[1] / n_patterns),
+    }
+    return rows.T, {name: np.ascontiguousarray(np.moveaxis(a, 0, -1)) for name, a in arrays.items()}
 
 
-def _pairs(layout: Layout, block: ExactBlocks, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
+def closed_densities(rows: Mapping[str, Arrays], at: At, omega2: Any, ops: Ops) -> dict[str, Any]:
+    """Log likelihood (..., b) of rows of each form, study effects integrated out.
+
+    `rows` as in `closed_rows`, of numpy or nodes of a PyMC model. Leading axes broadcast. `omega2`
+    (..., 1); tau2 and omega2 are variances on the effect-size scale.
+    """
+    made = {}
+    for name, x in rows.items():
+        mean, tau2 = at(name)
+        if name == "pairs":
+            made[name] = _pairs(x, mean, tau2, omega2, ops)
+            continue
+        if name == "larger":
+            made[name] = _larger(x, mean, tau2, omega2, ops)
+            continue
+        total = x["v"] + tau2 + omega2
+        if name == "exact":
+            made[name] = normal_logpdf(x["y"] - mean, total, ops)
+        elif name == "unsigned":
+            plus, minus = (normal_logpdf(y - mean, total, ops) for y in (x["y"], -x["y"]))
+            made[name] = ops.logaddexp(plus, minus)
+        elif name == "beyond":
+            made[name] = ops.log_ndtr(x["sign"] * (mean - x["bound"]) / ops.sqrt(total))
+        else:
+            sd = ops.sqrt(total)
+            made[name] = log_interval((x["lower"] - mean) / sd, (x["upper"] - mean) / sd, ops)
+    return made
+
+
+def _pairs(x: Arrays, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
     """Joint normal density of blocks of two rows, written out: NUTS spends its time here."""
-    t2 = tau2[..., block.rows[:, 0]]
-    V, G = block.V, block.G
-    first = V[:, 0, 0] + t2 * G[:, 0, 0] + omega2
-    slope = (V[:, 0, 1] + t2 * G[:, 0, 1]) / first
-    second = V[:, 1, 1] + t2 * G[:, 1, 1] + omega2 - slope**2 * first
-    y = layout.y[block.rows]
+    t2, V, G = tau2[..., 0, :], x["V"], x["G"]
+    first = V[0, 0] + t2 * G[0, 0] + omega2
+    slope = (V[0, 1] + t2 * G[0, 1]) / first
+    second = V[1, 1] + t2 * G[1, 1] + omega2 - slope**2 * first
+    y, signs = x["y"], x["signs"]
     values = []
-    for p in range(block.signs.shape[1]):
-        a = y[:, 0] * block.signs[:, p, 0] - mean[..., block.rows[:, 0]]
-        b = y[:, 1] * block.signs[:, p, 1] - mean[..., block.rows[:, 1]]
+    for p in range(static_shape(signs)[0]):
+        a = y[0] * signs[p, 0] - mean[..., 0, :]
+        b = y[1] * signs[p, 1] - mean[..., 1, :]
         value = normal_logpdf(a, first, ops) + normal_logpdf(b - slope * a, second, ops)
-        values.append(block.log_weight[:, p] + value)
+        values.append(x["log_weight"][p] + value)
     return _sum_patterns(values, ops)
 
 
-def _larger(layout: Layout, block: ExactBlocks, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
+def _larger(x: Arrays, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
     """Joint normal density of each block (..., B), summed over the unknown signs."""
-    n = block.rows.shape[1]
-    diagonal = np.eye(n) * block.mask[:, :, None]
-    t2 = tau2[..., block.rows[:, 0]][..., None, None]
-    chol = ops.cholesky(block.V + t2 * block.G + omega2[..., None, None] * diagonal)
+    mask, y, V, G, signs = (_last_first(x[a]) for a in ("mask", "y", "V", "G", "signs"))
+    n = static_shape(x["mask"])[0]
+    t2 = tau2[..., 0, :][..., None, None]
+    chol = ops.cholesky(V + t2 * G + omega2[..., None, None] * (np.eye(n) * mask[:, :, None]))
     log_det = 0.0
     for i in range(n):
         log_det = log_det + ops.log(chol[..., i, i])
-    y = np.where(block.mask > 0, np.nan_to_num(layout.y[block.rows]), 0.0)
-    mu = mean[..., block.rows] * block.mask
-    size = block.mask.sum(axis=1)
+    mu = mean.swapaxes(-1, -2) * mask
+    size = mask.sum(axis=1)
     values = []
-    for p in range(block.signs.shape[1]):
-        z = ops.solve_lower(chol, (y * block.signs[:, p] - mu)[..., None])[..., 0]
+    for p in range(static_shape(x["signs"])[0]):
+        z = ops.solve_lower(chol, (y * signs[:, p] - mu)[..., None])[..., 0]
         quad = (z**2).sum(axis=-1)
-        values.append(block.log_weight[:, p] - 0.5 * (size * LOG_2PI + quad) - log_det)
+        values.append(x["log_weight"][p] - 0.5 * (size * LOG_2PI + quad) - log_det)
     return _sum_patterns(values, ops)
+
+
+def _last_first(x: Any) -> Any:
+    """The last axis as the first."""
+    return x.transpose(x.ndim - 1, *range(x.ndim - 1))
 
 
 def _sum_patterns(values: list[Any], ops: Ops) -> Any:
@@ -139,6 +172,23 @@ def _sum_patterns(values: list[Any], ops: Ops) -> Any:
     for value in values[1:]:
         out = ops.logaddexp(out, value)
     return out
+
+
+def closed_terms(
+    layout: Layout, mean: Any, tau2: Any, omega2: Any, ops: Ops
+) -> list[tuple[Ints, Any]]:
+    """Log likelihood of the blocks that need no integral: (first row of each block, values).
+
+    `mean` and `tau2` have shape (..., k) (one value a row), `omega2` (..., 1); leading axes
+    broadcast. Values are (..., b).
+    """
+    rows, place = closed_rows(layout)
+
+    def at(name: str) -> tuple[Any, Any]:
+        return mean[..., place[name]], tau2[..., place[name]]
+
+    values = closed_densities(rows, at, omega2, ops)
+    return [(place[name] if name in SINGLE else place[name][0], values[name]) for name in values]
 
 
 def log_likelihood(layout: Layout, mean: Any, tau: Any, omega: Any) -> Any:

@@ -32,6 +32,11 @@ class Ops:
     solve_lower: Callable[..., Any]
 
 
+def static_shape(x: Any) -> tuple[int, ...]:
+    """The shape of an array, or what the graph knows of a PyTensor expression's."""
+    return tuple(getattr(x, "type", x).shape)
+
+
 def log_sum(exponent: Any, factor: Any, ops: Ops) -> Any:
     """log of the sum of factor exp(exponent) over the last axis, for factors far from overflow.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +11,9 @@ from numpy.typing import NDArray
 
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.layout_nodes import layout_key, layout_nodes, layout_values
 from nssi_meta.models.priors import Prior, PriorError
+from nssi_meta.models.structure import FIXED, Recipe, Values, data_nodes, prior_key, prior_values
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -56,18 +60,31 @@ def pool_model(
     mu_prior: Prior,
     tau_prior: Prior,
     omega_prior: Prior | None = None,
-) -> pm.Model:
+) -> Recipe:
     """PyMC model of one pool: mu, tau and, where given a prior, omega; study effects integrated.
 
     `kind` (k,) is the rows' kind (exact, interval, unsigned) in the layout's order.
     """
+    priors = {"mu": mu_prior, "tau": tau_prior}
+    if omega_prior is not None:
+        priors["omega"] = omega_prior
+    values = layout_values(data, kind, {"one": np.ones(data.k)})
+    numbers = {k: v for name, prior in priors.items() for k, v in prior_values(name, prior).items()}
+    return Recipe(
+        key=("pool", *(prior_key(prior) for prior in priors.values()), layout_key(values)),
+        values={**values, FIXED: {**numbers, **values[FIXED]}},
+        build=partial(_pool, priors=priors),
+        traced=tuple(priors),
+    )
+
+
+def _pool(values: Values, *, priors: Mapping[str, Prior]) -> pm.Model:
     import pymc as pm
-    import pytensor.tensor as pt
 
     with pm.Model() as model:
-        mu = prior_variable("mu", mu_prior)
-        tau = prior_variable("tau", tau_prior)
-        omega = None if omega_prior is None else prior_variable("omega", omega_prior)
-        ones = np.ones(data.k)
-        add_evidence(data, kind, pt.as_tensor(mu) * ones, pt.as_tensor(tau) * ones, omega)
+        nodes = data_nodes(values)
+        rvs = {n: prior_variable(n, prior, nodes[f"{n}_prior"]) for n, prior in priors.items()}
+        one = nodes["one"]
+        omega2 = rvs["omega"] ** 2 if "omega" in rvs else 0.0
+        add_evidence(layout_nodes(nodes, values), rvs["mu"] * one, rvs["tau"] ** 2 * one, omega2)
     return model

@@ -11,6 +11,7 @@ effects are integrated out (`likelihood`), so NUTS sees means and variances only
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,15 @@ from numpy.typing import NDArray
 
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, layout
 from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.layout_nodes import layout_key, layout_nodes, layout_values, row_places
 from nssi_meta.models.reporting import Reports
-from nssi_meta.models.reporting_term import add_reporting
+from nssi_meta.models.reporting_term import (
+    add_reporting,
+    null_nodes,
+    reporting_key,
+    reporting_values,
+)
+from nssi_meta.models.structure import FIXED, Recipe, Values, data_nodes
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -81,15 +89,11 @@ def profile_data(
 
 
 def profiles_model(
-    data: ProfileData,
-    observed: NDArray[np.float64] | None = None,
-    tails: float = np.inf,
-    reports: Reports | None = None,
-) -> pm.Model:
+    data: ProfileData, tails: float = np.inf, reports: Reports | None = None
+) -> Recipe:
     """The joint model. Free parameters are non-centred: most cells hold few rows or bounds.
 
-    `observed` (3, k) are yi, lower and upper as mutable data named "observed" (see `add_evidence`),
-    and with `reports` their number without a significant row, "n_silent".
+    Compiled once for a number of mechanisms and conditions; the rows are mutable data.
     `tails`, degrees of freedom: below infinity the means of a mechanism are multivariate t with
     scale matrix diag(sigma) R diag(sigma), so that few mechanisms with very large effects move
     sigma and R less. It is a normal whose covariance is divided by `mixing`, Gamma(tails / 2,
@@ -98,16 +102,33 @@ def profiles_model(
     """
     if not tails > 2:
         raise ValueError(f"tails must be above 2 degrees of freedom, got {tails:g}")
+    columns = {"mechanism": data.mechanism, "case": data.case, "comparator": data.comparator}
+    rows = data.layout, data.frame["kind"].to_numpy()
+    of_rows = layout_values(*rows, columns)
+    of_reports = {} if reports is None else reporting_values(reports, row_places(*rows))
+    fixed = {**of_rows[FIXED], **of_reports.get(FIXED, {})}
+    shape = len(data.mechanisms), len(data.conditions)
+    shapes = layout_key(of_rows), None if reports is None else reporting_key(of_reports)
+    return Recipe(
+        key=("profiles", *shape, tails, *shapes),
+        values={**of_rows, **of_reports, FIXED: fixed},
+        build=partial(_joint, shape=shape, tails=tails, selective=reports is not None),
+        traced=("R", "mu", "tau"),
+        coords={
+            "mechanism": data.mechanisms,
+            "condition": data.conditions,
+            "condition_b": data.conditions,
+        },
+    )
+
+
+def _joint(values: Values, *, shape: tuple[int, int], tails: float, selective: bool) -> pm.Model:
     import pymc as pm
     import pytensor.tensor as pt
 
-    n_m, n_c = len(data.mechanisms), len(data.conditions)
-    coords = {
-        "mechanism": list(data.mechanisms),
-        "condition": list(data.conditions),
-        "condition_b": list(data.conditions),
-    }
-    with pm.Model(coords=coords) as model:
+    n_m, n_c = shape
+    with pm.Model(coords=_numbered(n_m, n_c)) as model:
+        nodes = data_nodes(values)
         sigma = pm.HalfNormal("sigma", PRIOR_SCALES["sigma"], dims="condition")
         chol = pm.LKJCorr("chol", n=n_c, eta=LKJ_ETA)  # PyMC 6 returns the Cholesky factor
         pm.Deterministic("R", chol @ chol.T, dims=("condition", "condition_b"))
@@ -121,13 +142,16 @@ def profiles_model(
         z_tau = pm.HalfNormal("z_tau", 1.0, dims="mechanism")
         tau = pm.Deterministic("tau", tau_0 * z_tau, dims="mechanism")
         omega = pm.HalfNormal("omega", PRIOR_SCALES["omega"])
-        # One zero column behind the conditions: index -1 is the reference group's mean of 0.
+        # One zero column behind the conditions: the last index is the reference group's mean of 0.
         arms = pt.concatenate([mu, pt.zeros((n_m, 1))], axis=1)
-        mean = arms[data.mechanism, data.case] - arms[data.mechanism, data.comparator]
-        kind, node = data.frame["kind"].to_numpy(), None
-        if observed is not None:
-            node = pm.Data("observed", observed)
-        add_evidence(data.layout, kind, mean, tau[data.mechanism], omega, node)
-        if reports is not None:
-            add_reporting(reports, mean, tau[data.mechanism], omega, mutable=observed is not None)
+        at, case, other = (pt.cast(nodes[n], "int64") for n in ("mechanism", "case", "comparator"))
+        mean = arms[at, case] - arms[at, pt.switch(other < 0, n_c, other)]
+        add_evidence(layout_nodes(nodes, values), mean, tau[at] ** 2, omega**2)
+        if selective:
+            add_reporting(null_nodes(nodes, values), mean, tau[at] ** 2, omega**2)
     return model
+
+
+def _numbered(n_m: int, n_c: int) -> dict[str, range]:
+    """Positions along the dimensions; a compiled model gets its names with its data."""
+    return {"mechanism": range(n_m), "condition": range(n_c), "condition_b": range(n_c)}

@@ -12,14 +12,17 @@ common part.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.models.blocks import Layout, common_part
-from nssi_meta.models.ops import Ops
+from nssi_meta.models.blocks import common_part
+from nssi_meta.models.ops import Ops, static_shape
 from nssi_meta.models.reporting import GROUPS, Reports
+from nssi_meta.models.structure import FIXED, Values
 
 Floats = NDArray[np.float64]
 
@@ -30,30 +33,119 @@ _F = np.linspace(-4.5, 4.5, 33)
 _WEIGHT = np.exp(-0.5 * _F**2) / np.exp(-0.5 * _F**2).sum()
 
 
-def null_probability(null: Layout, mean: Any, tau: Any, omega2: Any, ops: Ops) -> list[Any]:
-    """P(no row significant) of each report, as [(first row of each report, values), ...].
+@dataclass(frozen=True)
+class NullRows:
+    """Rows that are n.s. in all of R reports, as arrays of numpy or nodes of a PyMC model.
 
-    `null` is `Reports.null`; `mean` and `tau` have one value a row (k,), `omega2` is a scalar.
+    `row` (R1,) with `v`, `lower`, `upper` and `group` are reports of one row; of reports of up to n
+    rows `rows`, `mask`, `vs`, `lowers`, `uppers` (R2, n), `rho`, `first`, `groups` (R2,), None if
+    there are none. Names otherwise as in `blocks.BoundBlocks`; a group indexes `GROUPS`.
     """
-    out: list[Any] = []
-    if (i := null.single_within).size:
-        sd = ops.sqrt(null.v[i] + tau[i] ** 2 + omega2)
-        p = ops.ndtr((null.upper[i] - mean[i]) / sd) - ops.ndtr((null.lower[i] - mean[i]) / sd)
-        out.append((i, p))
-    block = null.bound_blocks
-    if block is None:
+
+    row: Any
+    v: Any
+    lower: Any
+    upper: Any
+    group: Any
+    rows: Any = None
+    mask: Any = None
+    vs: Any = None
+    lowers: Any = None
+    uppers: Any = None
+    rho: Any = None
+    first: Any = None
+    groups: Any = None
+
+
+def null_rows(reports: Reports) -> NullRows:
+    """The rows of `Reports.null`."""
+    null, i = reports.null, reports.null.single_within
+    group = reports.group[null.block_of_row]
+    one = NullRows(i, null.v[i], null.lower[i], null.upper[i], group[i])
+    if (block := null.bound_blocks) is None:
+        return one
+    rows = block.rows
+    return replace(
+        one,
+        rows=rows,
+        mask=block.mask,
+        vs=null.v[rows],
+        lowers=null.lower[rows],
+        uppers=null.upper[rows],
+        rho=block.rho,
+        first=block.first,
+        groups=group[block.first],
+    )
+
+
+_ONE = ("row", "v", "lower", "upper", "group")
+_SQUARE = ("rows", "mask", "vs", "lowers", "uppers")
+_BLOCK = ("rho", "first", "groups")
+
+
+def reporting_values(reports: Reports, place: NDArray[np.int64]) -> Values:
+    """Data of the term, by group and name (`structure.data_nodes`).
+
+    `place` (k,) is that of each row in the model (`layout_nodes.row_places`).
+    """
+    null = null_rows(reports)
+    null = replace(null, row=place[null.row])
+    if null.rows is not None:
+        null = replace(null, rows=place[null.rows], first=place[null.first])
+    values = {
+        "null": {f"null_{name}": getattr(null, name) for name in _ONE},
+        FIXED: {"n_silent": n_silent(reports)},
+    }
+    if null.rows is not None:
+        values["nulls"] = {f"null_{name}": getattr(null, name).T for name in (*_SQUARE, *_BLOCK)}
+    return values
+
+
+def reporting_key(values: Values) -> Hashable:
+    """What of `reporting_values` the compiled code depends on: the rows of the largest report."""
+    return len(values["nulls"]["null_rows"]) if "nulls" in values else 1
+
+
+def null_nodes(nodes: Mapping[str, Any], values: Values) -> tuple[NullRows, Any]:
+    """The rows from the nodes that `structure.data_nodes` made of `values`, and `n_silent`."""
+    import pytensor.tensor as pt
+
+    def node(name: str) -> Any:
+        whole = name in ("row", "group", "rows", "first", "groups")
+        return pt.cast(nodes[f"null_{name}"], "int64") if whole else nodes[f"null_{name}"]
+
+    found = {name: node(name) for name in _ONE}
+    if "nulls" in values:
+        n = len(values["nulls"]["null_rows"])
+        found |= {name: node(name).reshape((n, -1)).T for name in _SQUARE}
+        found |= {name: node(name) for name in _BLOCK}
+    return NullRows(**found), nodes["n_silent"]
+
+
+def null_probability(
+    null: NullRows, mean: Any, tau2: Any, omega2: Any, ops: Ops
+) -> list[tuple[Any, Any]]:
+    """P(no row significant) of each report, as [(group of each report, values), ...].
+
+    `mean` and `tau2` have one value a row (k,), `omega2` is a scalar.
+    """
+    i = null.row
+    sd = ops.sqrt(null.v + tau2[i] + omega2)
+    p = ops.ndtr((null.upper - mean[i]) / sd) - ops.ndtr((null.lower - mean[i]) / sd)
+    out = [(null.group, p)]
+    if null.rows is None:
         return out
-    rows, mask = block.rows, block.mask
-    t2 = tau[block.first] ** 2
-    load2 = common_part(t2, null.v[rows], mask, block.rho, ops.sqrt)
-    sd = ops.sqrt(null.v[rows] + t2[:, None] + omega2 - load2)[:, :, None]
+    rows, mask = null.rows, null.mask
+    t2 = tau2[null.first]
+    load2 = common_part(t2, null.vs, mask, null.rho, ops.sqrt)
+    sd = ops.sqrt(null.vs + t2[:, None] + omega2 - load2)[:, :, None]
     shift = mean[rows][:, :, None] + ops.sqrt(load2)[:, :, None] * _F
-    low, high = null.lower[rows][:, :, None], null.upper[rows][:, :, None]
+    low, high = null.lowers[:, :, None], null.uppers[:, :, None]
     p = ops.ndtr((high - shift) / sd) - ops.ndtr((low - shift) / sd)
-    joint = 1.0
-    for j in range(rows.shape[1]):  # a padded place has probability 1
+    joint: Any = 1.0
+    for j in range(static_shape(rows)[1]):  # a padded place has probability 1
         joint = joint * (1.0 - mask[:, j, None] * (1.0 - p[:, j]))
-    out.append((block.first, (joint * _WEIGHT).sum(axis=1)))
+    out.append((null.groups, (joint * _WEIGHT).sum(axis=1)))
     return out
 
 
@@ -62,24 +154,16 @@ def n_silent(reports: Reports) -> Floats:
     return np.bincount(reports.group[reports.silent], minlength=len(GROUPS)).astype(float)
 
 
-def add_reporting(
-    reports: Reports, mean: Any, tau: Any, omega: Any, *, mutable: bool = False
-) -> None:
-    """Add the term to the model in context; `mean`, `tau` (k,) and `omega` as in `add_evidence`.
-
-    `mutable`: what depends on the estimates (`n_silent`) is mutable data named "n_silent".
-    """
+def add_reporting(null: tuple[NullRows, Any], mean: Any, tau2: Any, omega2: Any) -> None:
+    """Add the term to the model in context; `null` by `null_nodes`, the rest as `add_evidence`."""
     import pymc as pm
     import pytensor.tensor as pt
 
     from nssi_meta.models.ops import pytensor_ops
 
+    rows, silent = null
     w = pm.Beta("w", 1.0, 1.0, shape=len(GROUPS))
-    n_null: Any = n_silent(reports)
-    if mutable:
-        n_null = pm.Data("n_silent", n_null)
-    terms = [pt.sum(n_null * pt.log(w))]
-    for first, p in null_probability(reports.null, mean, tau, omega**2, pytensor_ops()):
-        group = reports.group[reports.null.block_of_row[first]]
+    terms = [pt.sum(silent * pt.log(w))]
+    for group, p in null_probability(rows, mean, tau2, omega2, pytensor_ops()):
         terms.append(-pt.sum(pt.log1p(-(1.0 - w[group]) * p)))
     pm.Potential("reported", sum(terms[1:], terms[0]))

@@ -29,8 +29,27 @@ FIXED = "fixed"
 
 
 @dataclass(frozen=True)
-class Structure:
-    """A model structure with its data.
+class Recipe:
+    """A model with its data: `build` makes it, `key` is what of it is compiled.
+
+    `traced` names the Deterministics that the compiled code computes, `coords` the positions along
+    the model's dimensions where they have names.
+    """
+
+    key: tuple[Hashable, ...]
+    values: Values
+    build: Callable[[Values], pm.Model]
+    traced: tuple[str, ...] = field(default=(), kw_only=True)
+    coords: Mapping[str, Sequence[str]] = field(default_factory=dict, kw_only=True)
+
+    def model(self) -> pm.Model:
+        """The PyMC model with these data."""
+        return self.build(self.values)
+
+
+@dataclass(frozen=True)
+class Structure(Recipe):
+    """A regression with its data, and what is reported of it.
 
     `extra` computes from the sampled variables what the model holds as Deterministic and the
     compiled code leaves out (it would need the data a second time, at the price of compiling); its
@@ -40,19 +59,12 @@ class Structure:
     density of each parameter (S,).
     """
 
-    key: tuple[Hashable, ...]
-    values: Values
-    build: Callable[[Values], pm.Model]
     extra: Callable[[Draws], dict[str, Floats]]
     quantities: Callable[[Draws, np.random.Generator], dict[str, Floats]]
     log_likelihood: Callable[[Draws], Floats]
     log_prior: Callable[[Draws], dict[str, Floats]]
     studies: tuple[str, ...]
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def model(self) -> pm.Model:
-        """The PyMC model with this structure's data."""
-        return self.build(self.values)
 
 
 def pack(values: Values) -> dict[str, Floats]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.inference.nuts import Fit, Settings, sample
+from nssi_meta.inference.compiled import sample
+from nssi_meta.inference.nuts import Fit, Settings
 from nssi_meta.models.blocks import RHO
 from nssi_meta.models.profiles import ProfileData, profile_data, profiles_model
 from nssi_meta.models.reporting import GROUPS, reports
@@ -233,7 +234,7 @@ def fit_profiles(
     data, index = joint_data(evidence, estimand, rho)
     known = _known(data)
     fit = sample(
-        profiles_model(data, None, tails, reports(data.frame, rho) if selective else None),
+        profiles_model(data, tails, reports(data.frame, rho) if selective else None),
         partial(
             _reported,
             data=data,

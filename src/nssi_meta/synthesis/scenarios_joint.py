@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nssi_meta.inference.calibrated_fit import fit_again, places, thin
+from nssi_meta.inference.calibrated_fit import SETTINGS, places, thin
 from nssi_meta.inference.calibration import Scenario
+from nssi_meta.inference.compiled import sample
 from nssi_meta.inference.replicate import as_reported, replicate, thresholds
 from nssi_meta.inference.shrinkage import sampling_covariance
 from nssi_meta.models.blocks import RHO
@@ -33,7 +34,7 @@ from nssi_meta.models.profiles import (
     profiles_model,
 )
 from nssi_meta.models.reporting import GROUPS, Reports, critical_values, reports
-from nssi_meta.models.reporting_term import n_silent, null_probability
+from nssi_meta.models.reporting_term import n_silent, null_probability, null_rows
 from nssi_meta.synthesis.overlap_figures import heavy, lkj, overlap_figures
 from nssi_meta.synthesis.overlap_variants import TAILS
 from nssi_meta.synthesis.scenarios import design, known_errors
@@ -45,8 +46,6 @@ MECHANISMS = tuple(f"m{i}" for i in range(6))
 #: Cells without a row of their own.
 EMPTY = (("m5", "gamma"), ("m4", "beta"))
 DELTA = 0.2
-#: A bound is open on one side; the compiled model takes two finite ends. No estimate gets there.
-FAR = 50.0
 
 
 @dataclass(frozen=True)
@@ -145,12 +144,9 @@ def _reported(posterior: Any) -> Mapping[str, Floats]:
 
 
 def joint_trial(
-    frame: pd.DataFrame, options: Options, name: str, rng: np.random.Generator
+    frame: pd.DataFrame, options: Options, rng: np.random.Generator
 ) -> dict[str, float]:
-    """One simulation: places of parameters, overlap figures and log likelihood.
-
-    `name` is that of the compiled model, which all simulations of the options share.
-    """
+    """One simulation: places of parameters, overlap figures and log likelihood."""
     true = joint_prior(rng, options)
     critical = thresholds(frame)
     start = frame.assign(lower=-critical, upper=critical)
@@ -171,17 +167,12 @@ def joint_trial(
         y = estimates(1)[0]
     seen = as_reported(data.frame, y, critical)
     found_in = reports(seen) if options.selective else None
-    ends = seen[["lower", "upper"]].to_numpy(dtype=float).clip(-FAR, FAR)
-    observed = np.nan_to_num(np.stack([seen["yi"].to_numpy(dtype=float), *ends.T]))
-    values = {"observed": observed}
-    if found_in is not None:
-        values["n_silent"] = n_silent(found_in)
-    fit = fit_again(
-        name,
-        lambda: profiles_model(data, observed, options.tails, found_in),
-        values,
+    fit = sample(
+        profiles_model(_data(seen), options.tails, found_in),
         _reported,
-        int(rng.integers(2**31)),
+        seed=int(rng.integers(2**31)),
+        settings=SETTINGS,
+        cores=1,
     )
     posterior = fit.posterior_data["posterior"]
     draws = {n: thin(np.asarray(posterior[n])) for n in true}
@@ -225,10 +216,10 @@ def _log_likelihood(
     if found is None:
         return np.asarray(value)
     value = value + np.log(draws["w"]) @ n_silent(found)
+    null = null_rows(found)
     for s, w in enumerate(draws["w"]):
-        omega2 = draws["omega"][s] ** 2
-        for first, p in null_probability(found.null, mean[s], tau[s], omega2, numpy_ops()):
-            group = found.group[found.null.block_of_row[first]]
+        at = mean[s], tau[s] ** 2, draws["omega"][s] ** 2
+        for group, p in null_probability(null, *at, numpy_ops()):
             value[s] -= np.log1p(-(1 - w[group]) * p).sum()
     return np.asarray(value)
 
@@ -241,6 +232,6 @@ def joint_scenarios() -> list[Scenario]:
         ("joint_selective", "joint model with selective reporting", Options(selective=True)),
     ]
     return [
-        Scenario(name, label, 100, partial(joint_trial, joint_design(o.selective), o, name))
+        Scenario(name, label, 100, partial(joint_trial, joint_design(o.selective), o))
         for name, label, o in table
     ]
