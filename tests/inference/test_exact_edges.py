@@ -420,7 +420,7 @@ def test_which_moments_of_mu_exist(layout_of, rows, mu, tau, moments):
     [("halfnormal", 0.6744897501960817), ("halfcauchy", 1.0), ("exponential", np.log(2))],
 )
 def test_a_prior_far_narrower_than_the_errors_is_not_stepped_over(fit, prior, median, scale):
-    """The data say nothing at such a tau: its posterior is its prior (1e-5: the tails of a Cauchy are cut)."""
+    """The data say nothing at such a tau: its posterior is its prior (1e-5: far tails)."""
     rows = [{"yi": 0.3, "vi": 0.05}, {"yi": 0.1, "vi": 0.05}, {"yi": 0.7, "vi": 0.02}]
     for data in (rows, [*rows, bound(0.4, INF)]):
         posterior = fit(data, tau=f"{prior}({scale!r})")

@@ -133,8 +133,8 @@ def _require_columns(frame: pd.DataFrame) -> None:
         )
     if "control_id" in frame and "scale" not in frame:
         raise ValueError(
-            "vcalc: what a shared group means for the errors depends on the effects: name them in a "
-            "column 'scale' (g or log_or)"
+            "vcalc: the covariance through a shared group depends on the kind of effect: name it "
+            "in a column 'scale' (g or log_or)"
         )
 
 

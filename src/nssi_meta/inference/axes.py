@@ -43,7 +43,7 @@ def sd_start(prior: Prior, axis: Axis) -> Floats:
         # A prior far narrower than the errors is a spike that the first panels would step over;
         # from its scale (the last parameter) up, a panel per power of ten.
         scale, first = prior.params[-1], float(axis.to_x(_SD_START[1]))
-        if scale > _SPIKE * first:
+        if scale > _SPIKE * first or not np.isfinite(first):
             return _SD_START
         steps = np.concatenate([[0.3], 10.0 ** np.arange(np.ceil(np.log10(first / scale)))])
         return np.unique(np.concatenate([_SD_START, axis.to_u(scale * steps)]))
@@ -77,7 +77,7 @@ def mu_axis(layout: Layout, prior: Prior, scale: float) -> tuple[Axis, Floats]:
     if unsigned.size:
         modes = np.unique(unsigned)[:: max(1, len(unsigned) // 8)]
         start.append(axis.to_u(np.concatenate([-modes, modes])))
-    if prior.params and prior.params[-1] < _SPIKE * spread:
+    if prior.params and prior.params[-1] < _SPIKE * spread < np.inf:
         # As for tau: a spike between the first nodes would never be seen.
         centre, width = prior.params[-2:]
         steps = width * 10.0 ** np.arange(np.ceil(np.log10(0.1 * spread / width)))
