@@ -77,3 +77,24 @@ def test_wrong_usage(words, says):
 
 def test_an_unknown_mechanism_is_wrong_usage(review):
     assert "tremor" in call("tremro", "--data", review, code=2).stderr
+
+
+def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path):
+    """Days to weeks changes the unit of effects and nothing else; without a measure a note says."""
+    days = pd.read_csv(Path(BCG).parent / "normand1999_MD.csv")
+    found = {}
+    for unit, name in ((1.0, "days"), (7.0, "weeks")):
+        one = days.assign(sei=days["vi"] ** 0.5)[["yi", "sei", "sd1i", "sd2i"]] / unit
+        one.to_csv(tmp_path / f"{name}.csv", index=False)
+        words = ["--data", tmp_path / f"{name}.csv", "--yi", "yi", "--sei", "sei"]
+        assert "priors are on the scale of yi" in call(*words).stderr
+        words += ["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i", "--format", "csv"]
+        done = call(*words)
+        assert "the pooled SD of the outcome" in done.stderr
+        found[name] = pd.read_csv(io.StringIO(done.stdout))
+    same, scaled = ["p_positive", "shift", "narrower", "prior"], ["pred_low", "pred_high"]
+    weeks = found["weeks"]
+    pd.testing.assert_frame_equal(weeks[same], found["days"][same], rtol=1e-8)
+    pd.testing.assert_frame_equal(7.0 * weeks[scaled], found["days"][scaled], rtol=1e-8)
+    call("--data", BCG, "--measure", "MD", code=2)
+    call("--data", BCG, "--yi", "yi", "--vi", "vi", "--sd", "yi", code=2)

@@ -182,6 +182,21 @@ def test_wrong_input():
     with pytest.raises(ValueError, match="finite vi above 0"):
         vcalc(frame.assign(vi=np.nan))
     assert vcalc(frame.iloc[:0]).shape == (0, 0)
+    with pytest.raises(ValueError, match="no column 'vi'"):
+        vcalc(frame.drop(columns="vi"))
+    with pytest.raises(ValueError, match="neither 'sample_id' nor 'control_id'"):
+        vcalc(frame.drop(columns=["sample_id", "control_id"]))
+    with pytest.raises(ValueError, match="column 'scale'"):
+        vcalc(frame.drop(columns="scale"))
+
+
+def test_variances_and_samples_are_enough():
+    """metafor: vcalc(vi, cluster=sample_id, obs=1:4, rho=0.3)."""
+    s = np.array([0.2, 0.3, 0.5, 0.1])
+    found = vcalc(pd.DataFrame({"vi": s**2, "sample_id": ["a", "a", "b", "a"]}), rho=0.3)
+    same = np.array([[1, 1, 0, 1], [1, 1, 0, 1], [0, 0, 1, 0], [1, 1, 0, 1]])
+    expected = np.outer(s, s) * np.where(np.eye(4, dtype=bool), 1.0, 0.3 * same)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
 def test_aggregate_with_covariance():

@@ -361,3 +361,14 @@ def test_forest_is_written_under_the_name_given(bcg, tmp_path, name):
     table = f"{name.removesuffix('.pdf').removesuffix('.svg')}_data.csv"
     assert {p.name for p in tmp_path.iterdir()} == {file, table}
     assert len(pd.read_csv(tmp_path / table)) == 13 + 2  # pooled effect and prediction
+
+
+def test_a_mean_that_does_not_exist_is_said(tmp_path):
+    """Three studies under flat priors: the posterior of mu falls as 1 / x^2, so has no mean."""
+    path = tmp_path / "three.csv"
+    path.write_text("yi,vi\n0.3,0.1\n0.1,0.1\n0.7,0.1\n", encoding="utf-8")
+    rows = read_simple(path, "yi", vi="vi")
+    flat = pool(rows, mu_prior="flat", tau_prior="flat").summary().iloc[0]
+    assert np.isnan(flat["mu_mean"])
+    assert "mu has no mean" in flat["flags"]
+    assert "no mean" not in pool(rows).summary().iloc[0]["flags"]

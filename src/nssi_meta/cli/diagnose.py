@@ -13,9 +13,12 @@ from nssi_meta.cli.options import (
     READY_MADE,
     doubtful_option,
     format_option,
+    measure_options,
+    note_scale,
     plain_errors,
     pool_options,
     ready_made_options,
+    require_measure,
     require_yi,
     select,
 )
@@ -45,6 +48,7 @@ PREDICTIVE = {
 @click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
 @doubtful_option
 @ready_made_options
+@measure_options
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -55,7 +59,7 @@ PREDICTIVE = {
 @plain_errors
 def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
              estimand: tuple[str, ...], doubtful: bool, yi: str | None, out: str | None,
-             form: str, **options: Any) -> None:  # fmt: skip
+             form: str, sd: tuple[str, ...], ni: str | None, **options: Any) -> None:  # fmt: skip
     """Check pools: single studies, priors, and reviews drawn from the model.
 
     \b
@@ -63,7 +67,7 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
     nssi-meta diagnose --data my.csv --yi yi --sei sei
     """  # noqa: D301 - click wants the backspace character
     ready = {name: options.pop(name) for name in READY_MADE}
-    require_yi(yi, ready)
+    require_yi(yi, {**ready, "measure": options["measure"], "sd": sd or None, "ni": ni})
     if yi is None:
         chosen = {"condition": condition, "estimand": estimand}
         if mechanism is not None:
@@ -74,7 +78,9 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
             raise click.UsageError("--yi checks ready-made effects: no MECHANISM, -c, -e with it")
         from nssi_meta.evidence.simple import read_simple
 
-        source = read_simple(data, yi, **ready)
+        require_measure(sd, options["measure"])
+        source = read_simple(data, yi, **ready, sd=sd, ni=ni)
+        note_scale(yi, options)
     from nssi_meta.inference.predictive import CAVEAT
     from nssi_meta.synthesis.diagnose import diagnose as check
     from nssi_meta.synthesis.pooled import pool
@@ -97,7 +103,8 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
         show(found.predictive, form, PREDICTIVE, "Drawn reviews beside the observed one")
     else:
         show(found.table(), form, {})
-    for note in (*found.notes, CAVEAT):
+    units = dict.fromkeys(cell.unit.text for cell in pools.cells if cell.unit.source)
+    for note in (*units, *found.notes, CAVEAT):
         click.echo(note, err=True)
     if out is not None:
         click.echo(f"Written: {out}", err=True)

@@ -80,6 +80,39 @@ def ready_made_options(verb: Verb) -> Verb:
     )
 
 
+def measure_options(verb: Verb) -> Verb:
+    """What ready-made effects are, and the columns that tell the unit of priors on a raw scale."""
+    for option in (
+        click.option("--ni", help="Column of sample sizes (with --yi): they give the SD if no --sd "
+                     "does."),
+        click.option("--sd", multiple=True,
+                     help="Column of the outcome's SDs (with --measure; twice for two groups)."),
+        click.option("--measure",
+                     help="What the effects are (with --yi), by metafor's names: SMD, OR, MD, "
+                     "... For one in the outcome's unit (MD) priors are in units of the outcome's "
+                     "SD."),
+    ):  # fmt: skip
+        verb = option(verb)
+    return verb
+
+
+def require_measure(sd: tuple[str, ...], measure: str | None) -> None:
+    """Refuse SDs without a measure: they would be ignored."""
+    if sd and measure is None:
+        raise click.UsageError("--sd needs --measure: priors follow the SD on a raw scale only")
+
+
+def note_scale(yi: str, options: Mapping[str, Any]) -> None:
+    """Say what the default priors suppose, where nobody said what the effects are."""
+    if options["mu_prior"] == MU_PRIOR and options["measure"] is None:
+        click.echo(
+            f"Note: priors are on the scale of {yi}: mu ~ {options['mu_prior']}, tau ~ "
+            f"{options['tau_prior']} suit standardised effects and log ratios. For raw units "
+            "name the measure (--measure MD --sd COLUMN), or set --mu-prior and --tau-prior.",
+            err=True,
+        )
+
+
 def require_yi(yi: str | None, columns: Mapping[str, Any]) -> None:
     """Refuse columns of ready-made effects without the effects: they would be ignored."""
     if yi is None and (given := [f"--{n}" for n, v in columns.items() if v is not None]):

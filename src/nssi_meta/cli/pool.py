@@ -9,14 +9,16 @@ import click
 
 from nssi_meta.cli.mirror import check_words, show_mirror
 from nssi_meta.cli.options import (
-    MU_PRIOR,
     NOT_CONVERGED,
     data_argument,
     doubtful_option,
     format_option,
+    measure_options,
+    note_scale,
     plain_errors,
     pool_options,
     ready_made_options,
+    require_measure,
     require_yi,
     seed_option,
     select,
@@ -52,17 +54,7 @@ POOL_COLUMNS = {
 @doubtful_option
 @ready_made_options
 @click.option("--by", help="Column with a group per pool, e.g. the mechanism (with --yi).")
-@click.option(
-    "--measure",
-    help="What the effects are (with --yi), by metafor's names: SMD, OR, MD, "
-    "... For one in the outcome's unit (MD) priors are in units of the outcome's SD.",
-)
-@click.option(
-    "--sd",
-    multiple=True,
-    help="Column of the outcome's SDs (with --measure; twice for two groups).",
-)
-@click.option("--ni", help="Column of sample sizes (with --yi): they give the SD if no --sd does.")
+@measure_options
 @click.option(
     "--delta",
     type=click.FloatRange(0),
@@ -119,15 +111,9 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
             data, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper,
             mechanism=by, ni=ni, sd=sd,
         )  # fmt: skip
-        if sd and options["measure"] is None:
-            raise click.UsageError("--sd needs --measure: priors follow the SD on a raw scale only")
-        if method is None and options["mu_prior"] == MU_PRIOR and options["measure"] is None:
-            click.echo(
-                f"Note: priors are on the scale of {yi}: mu ~ {options['mu_prior']}, tau ~ "
-                f"{options['tau_prior']} suit standardised effects and log ratios. For raw units "
-                "name the measure (--measure MD --sd COLUMN), or set --mu-prior and --tau-prior.",
-                err=True,
-            )
+        require_measure(sd, options["measure"])
+        if method is None:
+            note_scale(yi, options)
     else:
         source = select(data, chosen, comparator, doubtful)
     if method is not None:

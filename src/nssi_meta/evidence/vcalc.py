@@ -39,8 +39,9 @@ def vcalc(frame: pd.DataFrame, rho: float = 0.6) -> Array:
     Parameters
     ----------
     frame
-        Columns `scale`, `yi`, `vi`, `sample_id`, `control_id`, `n_case`, `n_control`; for log_or
-        also `events_case`, `total_case`, `events_control`, `total_control`.
+        Column `vi` and `sample_id` (the people of the row, or of its case group), `control_id`, or
+        both; with `control_id` also `scale` (g or log_or). Further, as far as they are known, `yi`,
+        `n_case` and `n_control`, `events_case`, `total_case`, `events_control`, `total_control`.
     rho
         Assumed correlation of the errors of two outcomes in the same people, in [0, 1).
 
@@ -52,10 +53,12 @@ def vcalc(frame: pd.DataFrame, rho: float = 0.6) -> Array:
     Raises
     ------
     ValueError
-        `rho` outside [0, 1), or a variance that is not positive and finite.
+        `rho` outside [0, 1), a variance that is not positive and finite, or a frame that does not
+        say who took part.
     """
     if not 0 <= rho < 1:
         raise ValueError(f"rho must be in [0, 1), not {rho}")
+    _require_columns(frame)
     v = _numbers(frame, "vi")
     if not np.all(np.isfinite(v) & (v > 0)):
         raise ValueError("vcalc: every row needs a finite vi above 0")
@@ -66,7 +69,7 @@ def vcalc(frame: pd.DataFrame, rho: float = 0.6) -> Array:
     same_case, same_control = _same(case, case), _same(control, control)
     case_is_control = _same(case, control)  # cases of i are controls of k
     control_is_case = case_is_control.T
-    scale = frame["scale"].to_numpy()
+    scale = frame["scale"].to_numpy() if "scale" in frame else np.full(len(frame), "")
     comparable = scale[:, None] == scale[None, :]
 
     two_controls = (control >= 0)[:, None] & (control >= 0)[None, :]
@@ -118,10 +121,28 @@ def _numbers(frame: pd.DataFrame, column: str) -> Array:
     return frame[column].to_numpy(dtype=float, na_value=np.nan)
 
 
+def _require_columns(frame: pd.DataFrame) -> None:
+    """Without ids nobody would share anybody, which is seldom what is meant."""
+    if "vi" not in frame:
+        raise ValueError("vcalc: the frame has no column 'vi' with the sampling variances")
+    if not {"sample_id", "control_id"} & set(frame.columns):
+        raise ValueError(
+            "vcalc: the frame has neither 'sample_id' nor 'control_id': name the people of each "
+            "row in sample_id (rows with the same id share them), and shared comparison groups in "
+            "control_id"
+        )
+    if "control_id" in frame and "scale" not in frame:
+        raise ValueError(
+            "vcalc: the covariance through a shared group depends on the kind of effect: name it "
+            "in a column 'scale' (g or log_or)"
+        )
+
+
 def _codes(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Case and control groups as integers of one numbering, -1 where the id is empty."""
     k = len(frame)
-    ids = [frame[c].astype(object).to_numpy() for c in ("sample_id", "control_id")]
+    nobody = pd.Series("", index=frame.index)
+    ids = [frame.get(c, nobody).astype(object).to_numpy() for c in ("sample_id", "control_id")]
     flat = np.concatenate(ids) if k else np.empty(0, dtype=object)
     empty = pd.isna(flat) | (flat == "")
     codes, _ = pd.factorize(np.where(empty, "", flat).astype(str))

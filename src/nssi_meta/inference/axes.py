@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 
 _SD_START = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
 _MU_START = np.array([-1.0, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.0])
+#: A prior narrower than this share of its axis' scale is a spike.
+_SPIKE = 1e-3
 #: First panels of log(tau / scale): dense where the typical standard error is, and far enough up
 #: for the moments of a tail that holds next to no probability.
 _LOG_START = np.array([-40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 12.0, 30.0, 90.0])
@@ -34,9 +36,17 @@ def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
 
 
 def sd_start(prior: Prior, axis: Axis) -> Floats:
-    """First panels on a half line: edges of the prior's support are edges."""
+    """First panels on a half line: edges of the prior's support are edges, and so is its scale."""
     if prior.name != "uniform":
-        return _SD_START
+        if not prior.params:
+            return _SD_START
+        # A prior far narrower than the errors is a spike that the first panels would step over;
+        # from its scale (the last parameter) up, a panel per power of ten.
+        scale, first = prior.params[-1], float(axis.to_x(_SD_START[1]))
+        if scale > _SPIKE * first or not np.isfinite(first):
+            return _SD_START
+        steps = np.concatenate([[0.3], 10.0 ** np.arange(np.ceil(np.log10(first / scale)))])
+        return np.unique(np.concatenate([_SD_START, axis.to_u(scale * steps)]))
     ends = [axis.to_u(np.asarray(p)) for p in prior.params if np.isfinite(p)]
     return np.unique([*_SD_START, *(float(u) for u in ends)])
 
@@ -63,10 +73,16 @@ def mu_axis(layout: Layout, prior: Prior, scale: float) -> tuple[Axis, Floats]:
     if prior.name == "normal":
         spread = min(spread, max(prior.params[1], scale))
     axis = real_line(float(np.median(ends)), spread)
-    if not unsigned.size:
-        return axis, _MU_START
-    modes = np.unique(unsigned)[:: max(1, len(unsigned) // 8)]
-    return axis, np.unique([*_MU_START, *axis.to_u(np.concatenate([-modes, modes]))])
+    start = [_MU_START]
+    if unsigned.size:
+        modes = np.unique(unsigned)[:: max(1, len(unsigned) // 8)]
+        start.append(axis.to_u(np.concatenate([-modes, modes])))
+    if prior.params and prior.params[-1] < _SPIKE * spread < np.inf:
+        # As for tau: a spike between the first nodes would never be seen.
+        centre, width = prior.params[-2:]
+        steps = width * 10.0 ** np.arange(np.ceil(np.log10(0.1 * spread / width)))
+        start.append(axis.to_u(centre + np.concatenate([-steps, steps])))
+    return axis, _MU_START if len(start) == 1 else np.unique(np.concatenate(start))
 
 
 def _unsigned_sizes(layout: Layout) -> Floats:

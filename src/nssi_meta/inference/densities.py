@@ -269,6 +269,16 @@ class PanelDensity:
         t = rising_root(excess, -1.0, 1.0, 0.0, 1e-15)
         return float(self.axis.to_x(np.asarray((low + high) / 2 + t * (high - low) / 2)))
 
+    def quantiles(self, p: Floats) -> Floats:
+        """Many quantiles at once, for draws: interpolated, good to 1e-4 of a panel."""
+        t = np.linspace(-1, 1, 201)[1:]
+        coef, before = self._antiderivative
+        inside = before[:-1, None] + legendre.legval(t, coef.T)
+        cdf = np.maximum.accumulate(np.concatenate([[0.0], inside.ravel() / before[-1]]))
+        mid, half = (self.edges[1:] + self.edges[:-1]) / 2, np.diff(self.edges) / 2
+        u = np.concatenate([self.edges[:1], (mid[:, None] + half[:, None] * t).ravel()])
+        return np.asarray(self.axis.to_x(np.interp(p, cdf, u)))
+
 
 @cache
 def gauss_legendre(n: int) -> tuple[Floats, Floats]:

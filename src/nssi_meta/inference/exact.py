@@ -56,18 +56,51 @@ class ExactPosterior:
     error: float
 
     def draws(self, n: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
-        """n joint draws of mu, tau, omega: systematic resampling of the nodes (low variance).
+        """n joint draws of mu, tau, omega, from the continuous posterior.
 
-        Within a node's cell the value is the node's own; mu is drawn from its conditional normal
-        where that is known.
+        A node is drawn, and within its cell every axis by that axis' own distribution function, so
+        that each margin is that of its density; mu comes from its conditional normal where that
+        is known.
         """
         rng = np.random.default_rng(seed)
+        index = self.drawn_nodes(n, rng)
+        z = rng.standard_normal(n)
+        tau, omega = (
+            self._within_cells(values, density, index, rng)
+            for values, density in (
+                (self.tau, self.tau_density),
+                (self.omega, self.omega_density),
+            )
+        )
+        mu = self._within_cells(self.mu_mean, self.mu, index, rng)
+        return mu + self.mu_sd[index] * z, tau, omega
+
+    def drawn_nodes(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Numbers (n,) of nodes, drawn by weight: systematic resampling (low variance)."""
         cumulative = np.cumsum(self.weight)
         u = (np.arange(n) + rng.random(n)) / n
         index = np.searchsorted(cumulative / cumulative[-1], u)
-        index = rng.permutation(np.minimum(index, len(cumulative) - 1))
-        mu = self.mu_mean[index] + self.mu_sd[index] * rng.standard_normal(n)
-        return mu, self.tau[index], self.omega[index]
+        return rng.permutation(np.minimum(index, len(cumulative) - 1))
+
+    def _within_cells(
+        self,
+        values: Floats,
+        density: Density | PointMass | None,
+        index: NDArray[np.intp],
+        rng: np.random.Generator,
+    ) -> Floats:
+        """Values of an axis anywhere in the cells of the nodes `index`, not at the nodes alone.
+
+        A cell holds as much of the axis' marginal as its nodes weigh. What is no axis (`density`
+        has no panels) stays as it is.
+        """
+        if not isinstance(density, PanelDensity):
+            return values[index]
+        _, place = np.unique(values, return_inverse=True)
+        mass = np.bincount(place, self.weight)
+        mass /= mass.sum()
+        at = place[index]
+        return density.quantiles(np.cumsum(mass)[at] - mass[at] * (1.0 - rng.random(len(index))))
 
     @cached_property
     def prediction(self) -> Density:

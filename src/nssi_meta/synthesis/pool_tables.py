@@ -76,7 +76,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "engine": options.engine,
         "mu_prior": str(mu_prior),
         "tau_prior": str(tau_prior),
-        "flags": _flags(cell),
+        "flags": _flags(cell, moments),
     }
 
 
@@ -90,7 +90,7 @@ def _people(rows: pd.DataFrame) -> float:
     return float(people.sum())
 
 
-def _flags(cell: Cell) -> str:
+def _flags(cell: Cell, moments: int) -> str:
     """What a reader must know about a cell, in words separated by semicolons."""
     rows, flags = cell.rows, []
     if len(rows) == 1:
@@ -103,6 +103,8 @@ def _flags(cell: Cell) -> str:
             flags.append("all bounds on one side: how large, the prior says")
     if (rows["bound"] == "assumed").any():
         flags.append("some thresholds assumed to be .05")
+    if moments < 1:
+        flags.append("mu has no mean: tails too heavy under these priors, read its median")
     if not cell.converged:
         flags.append("did not converge: not a result")
     return "; ".join(flags)

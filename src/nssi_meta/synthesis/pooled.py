@@ -232,7 +232,7 @@ def fit_cell(
             fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)
             return replace(fitted, priors=(mu, tau, omega), unit=unit)
         n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
-        with np.errstate(over="ignore", invalid="ignore"):  # such a fit ends in an error
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it ends in an error
             posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
         raise _named(key, error) from error
