@@ -56,7 +56,10 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         f"reviews, typical, calibration, variances estimated: {counts}. Standard error of a "
         "coverage of 95% in the calibration: {:.1f} points, of 80%: {:.1f} points.".format(*errors)
     )
-    return {"verdicts": head + "\n".join(lines), "coverage": "\n".join(cover) + "\n\n" + _prose(words)}
+    return {
+        "verdicts": head + "\n".join(lines),
+        "coverage": "\n".join(cover) + "\n\n" + _prose(words),
+    }
 
 
 def tutorial_table(results: dict[str, Any]) -> str:
