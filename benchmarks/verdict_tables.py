@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,10 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         f"reviews, typical, calibration, variances estimated: {counts}. Standard error of a "
         "coverage of 95% in the calibration: {:.1f} points, of 80%: {:.1f} points.".format(*errors)
     )
-    return {"verdicts": head + "\n".join(lines), "coverage": "\n".join(cover) + "\n\n" + words}
+    return {
+        "verdicts": head + "\n".join(lines),
+        "coverage": "\n".join(cover) + "\n\n" + _prose(words),
+    }
 
 
 def tutorial_table(results: dict[str, Any]) -> str:
@@ -83,7 +87,11 @@ def tutorial_table(results: dict[str, Any]) -> str:
         n = next(iter(by_other.values()))["reviews"]
         error = 100 * np.sqrt(0.95 * 0.05 / n)
         told.append(f"{words[name]}: {n} simulated data sets, standard error {error:.1f} points")
-    return "\n".join(lines) + "\n\n" + f"A coverage of 95%, {'; '.join(told)}."
+    return "\n".join(lines) + "\n\n" + _prose(f"A coverage of 95%, {'; '.join(told)}.")
+
+
+def _prose(words: str) -> str:
+    return textwrap.fill(words, 118, break_long_words=False, break_on_hyphens=False)
 
 
 def _pick(results: dict[str, Any], from_prior: bool, known: bool) -> dict[str, Any]:

@@ -379,7 +379,7 @@ def test_overlap_reads_finished_results(review, results):
     assert "shared" in text
 
 
-@pytest.mark.parametrize("words", [["--threshold", "0.3"], ["--seed", "1"], ["--results", "none"]])
+@pytest.mark.parametrize("words", [["--seed", "1"], ["--results", "none"]])
 def test_overlap_samples_where_the_results_do_not_fit(review, results, words):
     with pytest.raises(RuntimeError, match="sampled"):
         call("overlap", review, "--results", results, *words)

@@ -171,3 +171,61 @@ def test_a_review_of_one_condition_needs_no_joint_model(own_review, results, mon
     assert rows["C1"]["verdict"] == "supported"
     assert rows["C1"]["k"] > 0
     assert rows["C2"]["verdict"] == "no evidence"
+
+
+# ---------------------------------------------------------------- overlap from the same draws
+
+
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        (["--index", "beta"], {"alpha", "gamma"}),
+        (["--threshold", "0.35"], {"beta", "gamma"}),
+    ],
+)
+def test_overlap_of_any_condition_and_threshold_needs_no_new_fit(
+    own_review, results, monkeypatch, words, others
+):
+    """The tables of a run answer for its own index and threshold; its draws for all others."""
+    from nssi_meta.evidence.read import read_effects
+    from nssi_meta.synthesis.overlap import overlap
+    from nssi_meta.synthesis.posterior_file import load_posterior
+
+    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", None)
+    done = call("overlap", own_review, "--results", results, *words, "--format", "json")
+    rows = pd.DataFrame(json.loads(done.stdout))
+    assert set(rows["other"]) == others
+    profiles = load_posterior(results / "posterior" / "profiles.nc", read_effects(own_review))
+    asked = dict(zip(words[::2], words[1::2], strict=True))
+    found = overlap(profiles, float(asked.get("--threshold", 0.2)), asked.get("--index")).figures
+    pd.testing.assert_series_equal(rows["median"], found["median"], rtol=1e-12)
+
+
+def test_an_unknown_index_is_refused_before_any_fit(own_review, monkeypatch):
+    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", None)
+    done = call("overlap", own_review, "--index", "betta")
+    assert done.exit_code == 2
+    assert "'betta' is no condition of this review; it has alpha, beta, gamma" in done.stderr
+
+
+def test_a_probability_near_the_rule_shows_its_side(own_review, results):
+    """`0.90, open` beside a rule that says 0.9 would look like an error."""
+    from nssi_meta.cli.claims import _for_people
+
+    printed = _for_people(
+        pd.DataFrame({"probability": [0.8963, 0.1043, 0.5, 0.9999, float("nan")]})
+    )
+    assert list(printed["probability"]) == ["0.896", "0.104", "0.50", "> 0.99", ""]
+    said = call("claims", own_review, "--results", results).stdout
+    ours = json.loads(call("claims", own_review, "--results", results, "--format", "json").stdout)
+    assert f"{ours[0]['probability']:.2f}" in said
+
+
+def test_every_bad_cell_of_a_claim_is_named_also_where_its_kind_is_wrong(own_review, results):
+    bad = f"{HEADER}\nC1,directon,refleks,alfa,,higher,,Reflexes are faster\n"
+    own_review.with_name("claims.csv").write_text(bad, encoding="utf-8")
+    done = call("claims", own_review, "--results", results)
+    assert done.exit_code == 1
+    for column, value in (("kind", "directon"), ("mechanism", "refleks"), ("condition", "alfa"),
+                          ("expected", "higher")):  # fmt: skip
+        assert f"claims.csv, line 2, column {column}: '{value}' is no" in done.stderr

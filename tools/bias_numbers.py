@@ -123,8 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
     from nssi_meta import figures
     from nssi_meta.evidence.read import read_effects
-    from nssi_meta.synthesis.external import external_check, read_published
+    from nssi_meta.synthesis.external import external_check
     from nssi_meta.synthesis.pooled import pool
+    from nssi_meta.synthesis.published import read_published
     from nssi_meta.synthesis.reporting import Selection, adjusted_pools
 
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])

@@ -97,10 +97,10 @@ words = fig.alt_forest(here.rows, here.table)
 """,
     ),
     "overview": (
-        "Overview of all pools",
+        "Overview of all pools: one of its pages",
         """\
-picture = fig.overview(cells, delta=0.2)
-words = fig.alt_overview(cells)
+picture = fig.overview_pages(cells, delta=0.2)[1]
+words = fig.alt_overview(fig.overview_parts(cells, delta=0.2)[1])
 """,
     ),
     "evidence_map": (
@@ -214,7 +214,7 @@ words = fig.alt_calibration(table)
     "external": (
         "Published pools beside ours",
         """\
-from nssi_meta.synthesis.external import read_published
+from nssi_meta.synthesis.published import read_published
 
 published = read_published("data/published_pools.csv")
 table = nm.external_check(published, {"ours": cells}).table.query("scale == 'g'")
@@ -238,7 +238,7 @@ words = fig.alt_overlap_matrix(table, **names)
     "overlap_mechanisms": (
         "Class probabilities by mechanism",
         """\
-bars = results["overlap_mechanisms"].query("other == 'eating_disorder'")
+bars = results["overlap_mechanisms"]
 picture = fig.overlap_mechanisms(bars, delta=0.2)
 words = fig.alt_overlap_mechanisms(bars)
 """,
@@ -330,7 +330,9 @@ def page(texts: dict[str, str]) -> str:
         "Every figure from the shipped data, with the lines that drew it. All begin with these:",
         f"```python slow\n{PREAMBLE}```",
         'To keep one: `fig.save(picture, "name", title="...", alt_text=words, table=...)` writes '
-        "pdf, svg, png and the numbers as csv. This page is made by `tools/gallery.py`.",
+        "pdf, svg, png and the numbers as csv. Figures with a line a study or mechanism have pages "
+        "of at most 24 cm as well (`forest_pages`, `overview_pages`, `overlap_pages`; "
+        "`fig.save_pages` keeps them). This page is made by `tools/gallery.py`.",
     ]
     for name, (title, code) in ENTRIES.items():
         alt = texts[name].replace("[", "(").replace("]", ")")

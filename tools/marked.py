@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
+
+WIDTH = 118  # characters a line of prose in the pages
 
 
 def put(text: str, name: str, body: str) -> str:
@@ -18,3 +21,19 @@ def put(text: str, name: str, body: str) -> str:
 def write_marked(page: Path, name: str, body: str) -> None:
     """The same in a file."""
     page.write_text(put(page.read_text(encoding="utf-8"), name, body), encoding="utf-8")
+
+
+def wrapped(body: str) -> str:
+    """The body with long lines of prose and of lists broken; rows of tables stay whole."""
+    lines = []
+    for line in body.split("\n"):
+        indent = "  " if line.startswith("- ") else ""
+        prose = line and not line.startswith("|")
+        lines += _break(line, indent) if prose else [line]
+    return "\n".join(lines)
+
+
+def _break(line: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

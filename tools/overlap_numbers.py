@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 from bias_numbers import number
-from marked import put
+from marked import put, wrapped
 
 from nssi_meta.synthesis.overlap_variants import BASE, changed_verdicts
 
@@ -193,7 +193,7 @@ def main() -> None:
     page = ROOT / "docs" / "overlap.md"
     text = page.read_text(encoding="utf-8")
     for name, body in blocks.items():
-        text = put(text, name, body)
+        text = put(text, name, wrapped(body))
     page.write_text(text, encoding="utf-8")
 
 

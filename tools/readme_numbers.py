@@ -217,8 +217,10 @@ def draw(run: Run, folder: Path) -> None:
     picture = fig.forest(rows, pools, title=label, positive_means=words[MECHANISM], level=level)
     made = {
         f"forest_{MECHANISM}": picture,
-        "overview": fig.overview(run.table("pools"), delta=delta, estimand=ESTIMAND),
-        "overlap_summary": fig.overlap_summary(run.table("overlap_summary"), index_label=short),
+        "overview": fig.overview_pages(run.table("pools"), delta=delta, estimand=ESTIMAND)[0],
+        "overlap_summary": fig.overlap_summary(
+            run.table("overlap_summary"), index_label=short, level=level
+        ),
     }
     for name, figure in made.items():
         fig.save(figure, folder / name, ("png",), title=name, dpi=WEB_DPI)

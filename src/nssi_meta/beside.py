@@ -24,6 +24,8 @@ from nssi_meta.synthesis.sensitivity import pool_ranges
 #: Pixels per inch of a run's png files, which are for screens; journals take the pdf.
 RUN_DPI = 150
 N_JOBS = 2
+#: Figures with a row a mechanism, by the names of their functions of pages.
+PAGED = {"overview": "overview", "overlap_mechanisms": "overlap"}
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,13 @@ def draw_forest(
     rows: pd.DataFrame, pools: pd.DataFrame, positive_means: str, level: float, folder: Path
 ) -> None:
     """Draw and save the forest plot of one mechanism."""
-    from nssi_meta.figures import alt_forest, forest, forest_table, save
+    from nssi_meta.figures import alt_forest, forest_pages, forest_table, save_pages
 
     mechanism, label = str(pools["mechanism"].iloc[0]), str(pools["label"].iloc[0])
-    figure = forest(rows, pools, title=label, positive_means=positive_means, level=level)
+    pages = forest_pages(rows, pools, title=label, positive_means=positive_means, level=level)
     text = alt_forest(rows, pools, level=level)
-    save(
-        figure, folder / f"forest_{mechanism}", title=label, alt_text=text, dpi=RUN_DPI,
+    save_pages(
+        pages, folder / f"forest_{mechanism}", title=label, alt_text=text, dpi=RUN_DPI,
         table=forest_table(rows, pools),
     )  # fmt: skip
 
@@ -120,16 +122,17 @@ def draw_others(
         drawn = {**words, "delta": threshold}
         jobs.append(("overview", pools, drawn, words, folder / name, "Overview of pooled effects"))
     named = {"index_label": index_label}
+    levelled = {**named, "level": float(pools["level"].iloc[0])}
     if "overlap_mechanisms" in tables and not tables["overlap_mechanisms"].empty:
         shared, drawn = tables["overlap_mechanisms"], {**named, "delta": threshold}
         jobs.append(
             ("overlap_mechanisms", shared, drawn, named, folder / "overlap_mechanisms", "Overlap")
         )
     if "overlap_summary" in tables:
-        jobs.append(("overlap_summary", tables["overlap_summary"], named, named,
+        jobs.append(("overlap_summary", tables["overlap_summary"], levelled, named,
                      folder / "overlap_summary", "Overlap figures"))  # fmt: skip
     if "model" in tables:
-        drawn = {**named, "stages": tables["overlap_stages"], "delta": threshold}
+        drawn = {**levelled, "stages": tables["overlap_stages"], "delta": threshold}
         jobs.append(("mechanism_model", tables["model"], drawn, named, folder / "mechanism_model",
                      "The review's model"))  # fmt: skip
     if "external" in tables:
@@ -150,12 +153,20 @@ def draw(
     path: Path,
     title: str,
 ) -> None:
-    """Draw and save the figure that `nssi_meta.figures` has under the name `kind`."""
+    """Draw and save the figure that `nssi_meta.figures` has under the name `kind`.
+
+    One that grows with the review goes on on another page where it would not fit on one; each
+    page has its own alternative text.
+    """
     from nssi_meta import figures
 
-    figure = getattr(figures, kind)(table, **options)
-    text = getattr(figures, f"alt_{kind}")(table, **alt_options)
-    figures.save(figure, path, title=title, alt_text=text, dpi=RUN_DPI, table=table)
+    if kind in PAGED:
+        pages = getattr(figures, f"{PAGED[kind]}_pages")(table, **options)
+        parts = getattr(figures, f"{PAGED[kind]}_parts")(table, **options)
+    else:
+        pages, parts = [getattr(figures, kind)(table, **options)], [table]
+    texts = [getattr(figures, f"alt_{kind}")(part, **alt_options) for part in parts]
+    figures.save_pages(pages, path, title=title, alt_text=texts, dpi=RUN_DPI, table=table)
 
 
 def _parallel(calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:

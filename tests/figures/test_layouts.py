@@ -238,6 +238,11 @@ def test_long_plots_go_on_on_further_pages(tmp_path, many_rows, collisions, stru
     assert len(re.findall(rb"/Type /Page\b", path.read_bytes())) == len(pages)
     names = [p.name for p in save_pages(pages[:2], tmp_path / "two", ["svg"])]
     assert names == ["two-1.svg", "two-2.svg"]
+    files = save_pages(pages[:2], tmp_path / "own", ["svg"], alt_text=["First.", "Second."])
+    assert ["First.</desc>" in f.read_text("utf-8") for f in files] == [True, False]
+    assert ["Second.</desc>" in f.read_text("utf-8") for f in files] == [False, True]
+    with pytest.raises(ValueError, match="2 pages, but 1 alternative texts"):
+        save_pages(pages[:2], tmp_path / "own", ["svg"], alt_text=["First."])
     with pytest.raises(ValueError, match="use taller pages"):
         forest_pages(rows, pools, page_height=60.0)
 

@@ -130,7 +130,7 @@ def test_every_cell_has_its_evidence_and_its_gain(made):
     assert text.count("–") == 6
     assert "1 · 9000" in text
     assert "2 · 18.0k" in text
-    assert "0.52 (#1)" in text
+    assert "0.52 #1" in text
     heads = [t for t in text if t in ("Index", "One", "Two")]
     assert heads == ["Index", "One", "Two"] * 2
 

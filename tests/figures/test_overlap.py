@@ -11,8 +11,11 @@ from nssi_meta.figures import (
     alt_overlap_mechanisms,
     alt_overlap_summary,
     overlap_mechanisms,
+    overlap_pages,
+    overlap_parts,
     overlap_summary,
 )
+from nssi_meta.figures.overlap import BAR, THIN
 from nssi_meta.figures.style import CLASS_FILLS
 
 
@@ -47,19 +50,43 @@ def test_every_class_has_its_own_grey():
 @pytest.mark.parametrize("single", [False, True])
 def test_bars_do_not_collide(overlaps, collisions, single):
     bars, _ = overlaps
-    fig = overlap_mechanisms(bars, style=SINGLE) if single else overlap_mechanisms(bars, delta=0.2)
-    assert collisions(fig) == []
+    pages = overlap_pages(bars, style=SINGLE) if single else overlap_pages(bars, delta=0.2)
+    assert len(pages) == (4 if single else 1)  # one condition a page fits on a single column
+    assert all(collisions(page) == [] for page in pages)
 
 
 def test_verdicts_and_counts_are_written(overlaps):
     bars, _ = overlaps
     fig = overlap_mechanisms(bars, index_label="self-injury", delta=0.3)
     words = [t.get_text() for t in fig.axes[0].texts]
-    shown = bars[bars["k_index"] > 0]
+    shown = bars[(bars["k_index"] > 0) & (bars["verdict"] != "uninformative")]
+    assert len(shown) > 3
     for verdict, n in shown["verdict"].value_counts().items():
         assert words.count(verdict) == n
     assert "self-injury only" in words
     assert "both, same direction (|effect| > 0.3)" in words
+
+
+def test_an_uninformative_bar_is_thin_and_a_missing_one_a_dash(overlaps, artists):
+    """Thin bars carry no number and no verdict, so that a prior is not read as a finding."""
+    bars, _ = overlaps
+    bars = bars[bars["other"].isin(bars["other"].unique()[:2])]
+    fig = overlap_mechanisms(bars)
+    drawn = artists(fig)
+    shown = bars[bars["k_index"] > 0]
+    tall = {v: set() for v in shown["verdict"]}
+    for r in shown.itertuples():
+        tall[r.verdict].add(round(drawn[f"p_shared:{r.mechanism}/{r.other}"].get_height(), 6))
+    assert tall.pop("uninformative") == {THIN}
+    assert set().union(*tall.values()) == {BAR}
+    words = [t.get_text() for t in fig.axes[0].texts]
+    assert "uninformative" not in words
+    pairs = shown["mechanism"].nunique() * shown["other"].nunique()
+    assert words.count("–") == pairs - len(shown) > 0
+    numbers = [t for ax in fig.axes[1:] for t in ax.texts]
+    thin = shown[shown["verdict"] == "uninformative"]
+    assert len(thin) > 0
+    assert 0 < len(numbers) <= 5 * (len(shown) - len(thin))
 
 
 def test_summary_equals_the_table(overlaps, artists, xs):
@@ -99,6 +126,10 @@ def test_refusals_name_the_reason(overlaps):
         overlap_mechanisms(bars.assign(k_other=0))
     with pytest.raises(ValueError, match="do not sum to 1 for: m1"):
         overlap_mechanisms(bars.assign(p_neither=2.0))
+    with pytest.raises(ValueError, match="mechanism twice for one condition"):
+        overlap_mechanisms(bars.assign(mechanism="m1"))
+    with pytest.raises(ValueError, match="4 conditions do not fit side by side: use overlap_pages"):
+        overlap_mechanisms(bars, style=SINGLE)
     with pytest.raises(ValueError, match="lacks the columns: verdict"):
         overlap_mechanisms(bars.drop(columns="verdict"))
     with pytest.raises(ValueError, match="holds no row"):
@@ -133,18 +164,20 @@ def test_a_probability_is_never_printed_as_a_certainty(overlaps):
     assert "1.00" not in words
 
 
-def test_pages_hold_every_condition_once(overlaps, artists):
-    """None is taller than asked for but one that holds a single condition."""
-    from nssi_meta.figures.overlap import overlap_pages
-
+def test_pages_hold_every_pair_once_and_no_page_is_too_tall(overlaps, artists):
     bars, _ = overlaps
-    others = list(dict.fromkeys(bars["other"]))
-    assert len(others) > 1
-    one = overlap_pages(bars, page_height=1000.0)
-    assert len(one) == 1
-    pages = overlap_pages(bars, page_height=60.0)
-    assert len(pages) == len(others)
+    bars = bars.assign(system=[f"s{int(m[1:]) // 3}" for m in bars["mechanism"]])
+    whole = {g for g in artists(overlap_mechanisms(bars)) if g.startswith("p_shared:")}
+    assert len(overlap_pages(bars)) == 1
+    pages = overlap_pages(bars, page_height=75.0)
+    assert len(pages) > 1
+    assert max(page.get_size_inches()[1] * 25.4 for page in pages) < 75.0 + 1e-6
     drawn = [{g for g in artists(page) if g.startswith("p_shared:")} for page in pages]
-    assert set().union(*drawn) == {g for g in artists(one[0]) if g.startswith("p_shared:")}
-    assert sum(map(len, drawn)) == len(set().union(*drawn))
+    assert set().union(*drawn) == whole
+    assert sum(map(len, drawn)) == len(whole)
     assert any(f"1 of {len(pages)}" in t.get_text() for t in pages[0].axes[0].texts)
+    parts = overlap_parts(bars, page_height=75.0)
+    named = [{f"p_shared:{r.mechanism}/{r.other}" for r in part.itertuples()} for part in parts]
+    assert named == drawn
+    for part, others in pairwise(parts):  # a system is not broken
+        assert set(part["system"]).isdisjoint(others["system"])

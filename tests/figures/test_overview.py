@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from nssi_meta.figures import SINGLE, alt_overview, overview
+from nssi_meta.figures import SINGLE, alt_overview, overview, overview_pages, overview_parts
 from nssi_meta.figures.records import condition_order
 
 
@@ -99,3 +99,31 @@ def test_conditions_stand_in_the_order_of_the_rows_also_where_the_first_mechanis
     cells = [("m1", "a"), ("m1", "c"), ("m2", "a"), ("m2", "b"), ("m2", "c"), ("m3", "d")]
     assert condition_order(cells) == ["a", "b", "c", "d"]
     assert condition_order([("m1", "a"), ("m1", "b"), ("m2", "b"), ("m2", "a")]) == ["a", "b"]
+
+
+def test_pages_have_one_axis_and_hold_every_cell_once(pools90, artists, collisions):
+    whole = artists(overview(pools90))
+    cells = {g: a.get_xdata() for g, a in whole.items() if g.startswith("ci:")}
+    pages = overview_pages(pools90, page_height=150.0)
+    assert len(pages) > 1
+    limits = {page.axes[1].get_xlim() for page in pages}
+    assert limits == {whole["null"].axes.get_xlim()}
+    seen = []
+    for page, part in zip(pages, overview_parts(pools90, page_height=150.0), strict=True):
+        assert page.get_size_inches()[1] * 25.4 < 150.0 + 1e-6
+        assert collisions(page) == []
+        drawn = {g: a for g, a in artists(page).items() if g.startswith("ci:")}
+        colors = {g: a.get_color() for g, a in drawn.items()}
+        assert colors == {g: whole[g].get_color() for g in drawn}
+        known = part[part["k"] > 0]
+        assert set(drawn) == {
+            f"ci:{r.mechanism}/{r.condition}/{r.estimand}" for r in known.itertuples()
+        }
+        seen += list(drawn)
+    assert sorted(seen) == sorted(cells)
+
+
+def test_what_fits_on_one_page_stays_on_it(pools90):
+    tall = overview(pools90).get_size_inches()[1] * 25.4
+    assert len(overview_pages(pools90, page_height=tall)) == 1
+    assert len(overview_pages(pools90, page_height=tall - 1.0)) == 2

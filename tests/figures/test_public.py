@@ -26,6 +26,8 @@ PUBLIC = sorted(
 #: Figures that share their alternative text with another.
 ALT = {
     "forest_pages": "alt_forest",
+    "overlap_pages": "alt_overlap_mechanisms",
+    "overview_pages": "alt_overview",
     "cumulative": "alt_steps",
     "leave_one_out": "alt_steps",
     "specification_curve": "alt_specification",
@@ -95,14 +97,14 @@ def example(request, made, mixed, pools90, overlaps) -> tuple[str, Example]:
     match name:
         case "forest" | "forest_pages":
             found = Example(mixed, mixed[0], mixed, intervals=of_forest(*mixed))
-        case "overview":
+        case "overview" | "overview_pages":
             shown = pools90[pools90["k"] > 0]
             ends = {
                 f"ci:{p.mechanism}/{p.condition}/{p.estimand}": (p.mu_low, p.mu_high)
                 for p in shown.itertuples()
             }
             found = Example((pools90,), pools90, intervals=ends)
-        case "overlap_mechanisms":
+        case "overlap_mechanisms" | "overlap_pages":
             found = Example((bars,), bars)
         case "overlap_summary":
             ends = {}

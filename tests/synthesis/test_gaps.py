@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nssi_meta.synthesis.gaps import COLUMNS, _Cell, _information, _study, gaps
+from nssi_meta.synthesis.gaps import COLUMNS, _because, _Cell, _information, _study, gaps
 
 
 def normal_cell(sd, spread, n=40_000, mean=0.0, seed=1):
@@ -79,6 +79,13 @@ def test_the_evidence_map_counts_what_is_there(table, evidence):
     assert empty["k"] == 0
     assert np.isnan(empty["share_bounds"])
     assert empty["because"].startswith("no study yet")
+    assert table["because"].str.len().min() > 0
+
+
+def test_a_well_known_cell_says_what_it_would_still_gain():
+    facts = {"k": 9, "evidence": "direct", "share_bounds": 0.1, "n_studies": 9}
+    taught = {"p_decided_now": 1.0, "p_decided_after": 1.0, "sd_now": 0.22, "sd_after": 0.19}
+    assert _because(facts, taught, False) == "SD of the mean 0.22 now, 0.19 expected"
 
 
 def test_a_mechanism_without_any_row_is_a_gap(evidence, quick):

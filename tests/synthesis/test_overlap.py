@@ -13,6 +13,7 @@ from nssi_meta.synthesis.overlap import DECIDE, MOVED, THRESHOLDS, distance, ove
 from nssi_meta.synthesis.overlap_figures import (
     CLASSES,
     classes,
+    congruence,
     lkj,
     overlap_figures,
     prior_draws,
@@ -22,6 +23,18 @@ SHARED, OPPOSITE, INDEX, OTHER, NEITHER = range(5)
 
 
 # ---------------------------------------------------------------- classes and figures
+
+
+def test_congruence_is_a_correlation_about_zero():
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(0.4, 1.0, (2, 7, 5))
+    for i in range(7):  # the cosine of the angle between the profiles
+        cosine = a[i] @ b[i] / (np.linalg.norm(a[i]) * np.linalg.norm(b[i]))
+        assert congruence(a, b)[i] == pytest.approx(cosine, rel=1e-12)
+    flip = np.array([1, -1, 1, -1, -1])
+    np.testing.assert_allclose(congruence(a * flip, b * flip), congruence(a, b), rtol=1e-12)
+    assert congruence(a, 3 * a) == pytest.approx(1.0, abs=1e-12)
+    assert congruence(np.zeros(3), np.ones(3)) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -290,6 +303,8 @@ def test_systems_add_up(shared):
     own = shared.mechanisms["predictive_overlap"]
     every = shared.systems["predictive_overlap_median"]
     assert own.min() <= every.iloc[-1] <= own.max()
+    # two mechanisms agree or disagree by chance: no figure is given
+    assert shared.systems["congruence_median"].isna().all()
     figures = shared.figures.set_index("figure")["median"]
     for name in ("n_shared", "jaccard", "magnitude"):
         assert shared.systems[f"{name}_median"].iloc[-1] == figures[name]

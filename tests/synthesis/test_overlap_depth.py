@@ -74,6 +74,17 @@ def test_recoding_measures_changes_nothing(quick):
     )
 
 
+def test_congruence_is_there_from_three_mechanisms_on(quick):
+    table = overlap(quick).systems
+    enough = table["n_mechanisms"] >= 3
+    assert enough.any()
+    assert not enough.all()
+    assert table.loc[~enough, "congruence_median"].isna().all()
+    ends = table.loc[enough, ["congruence_low", "congruence_median", "congruence_high"]]
+    assert (ends.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+    assert ends.abs().max(axis=None) <= 1.0
+
+
 def test_relabelling_mechanisms_changes_nothing(quick):
     """The order in which mechanisms stand in the model is no information."""
     order = np.array([2, 0, 3, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -90,5 +91,14 @@ def claims(data: str, file: str | None, threshold: float, results: str, seed: in
     if readings:
         show(found.sensitivity, form, READING_COLUMNS, title)
     else:
-        show(found.summary(), form, CLAIM_COLUMNS, title)
+        show(_for_people(found.summary()) if form == "table" else found.summary(), form,
+             CLAIM_COLUMNS, title)  # fmt: skip
     exit_unless(found.converged)
+
+
+def _for_people(table: Any) -> Any:
+    """Probabilities so that one sees on which side of the rule they lie; empty where none is."""
+    from nssi_meta.report.claims_text import claim_probability
+
+    said = [claim_probability(p) if p == p else "" for p in table["probability"]]
+    return table.assign(probability=said)

@@ -48,6 +48,17 @@ def finished(results: str, data: str, **asked: Any) -> dict[str, Any] | None:
     return facts
 
 
+def fresh_tables(results: str, data: str, **asked: Any) -> dict[str, Any] | None:
+    """The manifest of results whose tables answer what is asked, in silence; None if none do."""
+    from nssi_meta.pipeline import fresh_results
+
+    facts, _ = fresh_results(results, data)
+    if facts is None or facts.get("no_joint_model"):
+        return None
+    same = all(facts["options"].get(n) == v for n, v in (asked | DEFAULTS).items())
+    return facts if same else None
+
+
 def joint_model(
     evidence: Evidence, results: str, data: str, seed: int, threshold: float, tell: Any
 ) -> Profiles:

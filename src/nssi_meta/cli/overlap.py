@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nssi_meta.cli.finished import exit_unless, finished, results_option, warn_unless
+from nssi_meta.cli.finished import (
+    exit_unless,
+    fresh_tables,
+    joint_model,
+    results_option,
+    warn_unless,
+)
 from nssi_meta.cli.options import (
     data_argument,
     format_option,
@@ -15,6 +21,9 @@ from nssi_meta.cli.options import (
     seed_option,
     threshold_option,
 )
+
+if TYPE_CHECKING:
+    from nssi_meta.evidence.read import Evidence
 
 #: Columns for people: name in the table -> heading. csv and json print every column.
 OVERLAP_COLUMNS = {
@@ -49,21 +58,26 @@ OVERLAP_MECHANISM_COLUMNS = {
 @threshold_option
 @results_option
 @seed_option
+@click.option(
+    "--index",
+    metavar="CONDITION",
+    help="Condition to compare with each other one. Default: the review's own.",
+)
 @click.option("--mechanisms", is_flag=True, help="One row per mechanism, not per figure.")
 @format_option
 @plain_errors
-def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bool,
-            form: str) -> None:  # fmt: skip
-    """Overlap of the index condition with each other condition.
+def overlap(data: str, threshold: float, results: str, seed: int, index: str | None,
+            mechanisms: bool, form: str) -> None:  # fmt: skip
+    """Overlap of the index condition, or of any other, with each other condition.
 
-    Reads finished results where they fit the data, threshold and seed; fits the joint model
+    The joint model is read from finished results where they fit the data and seed, and fitted
     (about a minute) otherwise.
     """
     from nssi_meta.terminal import progress, show
 
     columns = OVERLAP_MECHANISM_COLUMNS if mechanisms else OVERLAP_COLUMNS
     name = "overlap_mechanisms" if mechanisms else "overlap_summary"
-    facts = finished(results, data, threshold=threshold, seed=seed)
+    facts = None if index else fresh_tables(results, data, threshold=threshold, seed=seed)
     if facts is not None:
         import pandas as pd
 
@@ -72,15 +86,13 @@ def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bo
     else:
         from nssi_meta.evidence.read import read_effects
         from nssi_meta.synthesis.overlap import overlap as compute
-        from nssi_meta.synthesis.profiles import fit_profiles
 
         with progress() as tell:
             tell("check", data)
             evidence = read_effects(data)
-            profiles = fit_profiles(
-                evidence, seed=seed, delta=threshold, progress=lambda d: tell("profiles", d)
-            )
-        shared = compute(profiles, threshold)
+            _check_index(index, evidence)
+            profiles = joint_model(evidence, results, data, seed, threshold, tell)
+        shared = compute(profiles, threshold, index)
         table = shared.mechanisms if mechanisms else shared.figures
         converged, problems = profiles.converged, profiles.fit.problems
     title = warn_unless(converged, problems)
@@ -88,6 +100,19 @@ def overlap(data: str, threshold: float, results: str, seed: int, mechanisms: bo
         table = _for_people(table)
     show(table, form, columns, title)
     exit_unless(converged)
+
+
+def _check_index(index: str | None, evidence: Evidence) -> None:
+    """Refuse a condition that the review does not have, before a minute of sampling."""
+    from nssi_meta.evidence.catalogue import with_role
+    from nssi_meta.evidence.vocabulary import CASE_ROLES
+
+    known = with_role(evidence.conditions, *CASE_ROLES)
+    if index is not None and index not in known:
+        raise click.BadParameter(
+            f"'{index}' is no condition of this review; it has {', '.join(known)}",
+            param_hint="--index",
+        )
 
 
 def _for_people(table: Any) -> Any:

@@ -71,6 +71,7 @@ def _problems(file: str, frame: pd.DataFrame, evidence: Evidence) -> Iterator[Pr
                 yield Problem(file, at, column, "", what, "a text", "fill it in")
         if cells["kind"] not in KINDS:
             yield unknown_word(file, at, "kind", cells["kind"], KINDS)
+            yield from _without_kind(file, at, cells, words)
             continue
         yield from _names(file, at, cells, words)
         yield from _expected(file, at, cells)
@@ -116,6 +117,20 @@ def _names(file: str, at: int, cells: dict[str, str], words: _Words) -> Iterator
         remedy = "name another condition"
         value = cells["other_condition"]
         yield Problem(file, at, "other_condition", value, what, "two conditions", remedy)
+
+
+def _without_kind(file: str, at: int, cells: dict[str, str], words: _Words) -> Iterator[Problem]:
+    """What is wrong with a claim whatever its kind is."""
+    known = {
+        "mechanism": (words.mechanisms, "mechanisms.csv"),
+        "condition": (words.conditions, "conditions.csv"),
+        "other_condition": (words.conditions, "conditions.csv"),
+    }
+    for column, (allowed, source) in known.items():
+        if cells[column] and cells[column] not in allowed:
+            yield unknown_word(file, at, column, cells[column], allowed, source)
+    if cells["expected"] not in EXPECTED:
+        yield from _expected(file, at, cells)
 
 
 def _expected(file: str, at: int, cells: dict[str, str]) -> Iterator[Problem]:

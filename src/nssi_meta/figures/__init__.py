@@ -13,10 +13,10 @@ from .gap_map import gap_map
 from .layouts import LAYOUTS
 from .mechanism_model import mechanism_model
 from .orchard import alt_orchard, orchard
-from .overlap import overlap_mechanisms
+from .overlap import overlap_mechanisms, overlap_pages, overlap_parts
 from .overlap_matrix import alt_overlap_matrix, overlap_matrix
 from .overlap_summary import overlap_summary
-from .overview import overview
+from .overview import overview, overview_pages, overview_parts
 from .predictive import alt_predictive, predictive
 from .printed import forest_table
 from .prior_posterior import alt_prior_posterior, prior_posterior
@@ -67,8 +67,12 @@ __all__ = [
     "mechanism_model",
     "overlap_matrix",
     "overlap_mechanisms",
+    "overlap_pages",
+    "overlap_parts",
     "overlap_summary",
     "overview",
+    "overview_pages",
+    "overview_parts",
     "predictive",
     "prior_posterior",
     "profile_scatter",

@@ -21,7 +21,7 @@ GAP_COLUMNS = (
     "certainty", "k", "n_studies", "n_participants", "share_bounds",
 )
 # fmt: on
-ROW, HEAD = 3.5, 4.0
+ROW, HEAD = 3.7, 4.0
 MOST = 40
 DARK = 0.52  # shade from which white text has more contrast than dark text
 TOP = 10  # cells that carry their rank
@@ -83,18 +83,18 @@ def gap_map(
     title = "What is known, and what a further study would teach" if title is None else title
     write(page, style.margin, style.margin + 0.6 * style.row, title, size=style.size + 2, bold=True)
     longest = widest([as_text(r["label"]) for r in cells.values()], style, size=style.small)
-    label_room = min(max(longest + 3.0, 0.25 * style.width), 0.3 * style.width)
+    label_room = min(max(longest + 3.0, 0.2 * style.width), 0.26 * style.width)
     width = (style.width - 2 * style.margin - label_room - 5.0) / (2 * len(conditions))
     known = style.margin + label_room
     gain = known + width * len(conditions) + 5.0
     heads = {
         known: "Evidence: studies · participants",
-        gain: f"Expected gain of {participants} more participants (bits)",
+        gain: f"Gain expected of {participants} more participants, bits",
     }
     for left, words in heads.items():
         write(page, left, top - 1.9 * style.row, words, bold=True)
         for i, condition in enumerate(conditions):
-            name = shorten(as_text(names[condition]), width + 0.5, style, size=style.small)
+            name = shorten(as_text(names[condition]), width - 0.2, style, size=style.small)
             write(page, left + (i + 0.5) * width, top - 0.8 * style.row, name, align="center",
                   size=style.small, color=QUIET)  # fmt: skip
     largest = max(as_float(v) for v in table["gain_bits"])
@@ -152,7 +152,7 @@ def _ink(share: float) -> str:
 
 def _known(page: Page, record: Record, x: float, y: float, width: float) -> None:
     key = f"{as_text(record['mechanism'])}/{as_text(record['condition'])}"
-    size = page.style.small - 0.5
+    size = page.style.small
     middle = x + width / 2
     if not as_int(record["k"]):
         _box(page, x, y, width, "#ffffff", f"known:{key}")
@@ -177,11 +177,11 @@ def _gain(page: Page, record: Record, x: float, y: float, width: float, largest:
     gain, rank = as_float(record["gain_bits"]), as_int(record["rank"])
     share = max(gain, 0.0) / largest if largest > 0 else 0.0
     box = _box(page, x, y, width, shade(share), f"gain:{key}")
-    size = page.style.small - 0.5
+    size = page.style.small
     words = number(gain, 2)
     if rank <= TOP:
         box.set_linewidth(0.9)
         box.set_edgecolor(BOUND)
-        words = f"{words} (#{rank})"
+        words = f"{words} #{rank}"
     write(page, x + width / 2, y + ROW / 2, words, align="center", size=size, color=_ink(share),
           bold=rank <= TOP)  # fmt: skip

@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrow, FancyBboxPatch, Rectangle
 
+from .legend import draw_key, key_height
+from .model_key import model_key
 from .model_nodes import CELL, Places, draw_stage, stage_height
 from .model_plan import STAGE_COLUMNS, Plan, Stage, plan
 from .page import Page, new_page, write
@@ -16,7 +18,7 @@ from .text import count, number, shorten, wrap
 
 BOX = 12.0  # height of a stage's box, mm
 NAMES = 13.0  # height of the conditions' upright names
-GUTTER = 4.5
+GUTTER = 4.0
 LINE = 3.6  # height of a condition's line in the last row
 
 
@@ -26,6 +28,7 @@ def mechanism_model(
     *,
     index_label: str = "NSSI",
     delta: float | None = None,
+    level: float = 0.95,
     title: str | None = None,
     style: Style = DOUBLE,
 ) -> Figure:
@@ -40,7 +43,9 @@ def mechanism_model(
     index_label
         Name of the condition whose model this is.
     delta
-        Threshold of sharing, named in the note.
+        Threshold of sharing, named in the key.
+    level
+        Level of all intervals in both tables, named in the key.
 
     Raises
     ------
@@ -66,8 +71,11 @@ def mechanism_model(
     # Small print runs wider on screens than measured: hinting rounds its letters up.
     room = 0.95 * (style.width - 2 * style.margin)
     below = any(len(column) > 1 for column in what.columns)
-    notes = wrap(_note(index_label, delta, below), room, style, size=style.small)
-    page = new_page(bottom + 0.8 * style.row * len(notes) + style.margin, style)
+    notes = wrap(_note(below), room, style, size=style.small)
+    key = model_key(index_label, delta, level)
+    notes_top = bottom + key_height(key, style)
+    page = new_page(notes_top + 0.8 * style.row * len(notes) + style.margin, style)
+    draw_key(page, key, bottom)  # first: it takes the names off what is drawn by then
     title = f"A model of {index_label}, with the evidence" if title is None else title
     write(page, style.margin, style.margin + 0.6 * style.row, title, size=style.size + 2, bold=True)
     for i, (column, where) in enumerate(zip(what.columns, columns, strict=True)):
@@ -84,27 +92,23 @@ def mechanism_model(
         _axis(page, where, first, axis)
         _sharing(page, what, column, stages, where, third)
     for i, line in enumerate(notes):
-        y = bottom + 0.8 * style.row * (i + 0.5)
+        y = notes_top + 0.8 * style.row * (i + 0.5)
         write(page, style.margin, y, line, size=style.small, color=QUIET)
     return page.fig
 
 
 def _places(left: float, width: float, what: Plan) -> Places:
     squares = left + width - CELL * len(what.others)
-    return Places(left, (left + 0.48 * width, squares - 1.5), squares, left + width)
+    return Places(left, (left + 0.49 * width, squares - 1.5), squares, left + width)
 
 
-def _note(index_label: str, delta: float | None, below: bool) -> str:
-    beyond = "" if delta is None else f" (both beyond {delta:g}, same direction)"
+def _note(below: bool) -> str:
     return (
-        f"Line and dot: posterior median and interval of the mean effect in {index_label}, "
-        "standardised (g); right of 0 (dotted): more than in the reference group. Hollow dot: only "
-        "bounds were reported. Diamond: another scale (log odds ratio, Fisher z or standardised "
-        "change). Arrowhead: beyond the axis. Square: probability that the mechanism is shared"
-        f"{beyond}, from pale (0) to dark (1); hatched: opposite directions more probable than "
-        "not; dotted: studied in only one of the two; dash: in neither. Below: shared mechanisms, "
-        "median and interval, of those with evidence in both"
-        + (", for the stage at the top of the column." if below else ".")
+        "Right of 0 (dotted line): more than in the reference group; arrowhead: beyond the axis. "
+        "Uninformative: the evidence has hardly moved the probabilities from those of a mechanism "
+        "that nobody has studied. Other scales: log odds ratio, Fisher z, standardised change. "
+        "Shared by: number of shared mechanisms, median and interval, of those with evidence in "
+        "both" + (", for the stage at the top of the column." if below else ".")
     )
 
 
@@ -126,7 +130,7 @@ def _box(page: Page, stage: Stage, where: Places, top: float) -> None:
         y += 3.0
     studied = sum(as_text(node.index["evidence"]) != "none" for node in stage.nodes)
     words = f"{studied} of {count(len(stage.nodes), 'mechanism')} studied"
-    write(page, middle, top + BOX - 2.3, words, align="center", size=style.small - 0.5, color=QUIET)
+    write(page, middle, top + BOX - 2.3, words, align="center", size=style.small, color=QUIET)
 
 
 def _arrow(page: Page, x0: float, x1: float, y: float) -> None:
@@ -141,11 +145,11 @@ def _names(page: Page, what: Plan, where: Places, y: float) -> None:
     """Names of the conditions, upright over their squares."""
     style = page.style
     for i, condition in enumerate(what.others):
-        words = shorten(what.labels[condition], NAMES - 1.0, style, size=style.small - 0.5)
+        words = shorten(what.labels[condition], NAMES - 1.0, style, size=style.small)
         x = where.squares + (i + 0.5) * CELL + 0.35 * style.small * MM_PER_POINT
         text = page.ax.text(x, y, words, rotation=90, ha="right", va="bottom", color=QUIET)
         text.set_rotation_mode("default")
-        text.set_fontsize(style.small - 0.5)
+        text.set_fontsize(style.small)
         text.set_fontfamily(list(style.families))
         text.set_parse_math(False)
 
@@ -160,9 +164,9 @@ def _axis(page: Page, where: Places, top: float, y: float) -> None:
         page.ax.add_line(Line2D([where.at(x)] * 2, [y, y + 0.9], color=QUIET, linewidth=0.6))
         if x:  # three numbers would touch; the dotted line is 0
             write(page, where.at(x), y + 2.3, number(x, 0), align="center",
-                  size=page.style.small - 0.5)  # fmt: skip
+                  size=page.style.small)  # fmt: skip
     write(page, sum(where.plot) / 2, y + 5.0, "effect (g)", align="center",
-          size=page.style.small - 0.5, color=QUIET)  # fmt: skip
+          size=page.style.small, color=QUIET)  # fmt: skip
 
 
 def _sharing(
@@ -175,7 +179,7 @@ def _sharing(
 ) -> None:
     """Third row: for the stage of this column, how many mechanisms each condition shares."""
     style = page.style
-    size = style.small - 0.3
+    size = style.small
     write(page, where.left, top + 1.0, "Shared by", size=size, bold=True, color=POOLED)
     found = stages[stages["stage"].map(as_text) == column[0].name]
     records = {as_text(r["other"]): r for r in found.to_dict("records")}

@@ -15,8 +15,10 @@ from .style import INK, POOLED, QUIET, RULE, Style
 from .text import heading, text_width, wrap
 
 LIMIT = 1.5  # effects beyond it end in an arrowhead
-LEAD = 2.05  # distance of a label's lines
-CELL = 2.9  # width of a condition's square
+LEAD = 2.3  # distance of a label's lines
+BETWEEN = 1.4  # between the labels of two mechanisms
+CELL = 2.7  # width of a condition's square
+SIDE, SMALL_SIDE = 2.3, 1.2  # of a square, and of one that is uninformative
 OPPOSITE = "#e9a227"
 
 
@@ -58,12 +60,12 @@ def stage_height(stage: Stage, where: Places, style: Style) -> float:
 
 
 def _height(node: Node, where: Places, style: Style) -> float:
-    return ROW + LEAD * max(len(_label(node, where, style)) - 2, 0)
+    return max(ROW, LEAD * len(_label(node, where, style)) + BETWEEN)
 
 
 def _label(node: Node, where: Places, style: Style) -> list[str]:
     """A mechanism's name in lines; a compound that is too long breaks at its hyphen."""
-    size, room = style.small - 0.5, where.plot[0] - where.left - 1.0
+    size, room = style.small, where.plot[0] - where.left - 0.7
     label = as_text(node.index["label"])
     if any(text_width(word, style, size=size) > room for word in label.split()):
         label = label.replace("-", "- ")
@@ -72,7 +74,7 @@ def _label(node: Node, where: Places, style: Style) -> list[str]:
 
 def _node(page: Page, node: Node, where: Places, y: float) -> None:
     style = page.style
-    size = style.small - 0.5
+    size = style.small
     lines = _label(node, where, style)
     missing = as_text(node.index["evidence"]) == "none"
     ink = QUIET if missing else INK
@@ -80,11 +82,10 @@ def _node(page: Page, node: Node, where: Places, y: float) -> None:
         at = y + (i - (len(lines) - 1) / 2) * LEAD
         write(page, where.left, at, line, size=size, color=ink)
     if missing:
-        middle = sum(where.plot) / 2
-        blank = Rectangle((middle - 4.5, y - 1.3), 9.0, 2.6, facecolor="white", linewidth=0)
+        x, room = where.plot[0], text_width("no study", style, size=size)
+        blank = Rectangle((x, y - 1.3), room, 2.6, facecolor="white", linewidth=0)
         page.ax.add_patch(blank)  # the zero line would cross the words
-        write(page, middle, y, "no study", align="center", size=size, color=QUIET,
-              gid=f"missing:{node.key}")  # fmt: skip
+        write(page, x, y, "no study", size=size, color=QUIET, gid=f"missing:{node.key}")
     else:
         _strength(page, node.index, where, y, node.key)
     for i, record in enumerate(node.others):
@@ -105,26 +106,31 @@ def _strength(page: Page, record: Record, where: Places, y: float, key: str) -> 
             page.ax.add_line(
                 Line2D([where.at(x)], [y], marker=marker, markersize=2.4, color=POOLED)
             )
-    dot = Line2D([where.at(mu.value)], [y], linestyle="none", gid=f"mu:{key}", zorder=3)
-    dot.set_marker("o" if as_text(record["scale"]) == "g" else "D")
-    dot.set_markersize(3.4 if as_text(record["scale"]) == "g" else 2.8)
-    dot.set_markeredgecolor(POOLED)
-    dot.set_markerfacecolor("white" if bounds_only else POOLED)
-    dot.set_markeredgewidth(0.8)
-    page.ax.add_line(dot)
+    mark = median(where.at(mu.value), y, other_scale=as_text(record["scale"]) != "g",
+                  hollow=bounds_only)  # fmt: skip
+    mark.set_gid(f"mu:{key}")
+    page.ax.add_line(mark)
+
+
+def median(x: float, y: float, *, other_scale: bool = False, hollow: bool = False) -> Line2D:
+    """The dot of a mean effect, at page mm; a diamond on another scale."""
+    mark = Line2D([x], [y], linestyle="none", zorder=3)
+    mark.set_marker("D" if other_scale else "o")
+    mark.set_markersize(2.8 if other_scale else 3.4)
+    mark.set_markeredgecolor(POOLED)
+    mark.set_markerfacecolor("white" if hollow else POOLED)
+    mark.set_markeredgewidth(0.8)
+    return mark
 
 
 def _square(page: Page, record: Record, missing: bool, x: float, y: float, key: str) -> None:
     """Probability of sharing with one condition, or which side lacks evidence."""
     p, against = as_float(record["p_shared"]), as_float(record["p_opposite"])
     name = f"{key}/{as_text(record['condition'])}"
-    side = CELL - 0.5
-    box = Rectangle((x + 0.25, y - side / 2), side, side, linewidth=0.4, edgecolor="#404040")
     if math.isfinite(p):
+        box = square(x, y, small=as_text(record["verdict"]) == "uninformative")
         box.set_gid(f"shared:{name}")
-        opposite = against > 0.5
-        box.set_facecolor(OPPOSITE if opposite else shade(p))
-        box.set_hatch("//////" if opposite else "")
+        fill(box, p, against)
     elif missing and as_text(record["evidence"]) == "none":
         page.ax.add_line(
             Line2D([x + 1.0, x + CELL - 1.0], [y, y], color=QUIET, linewidth=0.5,
@@ -132,11 +138,33 @@ def _square(page: Page, record: Record, missing: bool, x: float, y: float, key: 
         )  # fmt: skip
         return
     else:
+        box = square(x, y)
         box.set_gid(f"one-sided:{name}")
-        box.set_facecolor("white")
-        box.set_edgecolor(QUIET)
-        box.set_linestyle((0, (1, 1.2)))
+        dot(box)
     page.ax.add_patch(box)
+
+
+def square(x: float, y: float, *, small: bool = False) -> Rectangle:
+    """A condition's square in the cell that begins at `x`, its middle at `y`, in mm."""
+    side = SMALL_SIDE if small else SIDE
+    box = Rectangle((x + (CELL - side) / 2, y - side / 2), side, side)
+    box.set_linewidth(0.4)
+    box.set_edgecolor("#404040")
+    return box
+
+
+def fill(box: Rectangle, p_shared: float, p_opposite: float) -> None:
+    """Shade a square by the probability of sharing; hatched: opposite is more likely than not."""
+    opposite = p_opposite > 0.5
+    box.set_facecolor(OPPOSITE if opposite else shade(p_shared))
+    box.set_hatch("//////" if opposite else "")
+
+
+def dot(box: Rectangle) -> None:
+    """Make a square one of a condition, or of an index condition, without a study."""
+    box.set_facecolor("white")
+    box.set_edgecolor(QUIET)
+    box.set_linestyle((0, (1, 1.2)))
 
 
 def shade(p: float) -> str:

@@ -19,7 +19,7 @@ STAGE_COLUMNS = (
 )
 # fmt: on
 MOST_COLUMNS = 4
-ROW, HEAD = 4.7, 4.0  # height in mm of a mechanism and of a system's name
+ROW, HEAD = 4.6, 4.0  # height in mm of a mechanism and of a system's name
 
 
 @dataclass(frozen=True)

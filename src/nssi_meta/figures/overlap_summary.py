@@ -16,7 +16,7 @@ from .page import Page, new_page, panel, rule, set_ticks, write
 from .printed import NBSP
 from .records import Interval, Record, as_float, as_text, interval, require_columns
 from .style import DOUBLE, POOLED, QUIET, Style
-from .text import count, number, text_width, wrap
+from .text import count, number, percent, text_width, wrap
 
 # fmt: off
 SUMMARY_COLUMNS = (
@@ -38,6 +38,7 @@ def overlap_summary(
     table: pd.DataFrame,
     *,
     index_label: str = "NSSI",
+    level: float = 0.95,
     title: str | None = None,
     style: Style = DOUBLE,
 ) -> Figure:
@@ -52,6 +53,8 @@ def overlap_summary(
         Columns in `SUMMARY_COLUMNS`, one row a condition and figure.
     index_label
         Name of the condition that is compared with the others.
+    level
+        Level of all intervals in the table, printed with the figure.
 
     Raises
     ------
@@ -69,8 +72,8 @@ def overlap_summary(
     names += [f for f in dict.fromkeys(map(as_text, table["figure"])) if f not in FIGURES]
     blocks = {str(k): g.to_dict("records") for k, g in table.groupby("other", sort=False)}
     note = (
-        "Line and dot: posterior median and interval, printed below. Grey bar with tick: interval "
-        "and median of the prior. Where the two agree, the evidence decides nothing."
+        f"Line and dot: posterior median and {percent(level)} interval, printed below. Grey bar "
+        "with tick: those of the prior. Where the two agree, the evidence decides nothing."
     )
     room = style.width - 2 * style.margin
     notes = wrap(note, room, style, size=style.small)

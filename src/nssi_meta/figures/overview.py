@@ -1,4 +1,4 @@
-"""All pooled effects on one page: mechanisms by condition, grouped by system."""
+"""All pooled effects: mechanisms by condition, grouped by system."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import math
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
-from . import marks
-from .axis import axis_ticks, robust_range
-from .page import Page, new_page, panel, rule, set_ticks, unname_marks, write
+from .axis import axis_ticks
+from .overview_draw import (
+    HEAD,
+    PITCH,
+    by_system,
+    draw_background,
+    draw_cell,
+    draw_key,
+    draw_labels,
+    flow_key,
+    height_of,
+    limits_of,
+    plot_range,
+    stack,
+)
+from .page import new_page, panel, set_ticks, write
+from .paging import PAGE_HEIGHT, split_pages
 from .records import ESTIMANDS, SCALES, Cell, condition_order, read_cells
-from .style import BAND, DOUBLE, QUIET, Style, condition_marks
-from .text import count, heading, percent, shorten, text_width, widest, wrap
+from .style import DOUBLE, QUIET, Style, condition_marks
+from .text import count, percent, wrap
 
-PITCH = 2.1  # mm between two conditions of one mechanism
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A system header (`cells` empty) or a mechanism with its cells; `y` is the middle in mm."""
-
-    text: str
-    y: float
-    height: float
-    cells: tuple[Cell, ...] = ()
+AXIS_ROOM = 10.3  # mm under the last row for the axis and its name
 
 
 def overview(
@@ -40,7 +41,9 @@ def overview(
     title: str | None = None,
     style: Style = DOUBLE,
 ) -> Figure:
-    """Draw every pooled effect with its credible interval, one line a mechanism.
+    """Draw every pooled effect with its credible interval, one line a mechanism, on one page.
+
+    However tall that is: `overview_pages` cuts it.
 
     Conditions differ in colour and marker and stand below each other; cells whose rows are all
     bounds are hollow; the number of rows stands at the right.
@@ -62,46 +65,124 @@ def overview(
     ValueError
         Nothing to draw, columns missing, a cell twice, a negative `delta`.
     """
+    return overview_pages(
+        pools, delta=delta, estimand=estimand, predicted=predicted, page_height=math.inf,
+        title=title, style=style,
+    )[0]  # fmt: skip
+
+
+def overview_pages(
+    pools: pd.DataFrame,
+    *,
+    delta: float = 0.2,
+    estimand: str | None = None,
+    predicted: bool = False,
+    page_height: float = PAGE_HEIGHT,
+    title: str | None = None,
+    style: Style = DOUBLE,
+) -> list[Figure]:
+    """`overview` on pages of at most `page_height` mm, which `save_pages` writes.
+
+    All have the same key and axis; a system stays on one page where it fits on one.
+    `overview_parts` tells what each shows. Raises ValueError as `overview`.
+    """
+    plan = _plan(pools, delta, estimand, predicted, page_height, style)
+    title = "Pooled effects by mechanism and condition" if title is None else title
+    n = len(plan.parts)
+    heads = [f"{title}, {i} of {n}" if n > 1 else title for i in range(1, n + 1)]
+    return [_draw(plan, *page, delta, style) for page in zip(plan.parts, heads, strict=True)]
+
+
+def overview_parts(
+    pools: pd.DataFrame,
+    *,
+    delta: float = 0.2,
+    estimand: str | None = None,
+    predicted: bool = False,
+    page_height: float = PAGE_HEIGHT,
+    style: Style = DOUBLE,
+) -> list[pd.DataFrame]:
+    """The rows of `pools` that each of the `overview_pages` shows, of the same arguments.
+
+    Raises ValueError as `overview`.
+    """
+    plan = _plan(pools, delta, estimand, predicted, page_height, style)
+    shown = pools[pools["estimand"] == plan.parts[0][0].estimand]
+    names = [{cell.mechanism for cell in part} for part in plan.parts]
+    return [shown[shown["mechanism"].isin(part)] for part in names]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every page has around its cells, and the cells of each; lengths in mm."""
+
+    parts: list[list[Cell]]
+    conditions: list[str]
+    looks: dict[str, tuple[str, str]]
+    key: list[list[tuple[float, str, str, str]]]
+    notes: list[str]
+    plot: tuple[float, float]
+    limits: tuple[float, float]
+    top: float
+    below: float
+
+
+def _plan(
+    pools: pd.DataFrame,
+    delta: float,
+    estimand: str | None,
+    predicted: bool,
+    page_height: float,
+    style: Style,
+) -> _Plan:
     if not delta >= 0.0:
         raise ValueError(f"delta is an effect size of 0 or more; got {delta!r}")
     cells, notes = choose_cells(read_cells(pools), estimand, predicted)
     conditions = condition_order((cell.mechanism, cell.condition) for cell in cells)
     labels = {cell.condition: cell.condition_label for cell in cells}
     looks = condition_marks(conditions)
-    key = [(*looks[c], labels[c]) for c in conditions]
     levels = sorted(set(pools["level"].dropna())) if "level" in pools.columns else []
-    notes = [_explain(levels, delta, cells, predicted), *notes]
-    if title is None:
-        title = "Pooled effects by mechanism and condition"
+    words = " ".join([_explain(levels, delta, cells, predicted), *notes])
+    lines = wrap(words, style.width - 2 * style.margin, style, size=style.small)
+    key = flow_key([(*looks[c], labels[c]) for c in conditions], style)
+    top = style.margin + (3.2 + len(key)) * style.row
+    below = AXIS_ROOM + 0.8 * style.row * len(lines)
+    plot = plot_range(stack(cells, top), len(conditions), style)
+    parts = _parts(cells, page_height - top - below - style.margin)
+    return _Plan(parts, conditions, looks, key, lines, plot, limits_of(cells, delta), top, below)
 
-    room = style.width - 2 * style.margin
-    key_lines = flow_key(key, style)
-    key_top = style.margin + 1.6 * style.row
-    top = key_top + style.row * len(key_lines) + 1.6 * style.row
-    entries = stack(cells, top)
-    bottom = entries[-1].y + entries[-1].height / 2 + 0.8
-    note_lines = wrap(" ".join(notes), room, style, size=style.small)
-    notes_top = bottom + 9.5
-    page = new_page(notes_top + 0.8 * style.row * len(note_lines) + style.margin, style)
 
+def _draw(plan: _Plan, cells: list[Cell], title: str, delta: float, style: Style) -> Figure:
+    """Draw one page."""
+    entries = stack(cells, plan.top)
+    end = entries[-1].y + entries[-1].height / 2
+    bottom = end + 0.8
+    page = new_page(end + plan.below + style.margin, style)
     write(page, style.margin, style.margin + 0.6 * style.row, title, size=style.size + 2, bold=True)
-    draw_key(page, key_lines, key_top)
-    plot = plot_range(entries, len(conditions), style)
-    limits = _limits(cells, delta)
-    draw_labels(page, entries, conditions, looks, plot, top)
-    ax = panel(page, *plot, top, bottom, *limits)
-    draw_background(ax, top, bottom, delta)
+    draw_key(page, plan.key, style.margin + 1.6 * style.row)
+    draw_labels(page, entries, plan.conditions, plan.looks, plan.plot, plan.top)
+    ax = panel(page, *plan.plot, plan.top, bottom, *plan.limits)
+    draw_background(ax, plan.top, bottom, delta)
     for entry in entries:
         for i, cell in enumerate(entry.cells):
             y = entry.y + (i - (len(entry.cells) - 1) / 2) * PITCH
-            draw_cell(ax, cell, y, *looks[cell.condition])
-    set_ticks(page, ax, *axis_ticks(*limits, plot[1] - plot[0], style))
+            draw_cell(ax, cell, y, *plan.looks[cell.condition])
+    set_ticks(page, ax, *axis_ticks(*plan.limits, plan.plot[1] - plan.plot[0], style))
     scale = SCALES.get(cells[0].scale, (cells[0].scale,) * 2)[1]
-    write(page, sum(plot) / 2, bottom + 6.4, scale, align="center")
-    for i, line in enumerate(note_lines):
-        y = notes_top + 0.8 * style.row * (i + 0.5)
+    write(page, sum(plan.plot) / 2, bottom + 6.4, scale, align="center")
+    for i, line in enumerate(plan.notes):
+        y = bottom + 9.5 + 0.8 * style.row * (i + 0.5)
         write(page, style.margin, y, line, size=style.small, color=QUIET)
     return page.fig
+
+
+def _parts(cells: list[Cell], room: float) -> list[list[Cell]]:
+    """Cells by page, in the order of their systems."""
+    systems = by_system(cells)
+    heights = {s: [(m, height_of(c)) for m, c in rows.items()] for s, rows in systems.items()}
+    pages = split_pages(heights, room, HEAD)
+    return [[c for rows in systems.values() for m in rows if m in page for c in rows[m]]
+            for page in map(set, pages)]  # fmt: skip
 
 
 def choose_cells(
@@ -147,130 +228,3 @@ def _explain(levels: list[float], delta: float, cells: list[Cell], predicted: bo
     if predicted and any(c.k == 0 for c in cells):
         text += " Hollow with 0 rows: predicted from other cells."
     return text + " Arrowheads: the interval continues beyond the axis."
-
-
-def stack(cells: list[Cell], top: float) -> list[Entry]:
-    """Put systems and mechanisms below each other, in the order of their first cell."""
-    systems: dict[str, dict[str, list[Cell]]] = {}
-    for cell in cells:
-        systems.setdefault(cell.system, {}).setdefault(cell.mechanism, []).append(cell)
-    entries: list[Entry] = []
-    y = top
-    for system, mechanisms in systems.items():
-        entries.append(Entry(system, y + 2.9, 5.0))
-        y += 5.0
-        for members in mechanisms.values():
-            height = max(PITCH * len(members) + 1.5, 3.8)
-            entries.append(Entry(members[0].label, y + height / 2, height, tuple(members)))
-            y += height
-    return entries
-
-
-def k_column(style: Style) -> float:
-    """Width in mm for the number of rows of one condition."""
-    return 4.6 if style.narrow else 6.5
-
-
-def plot_range(entries: list[Entry], n_conditions: int, style: Style) -> tuple[float, float]:
-    """Left and right edge of the plot in mm: what labels and counts leave."""
-    labels = widest([e.text for e in entries], style) + 2.0
-    label = min(labels, (0.33 if style.narrow else 0.36) * style.width)
-    right = style.width - style.margin - k_column(style) * n_conditions
-    return style.margin + label + 2.0, right - 1.0
-
-
-def draw_labels(
-    page: Page,
-    entries: list[Entry],
-    conditions: list[str],
-    looks: dict[str, tuple[str, str]],
-    plot: tuple[float, float],
-    top: float,
-) -> None:
-    """Write systems, mechanisms and the counts of rows, with a marker above each column."""
-    style = page.style
-    columns = {c: plot[1] + 1.0 + k_column(style) * (i + 0.6) for i, c in enumerate(conditions)}
-    for condition, x in columns.items():
-        color, marker = looks[condition]
-        _marker(page.ax, x, top - 1.8, color, marker, hollow=False)
-    unname_marks(page)
-    for entry in entries:
-        if not entry.cells:
-            write(page, style.margin, entry.y, heading(entry.text), bold=True)
-            rule(page, entry.y + 2.0, style.margin, style.width - style.margin)
-            continue
-        room = plot[0] - style.margin - 4.0
-        rule(page, entry.y + entry.height / 2, style.margin, style.width - style.margin, color=BAND)
-        write(page, style.margin + 2.0, entry.y, shorten(entry.text, room, style))
-        for cell in entry.cells:
-            x = columns[cell.condition]
-            write(
-                page,
-                x,
-                entry.y,
-                str(cell.k),
-                align="center",
-                size=style.small,
-                gid=f"k:{cell.key}",
-            )
-
-
-def draw_background(ax: Axes, top: float, bottom: float, delta: float) -> None:
-    """Draw the band of negligible effects and the null."""
-    if delta > 0.0:
-        band = Rectangle((-delta, top), 2 * delta, bottom - top, color=BAND, linewidth=0)
-        band.set_zorder(0)
-        band.set_gid("band")
-        ax.add_patch(band)
-    marks.upright(ax, 0.0, top, bottom, gid="null", color=QUIET)
-
-
-def draw_cell(ax: Axes, cell: Cell, y: float, color: str, marker: str) -> None:
-    """Draw one pooled effect: credible interval and marker."""
-    low, high = cell.mu.low, cell.mu.high
-    line = Line2D([low, high], [y, y], color=color, linewidth=0.9, gid=f"ci:{cell.key}")
-    ax.add_line(line)
-    hollow = cell.only_bounds or cell.k == 0
-    size = 3.6 if marker in "s" else 4.0
-    name = f"mu:{cell.key}"
-    marks.point(
-        ax, cell.mu.value, y, gid=name, marker=marker, size=size, color=color, hollow=hollow
-    )
-    marks.off_axis(ax, low, high, y, gid=f"ci:{cell.key}", color=color)
-
-
-def flow_key(
-    key: list[tuple[str, str, str]], style: Style
-) -> list[list[tuple[float, str, str, str]]]:
-    """Break the key into lines: (x in mm, colour, marker, words)."""
-    lines: list[list[tuple[float, str, str, str]]] = [[]]
-    x = style.margin
-    for color, marker, words in key:
-        words = shorten(words, style.width - 2 * style.margin - 4.0, style)
-        width = 4.0 + text_width(words, style)
-        if lines[-1] and x + width > style.width - style.margin:
-            lines.append([])
-            x = style.margin
-        lines[-1].append((x, color, marker, words))
-        x += width + 5.0
-    return lines
-
-
-def draw_key(page: Page, lines: list[list[tuple[float, str, str, str]]], top: float) -> None:
-    """Draw the key of conditions from `top` mm down."""
-    for i, line in enumerate(lines):
-        y = top + page.style.row * (i + 0.5)
-        for x, color, marker, words in line:
-            _marker(page.ax, x + 1.2, y, color, marker, hollow=False)
-            write(page, x + 4.0, y, words)
-    unname_marks(page)
-
-
-def _marker(ax: Axes, x: float, y: float, color: str, marker: str, *, hollow: bool) -> None:
-    marks.point(ax, x, y, gid="key", marker=marker, size=4.0, color=color, hollow=hollow)
-
-
-def _limits(cells: list[Cell], delta: float) -> tuple[float, float]:
-    points = [v for c in cells for v in (c.mu.value, c.mu.low, c.mu.high)]
-    low, high = robust_range(points, [(c.mu.low, c.mu.high) for c in cells])
-    return (min(low, -1.1 * delta), max(high, 1.1 * delta)) if math.isfinite(delta) else (low, high)

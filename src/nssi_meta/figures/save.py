@@ -77,16 +77,25 @@ def save_pages(
     formats: Sequence[str] = FORMATS,
     *,
     title: str = "",
-    alt_text: str = "",
+    alt_text: str | Sequence[str] = "",
     dpi: int = 300,
     table: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write the pages of a long figure: one pdf of all, and `stem-1.svg`, `stem-2.svg`, ....
 
-    A single page is written as `save` does. Warnings, errors and metadata are those of `save`.
+    `alt_text` is one text for all pages, or one for each; the pdf gets them all. A single page is
+    written as `save` does. Warnings and further metadata are those of `save`, and so are errors.
+
+    Raises
+    ------
+    ValueError
+        As `save`; or the alternative texts are not as many as the pages.
     """
+    texts = [alt_text] * len(figures) if isinstance(alt_text, str) else list(alt_text)
+    if len(texts) != len(figures):
+        raise ValueError(f"{len(figures)} pages, but {len(texts)} alternative texts: one for each")
     if len(figures) == 1:
-        return save(figures[0], stem, formats, title=title, alt_text=alt_text, dpi=dpi, table=table)
+        return save(figures[0], stem, formats, title=title, alt_text=texts[0], dpi=dpi, table=table)
     _check_formats(formats)
     stem = Path(stem)
     content: dict[str, bytes] = {}
@@ -94,11 +103,12 @@ def save_pages(
         warnings.simplefilter("always")
         for kind in formats:
             if kind == "pdf":
-                content[f"{stem.name}.pdf"] = _render_pdf(figures, title, alt_text)
+                words = " ".join(dict.fromkeys(texts))
+                content[f"{stem.name}.pdf"] = _render_pdf(figures, title, words)
                 continue
-            for i, fig in enumerate(figures, 1):
+            for i, (fig, text) in enumerate(zip(figures, texts, strict=True), 1):
                 part = f"{title} ({i} of {len(figures)})" if title else ""
-                data = render(fig, kind, title=part, alt_text=alt_text, dpi=dpi)
+                data = render(fig, kind, title=part, alt_text=text, dpi=dpi)
                 content[f"{stem.name}-{i}.{kind}"] = data
     _report(caught)
     if table is not None:

@@ -8,7 +8,6 @@ from collections import Counter
 from nssi_meta.report.columns import Column, Table, integer, make_table, real, text, words
 from nssi_meta.report.names import Tables
 from nssi_meta.report.values import (
-    Record,
     as_float,
     as_text,
     enumerate_words,
@@ -53,7 +52,7 @@ def claims_table(tables: Tables) -> Table | None:
     columns = [
         Column("Claim", lambda r: f"{as_text(r['claim_id'])}: {as_text(r['statement'])}", False),
         text("Verdict", "verdict"),
-        Column("Probability", _probability),
+        Column("Probability", lambda row: claim_probability(as_float(row["probability"]))),
         Column("Bayes factor against its negation", lambda r: _factor(r["bayes_factor_not"])),
         Column("against any value", lambda r: _factor(r["bayes_factor"])),
         text("Evidence", "estimand", words),
@@ -68,12 +67,11 @@ def claims_table(tables: Tables) -> Table | None:
     )
 
 
-def _probability(row: Record) -> str:
-    """A probability that rounds to a limit of the rule, but is not beyond it, has one digit more.
+def claim_probability(p: float) -> str:
+    """Print the probability of a claim; one that rounds to a limit of the rule has a digit more.
 
     Otherwise `0.90, open` would stand beside a rule that says 0.9.
     """
-    p = as_float(row["probability"])
     if math.isnan(p):
         return "–"
     near = any(abs(p - limit) < 0.005 for limit in (SURE, 1 - SURE))

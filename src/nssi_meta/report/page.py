@@ -43,6 +43,12 @@ from nssi_meta.report.sentences import (
     most_studied,
     pool_sentence,
 )
+from nssi_meta.report.side_by_side import (
+    contrast_sentence,
+    contrasts_table,
+    estimands_table,
+    left_out_table,
+)
 from nssi_meta.report.values import Record, as_text, date, enumerate_words, first_lower, records
 
 NOT_CONVERGED = "did not converge: not results"
@@ -96,6 +102,7 @@ def build(
     pools = records(tables.get("pools"), POOL_COLUMNS, "pools")
     warning = _warning(tables, manifest)
     sampled = any("exact" not in as_text(r["engine"]) for r in pools)
+    level = tb.levels_of(pools, names)
     drawn, linked = arrange(figures, tables, names, forests)
     environment = Environment(
         loader=PackageLoader("nssi_meta.report"),
@@ -119,6 +126,9 @@ def build(
         alone=alone,
         limits=limits(tables, names, alone),
         overlaps=_overlaps(tables, names, warning),
+        contrast=contrast_sentence(tables),
+        contrasts=_marked_table(contrasts_table(tables, level), warning),
+        left_out=_marked_table(left_out_table(tables, level), warning),
         profiles=_profiles(tables, names, warning),
         claims=claims_sentence(tables),
         claims_rule=_claims_rule(manifest),
@@ -126,6 +136,7 @@ def build(
         gaps=_marked_table(gaps_table(tables), warning),
         next_study=next_study(tables),
         systems=_systems(pools, names),
+        estimands=estimands_table(tables, level),
         reporting=reporting_sentence(tables),
         adjusted=adjusted_table(tables),
         outside=external_sentence(tables),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -41,7 +42,8 @@ def arrange(
     size: dict[str, int] = {}
     if rows is not None and "mechanism" in rows:
         size = {str(k): int(v) for k, v in rows["mechanism"].value_counts().items()}
-    keys = [k for k in figures if k.startswith(FOREST)]
+    pages = _pages(figures, {f"{FOREST}{mechanism}" for mechanism in size})
+    keys = [k for k in pages if k.startswith(FOREST)]
     keys.sort(key=lambda k: (-size.get(k.removeprefix(FOREST), 0), k))
     captions = {
         "overview": "Pooled effects of all mechanisms and conditions",
@@ -57,18 +59,34 @@ def arrange(
     sections["model"] = ["mechanism_model"]
     sections["gaps"] = ["gap_map"]
     sections["robustness"] = ["external"]
-    sections["other"] = [k for k in figures if k not in captions]
+    sections["other"] = [k for k in pages if k not in captions]
     drawn: dict[str, list[Figure]] = {}
     n = 0
     for section, wanted in sections.items():
         drawn[section] = []
         for key in wanted:
-            if key not in figures:
-                continue
-            n += 1
+            parts = pages.get(key, [])
             caption = captions.get(key, key.replace("_", " "))
-            # The number keeps prefixes apart whatever the names are.
-            svg = Markup(inline(figures[key], f"fig{n}-", caption))
-            drawn[section].append(Figure(key, caption, svg))
-    linked = [Figure(k, captions[k], href=f"figures/{quote(k)}.svg") for k in keys[forests:]]
+            for i, part in enumerate(parts, 1):
+                n += 1
+                told = f"{caption} ({i} of {len(parts)})" if len(parts) > 1 else caption
+                # The number keeps prefixes apart whatever the names are.
+                svg = Markup(inline(figures[part], f"fig{n}-", told))
+                drawn[section].append(Figure(key, told, svg))
+    # A pdf holds all pages of a figure, an svg one.
+    files = {k: f"{quote(k)}.{'pdf' if len(pages[k]) > 1 else 'svg'}" for k in keys[forests:]}
+    linked = [Figure(k, captions[k], href=f"figures/{file}") for k, file in files.items()]
     return drawn, sorted(linked, key=lambda f: f.caption)
+
+
+def _pages(figures: Collection[str], known: Collection[str]) -> dict[str, list[str]]:
+    """Names of figures with those of their pages, which `save_pages` numbers `name-1`, `name-2`.
+
+    A name in `known` is a figure, whatever it ends with.
+    """
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    for key in figures:
+        page = None if key in known else re.fullmatch(r"(.+)-(\d+)", key)
+        stem, number = (page[1], int(page[2])) if page else (key, 0)
+        numbered.setdefault(stem, []).append((number, key))
+    return {stem: [key for _, key in sorted(found)] for stem, found in numbered.items()}

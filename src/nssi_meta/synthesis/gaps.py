@@ -232,7 +232,7 @@ def _because(facts: dict[str, Any], taught: dict[str, float], is_index: bool) ->
     if more >= 0.05:
         parts.append(f"verdicts decided: {taught['p_decided_now']:.0%} now, "
                      f"{taught['p_decided_after']:.0%} expected")  # fmt: skip
-    if taught["sd_after"] < 0.8 * taught["sd_now"]:
+    if not parts or taught["sd_after"] < 0.8 * taught["sd_now"]:
         now, after = taught["sd_now"], taught["sd_after"]
         parts.append(f"SD of the mean {now:.2f} now, {after:.2f} expected")
-    return "; ".join(parts) or "well known already"
+    return "; ".join(parts)

@@ -18,6 +18,7 @@ from nssi_meta.synthesis.overlap_figures import (
     CLASSES,
     FIGURES,
     classes,
+    congruence,
     overlap_figures,
     prior_draws,
 )
@@ -34,6 +35,8 @@ DECIDE = 0.8
 MOVED = 0.2
 #: The last row of the table of systems: all mechanisms together.
 ALL = "all mechanisms"
+#: Mechanisms that a profile has at least; one or two agree or disagree by chance.
+PROFILE = 3
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 RULE = (
@@ -225,8 +228,9 @@ def _threshold_table(pair: Pair) -> pd.DataFrame:
 
 
 def group_table(pair: Pair, delta: float, column: str) -> pd.DataFrame:
-    """Overlap within each system or stage: shared mechanisms, Jaccard, magnitude overlap, and the
-    mean over mechanisms of the predictive overlap coefficient. Systems end with all together.
+    """Overlap within each system or stage: shared mechanisms, Jaccard, magnitude overlap, the
+    mean over mechanisms of the predictive overlap coefficient, and the congruence of the profiles
+    (missing below `PROFILE` mechanisms). Systems end with all together.
     """
     of = group_of(pair, column)
     predictive = pair.predictive()
@@ -243,7 +247,10 @@ def group_table(pair: Pair, delta: float, column: str) -> pd.DataFrame:
             "n_mechanisms": int(some.sum()),
         }
         figures["predictive_overlap"] = predictive[:, some].mean(axis=1)
-        for figure in (*FIGURES, "predictive_overlap"):
+        figures["congruence"] = congruence(pair.a[:, some], pair.b[:, some])
+        if some.sum() < PROFILE:
+            figures["congruence"] = np.full(len(pair.a), np.nan)
+        for figure in (*FIGURES, "predictive_overlap", "congruence"):
             low, median, high = pair.quantiles(figures[figure])
             record |= {f"{figure}_median": median, f"{figure}_low": low, f"{figure}_high": high}
         records.append(record)

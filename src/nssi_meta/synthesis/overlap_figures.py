@@ -40,6 +40,17 @@ def overlap_figures(a: Floats, b: Floats, delta: float) -> dict[str, Floats]:
     }
 
 
+def congruence(a: Floats, b: Floats) -> Floats:
+    """Tucker's congruence of two profiles over the last axis (mechanisms), one value per draw.
+
+    sum(a b) / sqrt(sum(a^2) sum(b^2)), in [-1, 1]: a correlation about 0, which is what the model's
+    R is about, so that it does not change when a measure is coded the other way round. Tucker
+    1951, Personnel Research Section Report 984.
+    """
+    top = (a * b).sum(axis=-1)
+    return np.asarray(top / np.maximum(np.sqrt((a**2).sum(-1) * (b**2).sum(-1)), 1e-300))
+
+
 def prior_draws(
     n_conditions: int, n_mechanisms: int, n: int = 4000, seed: int = 1, tails: float = np.inf
 ) -> tuple[Floats, Floats]:

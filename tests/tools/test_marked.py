@@ -1,0 +1,39 @@
+"""Lines of pages that tools write."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def marked():
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        return importlib.import_module("marked")
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+
+
+def test_prose_is_broken_and_tables_are_not(marked):
+    long = "word " * 60
+    body = f"| {long}|\n\n- {long.strip()}\n{long.strip()}\n"
+    lines = marked.wrapped(body).split("\n")
+    assert lines[0] == f"| {long}|"
+    assert lines[1] == ""
+    assert lines[2].startswith("- word")
+    assert lines[3].startswith("  word")  # still the same item of the list
+    assert max(map(len, lines[1:])) <= marked.WIDTH
+    assert marked.wrapped(body).split() == body.split()
+    assert marked.wrapped(marked.wrapped(body)) == marked.wrapped(body)
+
+
+@pytest.mark.parametrize("name", ["overlap.md", "own_review.md"])
+def test_pages_of_overlap_have_no_long_line_of_prose(name):
+    lines = (ROOT / "docs" / name).read_text(encoding="utf-8").split("\n")
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "!["))] == []
