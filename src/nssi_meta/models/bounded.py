@@ -28,9 +28,9 @@ from nssi_meta.models.layout_nodes import (
     layout_nodes,
     layout_values,
 )
-from nssi_meta.models.likelihood import closed_densities, log_likelihood
+from nssi_meta.models.likelihood import LOG_2PI, SINGLE, Arrays, closed_densities, log_likelihood
 from nssi_meta.models.marginal import in_chunks
-from nssi_meta.models.ops import log_sum, numpy_ops
+from nssi_meta.models.ops import Ops, log_sum, numpy_ops
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
 from nssi_meta.models.regression import (
     combined,
@@ -42,7 +42,9 @@ from nssi_meta.models.regression import (
     within,
 )
 from nssi_meta.models.robust import (
+    LOG_STEP,
     NODES,
+    STEPS,
     freedom,
     freedom_log_prior,
     freedom_variable,
@@ -192,17 +194,47 @@ def _add_student(rows: RowNodes, mean: Any, tau: Any, omega2: Any) -> None:
     import pymc as pm
     import pytensor.tensor as pt
 
-    from nssi_meta.models.ops import pytensor_ops
+    from nssi_meta.models.ops import mixture_ops
 
-    ops, nu = pytensor_ops(), freedom_variable()
+    ops, nu = mixture_ops(), freedom_variable()
     log_weight, inflate = log_mixing(nu, NODES, pt.exp, pt.log, pt.gammaln)
-    tau2 = (tau**2 * inflate)[:, None] * pt.ones_like(mean)
-    at = given_f(rows, mean[None, :], tau2)
-    by_block = pt.zeros((len(NODES), rows.n_blocks))
-    for form, value in closed_densities(rows.forms, at, omega2 * pt.ones((1, 1)), ops).items():
-        by_block = pt.inc_subtensor(by_block[:, rows.block[form]], value)
-    mixed = log_sum(by_block.T + log_weight, 1.0, ops)
-    pm.Potential("evidence", pt.sum(mixed))
+    spread, log_weight = tau**2 * inflate, log_weight - LOG_STEP
+    alone = {n: rows.forms[n] for n in SINGLE if rows.common is None}
+    at = rows.at(mean, mean)
+    mixed = [_mixed(n, x, at(n)[0], spread + omega2, log_weight, ops) for n, x in alone.items()]
+    rest = {name: x for name, x in rows.forms.items() if name not in alone}
+    at = given_f(rows, mean[None, :], spread[:, None] * pt.ones_like(mean))
+    values = closed_densities(rest, at, omega2 * pt.ones((1, 1)), ops)
+    by_block = list(values.values())
+    if rows.common is not None:  # otherwise every value is that of a block
+        whole = pt.zeros((len(NODES), rows.n_blocks))
+        for form, value in values.items():
+            whole = pt.inc_subtensor(whole[:, rows.block[form]], value)
+        by_block = [whole]
+    mixed += [log_sum(value.T + log_weight, STEPS, ops) for value in by_block]
+    pm.Potential("evidence", sum(value.sum() for value in mixed))
+
+
+def _mixed(form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, ops: Ops) -> Any:
+    """log of the mean over lambda's nodes of each row's `closed_densities` (b,), with few logs.
+
+    `mean` (b,), `spread` and `log_weight` (n,): the variance beyond `v` at each node, its weight.
+    """
+    sd = ops.sqrt(x["v"][:, None] + spread)
+    if form in ("exact", "unsigned"):
+        signs = [x["y"]] if form == "exact" else [x["y"], -x["y"]]
+        logs = [log_weight - 0.5 * ((y - mean)[:, None] / sd) ** 2 for y in signs]
+        made = [log_sum(one, STEPS / sd, ops) - 0.5 * LOG_2PI for one in logs]
+        return made[0] if form == "exact" else ops.logaddexp(*made)
+    if form == "beyond":
+        p = ops.ndtr((x["sign"] * (mean - x["bound"]))[:, None] / sd)
+    else:
+        low, high = (x["lower"] - mean)[:, None] / sd, (x["upper"] - mean)[:, None] / sd
+        flip = low + high > 0  # to the lower tail, where the function is precise
+        p = ops.ndtr(ops.where(flip, -low, high)) - ops.ndtr(ops.where(flip, -high, low))
+    # Far out the widest of the normals decide, whose probabilities are not that small.
+    top = log_weight.max()
+    return top + ops.log(1e-300 + ops.exp(log_weight - top) * STEPS @ p.T)
 
 
 def _first_guess(data: Layout, kind: NDArray[np.object_], design: Floats) -> StudyRows:

@@ -38,8 +38,7 @@ def log_interval(low: Any, high: Any, ops: Ops) -> Any:
     flip = low + high > 0
     a = ops.where(flip, -high, low)
     b = ops.where(flip, -low, high)
-    log_a, log_b = ops.log_ndtr(a), ops.log_ndtr(b)
-    return log_b + ops.log1mexp(ops.minimum(log_a - log_b, -1e-300))
+    return ops.log_difference(a, b)
 
 
 #: The forms of likelihood that need no integral: rows that stand alone, then blocks.

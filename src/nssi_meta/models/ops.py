@@ -8,7 +8,7 @@ therefore the very expression that NUTS samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class Ops:
     minimum: Callable[..., Any]
     ndtr: Callable[..., Any]
     log_ndtr: Callable[..., Any]
-    log1mexp: Callable[..., Any]
+    log_difference: Callable[..., Any]
     logaddexp: Callable[..., Any]
     cholesky: Callable[..., Any]
     solve_lower: Callable[..., Any]
@@ -53,6 +53,16 @@ def _log1mexp(x: Any) -> Any:
         return np.where(x > -0.6931471805599453, np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
 
 
+def _log_difference(log_ndtr: Any, log1mexp: Any, minimum: Any) -> Callable[..., Any]:
+    """log(Phi(b) - Phi(a)) for a < b, precise in the lower tail."""
+
+    def log_difference(a: Any, b: Any) -> Any:
+        log_a, log_b = log_ndtr(a), log_ndtr(b)
+        return log_b + log1mexp(minimum(log_a - log_b, -1e-300))
+
+    return log_difference
+
+
 def numpy_ops() -> Ops:
     """The functions for numpy arrays."""
     return Ops(
@@ -63,7 +73,7 @@ def numpy_ops() -> Ops:
         minimum=np.minimum,
         ndtr=special.ndtr,
         log_ndtr=special.log_ndtr,
-        log1mexp=_log1mexp,
+        log_difference=_log_difference(special.log_ndtr, _log1mexp, np.minimum),
         logaddexp=np.logaddexp,
         cholesky=np.linalg.cholesky,
         solve_lower=np.linalg.solve,
@@ -88,8 +98,27 @@ def pytensor_ops() -> Ops:
         minimum=pt.minimum,
         ndtr=lambda z: 0.5 * pt.erfc(-z / np.sqrt(2)),
         log_ndtr=log_ndtr,
-        log1mexp=pt.log1mexp,
+        log_difference=_log_difference(log_ndtr, pt.log1mexp, pt.minimum),
         logaddexp=pt.logaddexp,
         cholesky=pt.linalg.cholesky,
         solve_lower=lambda lower, b: pt.linalg.solve_triangular(lower, b, lower=True),
     )
+
+
+def mixture_ops() -> Ops:
+    """`pytensor_ops` for terms of a mixture with heavy tails, of which only the larger ones count.
+
+    Probabilities end at 1e-300, and need one error function where logs precise to any depth need
+    several.
+    """
+    import pytensor.tensor as pt
+
+    ops = pytensor_ops()
+
+    def log_ndtr(z: Any) -> Any:
+        return pt.log(pt.maximum(ops.ndtr(z), 1e-300))
+
+    def log_difference(a: Any, b: Any) -> Any:
+        return pt.log(pt.maximum(ops.ndtr(b) - ops.ndtr(a), 1e-300))
+
+    return replace(ops, log_ndtr=log_ndtr, log_difference=log_difference)

@@ -60,7 +60,8 @@ _NU_CONSTANT = 2 * np.log(NU_RATE) + NU_RATE - np.log1p(NU_RATE)
 STEP, WIDEN = 0.8, 4.8
 _K = np.arange(-43, 8)
 NODES: NDArray[np.float64] = _K - 0.005 * np.expm1(-0.15 * _K) / 0.15
-_LOG_STEP: NDArray[np.float64] = np.log1p(0.005 * np.exp(-0.15 * _K)) + np.log(STEP)
+LOG_STEP: NDArray[np.float64] = np.log1p(0.005 * np.exp(-0.15 * _K)) + np.log(STEP)
+STEPS: NDArray[np.float64] = np.exp(LOG_STEP)
 
 
 def log_mixing(nu: Any, nodes: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[Any, Any]:
@@ -69,7 +70,7 @@ def log_mixing(nu: Any, nodes: Any, exp: Any, log: Any, log_gamma: Any) -> tuple
     widen = 1.0 + WIDEN / nu
     s = nodes * STEP / (half * widen) ** 0.5
     log_density = half * log(half) - log_gamma(half) + half * (s - exp(s))
-    return log_density - 0.5 * log(half * widen) + _LOG_STEP, exp(-s)
+    return log_density - 0.5 * log(half * widen) + LOG_STEP, exp(-s)
 
 
 def freedom_variable() -> Any:
