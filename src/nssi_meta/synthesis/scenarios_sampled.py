@@ -12,13 +12,18 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from nssi_meta.inference.calibrated_fit import SETTINGS, places, thin
 from nssi_meta.inference.calibration import Scenario
 from nssi_meta.inference.compiled import refit
+from nssi_meta.inference.replicate import as_reported, replicate, thresholds
+from nssi_meta.inference.shrinkage import sampling_covariance
 from nssi_meta.models.binomial import binomial_normal
 from nssi_meta.models.binomial_tables import tables
+from nssi_meta.models.blocks import RHO, layout
+from nssi_meta.models.bounded import bounded_regression
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.horseshoe import SLAB_SHAPE, horseshoe
 from nssi_meta.models.location_scale import location_scale
@@ -27,6 +32,7 @@ from nssi_meta.models.robust import NU_LOW, NU_RATE, NU_SHAPE, robust_regression
 from nssi_meta.models.structure import FIXED, Structure
 from nssi_meta.models.study_rows import StudyRows, study_rows
 from nssi_meta.models.three_level import three_level
+from nssi_meta.synthesis.scenarios import design, known_errors
 
 Floats = NDArray[np.float64]
 Generator = np.random.Generator
@@ -42,6 +48,7 @@ V = np.where(STUDY[:, None] == STUDY, 0.6, 0.0) * np.sqrt(np.outer(VI, VI))
 np.fill_diagonal(V, VI)
 _FIXED = np.random.default_rng(7)
 MODERATOR = _FIXED.standard_normal(J)[STUDY]
+MODERATOR_OF_BLOCK = _FIXED.standard_normal(20)
 X = np.column_stack([np.ones(K), MODERATOR])
 MANY = np.column_stack([np.ones(K), _FIXED.standard_normal((J, 5))[STUDY]])
 NAMES = ("intercept", "moderator")
@@ -93,11 +100,16 @@ def draw_regression(rng: Generator) -> tuple[Truth, Structure]:
     return truth, regression(_rows(y, X), NAMES, PRIORS, combinations=AT)
 
 
-def draw_robust(rng: Generator) -> tuple[Truth, Structure]:
-    """The same with Student-t study effects."""
+def _freedom(rng: Generator) -> float:
     nu = 0.0
     while nu <= NU_LOW:
         nu = float(rng.gamma(NU_SHAPE, 1 / NU_RATE))
+    return nu
+
+
+def draw_robust(rng: Generator) -> tuple[Truth, Structure]:
+    """The same with Student-t study effects."""
+    nu = _freedom(rng)
     coef = rng.normal(0.0, [1.0, 0.5])
     tau, omega = _half_normal(rng, 0.5), _half_normal(rng, 0.5)
     y = _estimates(X, coef, tau * rng.standard_t(nu, J), omega, rng)
@@ -140,6 +152,42 @@ def draw_horseshoe(rng: Generator) -> tuple[Truth, Structure]:
     return _truth(coef, omega, tau=tau), known
 
 
+def mixed_rows() -> pd.DataFrame:
+    """Exact effects, bounds, a size without a sign; two effects, and two bounds, of one study."""
+    kinds = ["exact"] * 5 + ["interval"] * 5 + ["unsigned"]
+    rows = [{"study_id": f"s{i}", "kind": kind} for i, kind in enumerate(kinds)]
+    for study, kind in (("pair", "exact"), ("two bounds", "interval")):
+        both = ({"study_id": study, "kind": kind, "measure": task} for task in ("first", "second"))
+        rows += [{**row, "sample_id": study} for row in both]
+    return design([{**row, "vi": 0.02 + 0.01 * (i % 4)} for i, row in enumerate(rows)])
+
+
+def draw_bounded(student: bool, rng: Generator) -> tuple[Truth, Structure]:
+    """Intercept, slope and two variances from rows of every kind; study effects normal or t."""
+    start = mixed_rows()
+    critical = thresholds(start)
+    data = layout(start.assign(lower=-critical, upper=critical), known_errors)
+    block, studies = data.block_of_row, len(data.block_rows)
+    mixed = np.column_stack([np.ones(data.k), MODERATOR_OF_BLOCK[block]])
+    coef, tau, omega = rng.normal(0.0, [1.0, 0.5]), _half_normal(rng, 0.5), _half_normal(rng, 0.5)
+    nu = _freedom(rng)
+    # A t effect is a normal one whose variance is divided by lambda.
+    share = rng.gamma(nu / 2, 2 / nu, studies) if student else np.ones(studies)
+    spread = (tau / np.sqrt(share))[block]
+    errors = partial(sampling_covariance, vcalc=known_errors, rho=RHO)
+    at = (mixed @ coef)[None], spread[None], np.array([omega])
+    y = replicate(start, data.block_rows, *at, errors, rng)[0]
+    seen = as_reported(start, y, critical)
+    u = rng.standard_t(nu) if student else rng.standard_normal()
+    new = coef.sum() + tau * u + omega * rng.standard_normal()
+    truth = _truth(coef, omega, tau=tau, mean=coef.sum(), prediction=float(new))
+    if student:
+        truth["nu"] = np.array([nu])
+    rows = layout(seen, known_errors), seen["kind"].to_numpy()
+    made = bounded_regression(*rows, mixed, NAMES, PRIORS, combinations=AT, student=student)
+    return truth, made
+
+
 def draw_binomial(rng: Generator) -> tuple[Truth, Structure]:
     """Two-by-two tables."""
     mu, tau = float(rng.normal()), _half_normal(rng, 0.5)
@@ -152,9 +200,11 @@ def draw_binomial(rng: Generator) -> tuple[Truth, Structure]:
     return {n: np.array([v]) for n, v in values.items()}, binomial_normal(counts)
 
 
-def sampled_trial(
-    draw: Callable[[Generator], tuple[Truth, Structure]], rng: Generator
-) -> dict[str, float]:
+#: Draws the parameters, and data from them.
+Draw = Callable[[Generator], tuple[Truth, Structure]]
+
+
+def sampled_trial(draw: Draw, rng: Generator) -> dict[str, float]:
     """One simulation: places of all that the structure reports, and of the likelihood."""
     truth, structure = draw(rng)
     fit = refit(structure, seed=int(rng.integers(2**31)), settings=SETTINGS, cores=1)
@@ -182,10 +232,12 @@ def _scalars(structure: Structure, values: Mapping[str, Floats]) -> dict[str, Fl
 
 def sampled_scenarios() -> list[Scenario]:
     """Every model structure that is compiled once and sampled."""
-    table = [
+    table: list[tuple[str, str, Draw]] = [
         ("three_level", "three levels", draw_three_level),
         ("regression", "meta-regression", draw_regression),
         ("robust", "Student-t study effects", draw_robust),
+        ("bounded", "meta-regression with bounds", partial(draw_bounded, False)),
+        ("bounded_t", "Student-t effects with bounds", partial(draw_bounded, True)),
         ("location_scale", "location and scale", draw_location_scale),
         ("horseshoe", "horseshoe", draw_horseshoe),
         ("binomial", "counts, binomial-normal", draw_binomial),
