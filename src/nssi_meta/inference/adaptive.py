@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.inference.densities import Axis, PanelDensity, gauss_legendre, to_coefficients
+from nssi_meta.inference.densities import PanelDensity
+from nssi_meta.inference.panels import Axis, highest_coefficients, panel_nodes
 
 Floats = NDArray[np.float64]
 LogDensity = Callable[..., Floats]
@@ -22,6 +23,8 @@ MAX_ROUNDS = 40
 MAX_NODES = 4_000_000
 #: Share of the mass at a node below which the halves of its panel are not looked at.
 _NOTHING = 1e-30
+#: What is missing of a moment counts less: its integral is of twice the order.
+_OF_MOMENT = 1e-2
 
 
 @dataclass(frozen=True)
@@ -44,34 +47,46 @@ class Grid:
         """The marginal density of one axis."""
         other = tuple(i for i in range(self.weight.ndim) if i != axis)
         mass = self.weight.sum(axis=other).reshape(-1, self.n)
-        _, w = gauss_legendre(self.n)
-        half = np.diff(self.edges[axis])[:, None] / 2
-        return PanelDensity(self.axes[axis], self.edges[axis], mass / (half * w))
+        _, w = panel_nodes(self.axes[axis], self.edges[axis], self.n)
+        return PanelDensity(self.axes[axis], self.edges[axis], mass / w)
 
 
-def _nodes(edges: Floats, n: int) -> tuple[Floats, Floats]:
-    x, w = gauss_legendre(n)
-    mid, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-    return (mid[:, None] + half[:, None] * x).ravel(), (half[:, None] * w).ravel()
+def _nodes(axis: Axis, edges: Floats, n: int) -> tuple[Floats, Floats]:
+    u, w = panel_nodes(axis, edges, n)
+    return u.ravel(), w.ravel()
 
 
 def node_weights(axis: Axis, edges: Floats, n: int) -> Floats:
     """What each node of an axis stands for, in the parameter: weights of an integral."""
-    u, w = _nodes(edges, n)
+    u, w = _nodes(axis, edges, n)
     return np.asarray(w * axis.slope(u))
 
 
-def _unresolved(mass: Floats, axis: int, n: int) -> Floats:
-    """L1 size of the two highest Legendre coefficients per panel of one axis, others summed out.
+def _unresolved(mass: Floats, axes: Sequence[Axis], n: int) -> list[Floats]:
+    """L1 size of the two highest Legendre coefficients per panel of each axis, others summed out.
 
     `mass` holds node probabilities; dividing by the Gauss weight gives the integrand.
     """
-    _, w = gauss_legendre(n)
-    moved = np.moveaxis(mass, axis, 0)
-    values = moved.reshape(-1, n, moved.size // moved.shape[0]) / w[None, :, None]
-    tail = np.einsum("kn,pno->pko", to_coefficients(n)[-2:], values)
-    size: Floats = np.abs(tail).sum(axis=(1, 2))
-    return size
+    sizes = []
+    for d, axis in enumerate(axes):
+        moved = np.moveaxis(mass, d, 0)
+        tail = highest_coefficients(axis, moved.reshape(len(moved), -1), n)
+        sizes.append(np.abs(tail).sum(axis=(1, 2)))
+    return sizes
+
+
+def _with_moments(
+    sizes: list[Floats], mass: Floats, axes: Sequence[Axis], x: Sequence[Floats], n: int
+) -> list[Floats]:
+    """`sizes` of the mass, or of a moment that must be resolved where that is larger."""
+    for d, axis in enumerate(axes):
+        if axis.moment:
+            shape = [-1 if e == d else 1 for e in range(len(axes))]
+            moment = mass * axis.towards(x[d]).reshape(shape)
+            moment /= moment.sum()
+            more = _unresolved(moment, axes, n)
+            sizes = [np.maximum(a, _OF_MOMENT * b) for a, b in zip(sizes, more, strict=True)]
+    return sizes
 
 
 def integrate(
@@ -92,7 +107,7 @@ def integrate(
     """
     edges = [np.asarray(e, dtype=float) for e in start]
     shape_error = "the posterior could not be resolved by quadrature"
-    nodes = [_nodes(e, n) for e in edges]
+    nodes = [_nodes(axis, e, n) for axis, e in zip(axes, edges, strict=True)]
     x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
     value = np.asarray(log_density(*x), dtype=float)
     for _ in range(MAX_ROUNDS):
@@ -108,7 +123,7 @@ def integrate(
         mass = np.exp(log_f - peak)
         total = mass.sum()
         mass /= total
-        sizes = [_unresolved(mass, d, n) for d in range(len(axes))]
+        sizes = _with_moments(_unresolved(mass, axes, n), mass, axes, x, n)
         error = float(sum(size.sum() for size in sizes))
         split = [size > least / len(size) for size in sizes]
         if len(axes) > 3:  # nodes multiply: only the axes that are worst resolved are split
@@ -126,7 +141,7 @@ def integrate(
                 "a prior or likelihood that does not fall off is the usual cause"
             )
         edges = new
-        nodes = [_nodes(e, n) for e in edges]
+        nodes = [_nodes(axis, e, n) for axis, e in zip(axes, edges, strict=True)]
         x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
         if whole:
             value = np.asarray(log_density(*x), dtype=float)

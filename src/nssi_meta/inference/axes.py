@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.densities import Axis, half_line, log_line, real_line
+from nssi_meta.inference.panels import with_tails
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import Prior
 
@@ -31,6 +32,12 @@ def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
         return axis, np.unique([axis.low, *inner, axis.high])
     axis = half_line(scale)
     return axis, sd_start(prior, axis)
+
+
+def heavy_sd_axis(prior: Prior, layout: Layout, scale: float, fall: float) -> tuple[Axis, Floats]:
+    """`sd_axis` of a density that falls as x^-`fall`, so that its moments are resolved too."""
+    axis, first = sd_axis(prior, layout, scale)
+    return with_tails(axis, np.inf, fall, prior.family.log_axis), first
 
 
 def sd_start(prior: Prior, axis: Axis) -> Floats:

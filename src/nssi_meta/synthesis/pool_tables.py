@@ -76,7 +76,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "engine": options.engine,
         "mu_prior": str(mu_prior),
         "tau_prior": str(tau_prior),
-        "flags": _flags(cell),
+        "flags": _flags(cell, moments),
     }
 
 
@@ -90,8 +90,11 @@ def _people(rows: pd.DataFrame) -> float:
     return float(people.sum())
 
 
-def _flags(cell: Cell) -> str:
-    """What a reader must know about a cell, in words separated by semicolons."""
+def _flags(cell: Cell, moments: int) -> str:
+    """What a reader must know about a cell, in words separated by semicolons.
+
+    `moments` tells how many of mean and SD of mu exist.
+    """
     rows, flags = cell.rows, []
     if len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
@@ -101,6 +104,9 @@ def _flags(cell: Cell) -> str:
         flags.append("only bounds: no study reports a size")
         if _one_sided(rows):
             flags.append("all bounds on one side: how large, the prior says")
+    if moments < 2:
+        what = "mean and no SD" if moments < 1 else "SD"
+        flags.append(f"mu has no {what}: the tail that its prior leaves is too heavy")
     if (rows["bound"] == "assumed").any():
         flags.append("some thresholds assumed to be .05")
     if not cell.converged:
