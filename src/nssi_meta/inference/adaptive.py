@@ -146,7 +146,7 @@ def integrate(
         if whole:
             value = np.asarray(log_density(*x), dtype=float)
         else:
-            value = _refined(log_density, x, n, value, mass, split)
+            value = _refined(log_density, x, n, value, log_f - peak - np.log(total), split)
     raise FloatingPointError(f"{shape_error} in {MAX_ROUNDS} rounds (error {error:.1e})")
 
 
@@ -155,13 +155,13 @@ def _refined(
     x: Sequence[Floats],
     n: int,
     old: Floats,
-    mass: Floats,
+    log_mass: Floats,
     split: Sequence[NDArray[np.bool_]],
 ) -> Floats:
     """The log density at nodes `x` after panels were halved: asked for new panels alone.
 
-    Values (`old`) of panels that stay are kept. Halves of a panel that held next to nothing
-    (`mass`, of the nodes) are not asked for: they are taken to hold nothing.
+    Values (`old`) of panels that stay are kept. Halves of a panel that holds next to nothing
+    (`log_mass`, of the nodes) are not asked for: they are taken to hold nothing.
     """
     d = len(split)
     mother = [np.repeat(np.arange(len(s)), 1 + s) for s in split]
@@ -169,8 +169,7 @@ def _refined(
     if d == 1:
         live = np.ones(len(mother[0]), dtype=bool)
     else:
-        panels = mass.reshape([size for s in split for size in (len(s), n)])
-        live = (panels.max(axis=tuple(range(1, 2 * d, 2))) > _NOTHING)[np.ix_(*mother)]
+        live = _at_most(log_mass, n)[np.ix_(*mother)] > np.log(_NOTHING)
     out = np.full([len(v) for v in x], -np.inf)
     stay = [np.flatnonzero(~f) for f in fresh]
     new_places = np.ix_(*(_of_panels(s, n) for s in stay))
@@ -185,6 +184,23 @@ def _refined(
             kept = [_of_panels(c[p], n) for c, p in zip(chosen, box, strict=True)]
             out[np.ix_(*kept)] = log_density(*(v[k] for v, k in zip(x, kept, strict=True)))
     return out
+
+
+def _at_most(log_mass: Floats, n: int) -> Floats:
+    """What a node of each panel may hold at most, in logs: a node's own and the steps beside it.
+
+    A density far narrower than a panel shows at its nodes as nothing, but as a steep nothing: next
+    to the maximum of a parabola the step from node to node exceeds what the nodes are short of it.
+    """
+    panels = log_mass.reshape([size for s in log_mass.shape for size in (s // n, n)])
+    most = panels.copy()
+    for axis in range(1, panels.ndim, 2):
+        with np.errstate(invalid="ignore"):
+            step = np.nan_to_num(np.abs(np.diff(panels, axis=axis)), nan=0.0, posinf=0.0)
+        pad = [(0, 0)] * panels.ndim
+        before, after = ([*pad[:axis], p, *pad[axis + 1 :]] for p in ((1, 0), (0, 1)))
+        most += np.maximum(np.pad(step, before), np.pad(step, after))
+    return np.asarray(most.max(axis=tuple(range(1, panels.ndim, 2))))
 
 
 def _boxes(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
