@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.densities import PanelDensity
-from nssi_meta.inference.panels import Axis, highest_coefficients, panel_nodes
+from nssi_meta.inference.panels import (
+    Axis,
+    gauss_legendre,
+    highest_coefficients,
+    panel_nodes,
+)
 
 Floats = NDArray[np.float64]
 LogDensity = Callable[..., Floats]
@@ -23,8 +28,9 @@ MAX_ROUNDS = 40
 MAX_NODES = 4_000_000
 #: Share of the mass at a node below which the halves of its panel are not looked at.
 _NOTHING = 1e-30
-#: What is missing of a moment counts less: its integral is of twice the order.
-_OF_MOMENT = 1e-2
+#: What is missing of a moment counts less: its integral is of twice the order. Rounds after which a
+#: moment is given up.
+_OF_MOMENT, _PATIENCE = 0.03, 36
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Grid:
     """A resolved density: nodes of every axis, weights summing to 1, log of the integral.
 
     `x` are the parameter values at the nodes of each axis, `weight` the tensor of posterior
-    probabilities of the nodes, `error` the estimated relative error of the integral.
+    probabilities of the nodes, `error` the estimated relative error of the integral. `moments` is
+    false where those that the axes ask for could not be resolved.
     """
 
     axes: tuple[Axis, ...]
@@ -42,6 +49,7 @@ class Grid:
     weight: Floats
     log_integral: float
     error: float
+    moments: bool = True
 
     def marginal(self, axis: int) -> PanelDensity:
         """The marginal density of one axis."""
@@ -110,7 +118,7 @@ def integrate(
     nodes = [_nodes(axis, e, n) for axis, e in zip(axes, edges, strict=True)]
     x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
     value = np.asarray(log_density(*x), dtype=float)
-    for _ in range(MAX_ROUNDS):
+    for turn in range(MAX_ROUNDS):
         log_f = value
         for d, (axis, (u, w)) in enumerate(zip(axes, nodes, strict=True)):
             shape = [1] * len(axes)
@@ -123,19 +131,25 @@ def integrate(
         mass = np.exp(log_f - peak)
         total = mass.sum()
         mass /= total
-        sizes = _with_moments(_unresolved(mass, axes, n), mass, axes, x, n)
-        error = float(sum(size.sum() for size in sizes))
+        of_mass = _unresolved(mass, axes, n)
+        error = float(sum(size.sum() for size in of_mass))
+        enough = error <= least * len(axes)
+        patient = turn < _PATIENCE or not enough
+        sizes = _with_moments(of_mass, mass, axes, x, n) if patient else of_mass
+        whole_error = float(sum(size.sum() for size in sizes))
         split = [size > least / len(size) for size in sizes]
         if len(axes) > 3:  # nodes multiply: only the axes that are worst resolved are split
             worst = max(float(size.sum()) for size in sizes)
             split = [s & (size.sum() > worst / 3) for s, size in zip(split, sizes, strict=True)]
-        done = error <= least * len(axes)
-        if done or not any(s.any() for s in split):
+        done = whole_error <= least * len(axes) or not any(s.any() for s in split)
+        new = edges if done else [_halve(e, s) for e, s in zip(edges, split, strict=True)]
+        too_many = np.prod([float((len(e) - 1) * n) for e in new]) > MAX_NODES
+        if done or (too_many and enough):
             return Grid(
-                tuple(axes), tuple(edges), n, tuple(x), mass, float(peak + np.log(total)), error
-            )
-        new = [_halve(e, s) for e, s in zip(edges, split, strict=True)]
-        if np.prod([float((len(e) - 1) * n) for e in new]) > MAX_NODES:
+                tuple(axes), tuple(edges), n, tuple(x), mass, float(peak + np.log(total)), error,
+                patient and done,
+            )  # fmt: skip
+        if too_many:
             raise FloatingPointError(
                 f"{shape_error}: more than {MAX_NODES} nodes needed (error {error:.1e}); "
                 "a prior or likelihood that does not fall off is the usual cause"
@@ -187,20 +201,36 @@ def _refined(
 
 
 def _at_most(log_mass: Floats, n: int) -> Floats:
-    """What a node of each panel may hold at most, in logs: a node's own and the steps beside it.
+    """What each panel may hold at most, in logs, between its nodes too.
 
-    A density far narrower than a panel shows at its nodes as nothing, but as a steep nothing: next
-    to the maximum of a parabola the step from node to node exceeds what the nodes are short of it.
+    A density far narrower than a panel shows at its nodes as nothing, but as a steep nothing. Its
+    log is taken as concave: then so is its maximum over one axis as a function of the others.
     """
-    panels = log_mass.reshape([size for s in log_mass.shape for size in (s // n, n)])
-    most = panels.copy()
-    for axis in range(1, panels.ndim, 2):
-        with np.errstate(invalid="ignore"):
-            step = np.nan_to_num(np.abs(np.diff(panels, axis=axis)), nan=0.0, posinf=0.0)
-        pad = [(0, 0)] * panels.ndim
-        before, after = ([*pad[:axis], p, *pad[axis + 1 :]] for p in ((1, 0), (0, 1)))
-        most += np.maximum(np.pad(step, before), np.pad(step, after))
-    return np.asarray(most.max(axis=tuple(range(1, panels.ndim, 2))))
+    out = log_mass.reshape([size for s in log_mass.shape for size in (s // n, n)])
+    for axis in range(log_mass.ndim - 1, -1, -1):
+        out = _crest(np.moveaxis(out, 2 * axis + 1, -1))
+    return out
+
+
+def _crest(f: Floats) -> Floats:
+    """The most that a concave function may reach between, before and after its nodes (..., n)."""
+    t, _ = gauss_legendre(f.shape[-1])
+    gap = np.diff(t)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = np.diff(f) / gap
+        onward = f[..., 1:-1] + slope[..., :-1] * gap[1:]
+        back = f[..., 1:-1] - slope[..., 1:] * gap[:-1]
+        # Where the lines from both sides meet.
+        rise, fall = slope[..., :-2], slope[..., 2:]
+        place = (f[..., 2:-1] - f[..., 1:-2] - fall * gap[1:-1]) / (rise - fall)
+        between = f[..., 1:-2] + rise * np.clip(place, 0.0, gap[1:-1])
+        ends = [
+            f[..., 0] - slope[..., 0] * (t[0] + 1),
+            f[..., -1] + slope[..., -1] * (1 - t[-1]),
+            *(back[..., 0], onward[..., -1], f.max(axis=-1)),
+            np.fmax.reduce(between, axis=-1),
+        ]
+        return np.asarray(np.nan_to_num(np.fmax.reduce(ends, axis=0), nan=-np.inf, posinf=np.inf))
 
 
 def _boxes(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:

@@ -17,16 +17,23 @@ _MU_START = np.array([-1.0, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.0])
 #: First panels of log(tau / scale): dense where the typical standard error is, and far enough up
 #: for the moments of a tail that holds next to no probability.
 _LOG_START = np.array([-40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 12.0, 30.0, 90.0])
+#: Largest log tau with several bounds of one study: the product of four variances is a number.
+_LOG_BLOCKS = 160.0
 
 
 def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
     """Axis of a standard deviation and its first panels.
 
-    Covariances of bounds are factorised as they are, so tau stays below 1e6 standard errors there:
-    beyond it lies less than 1e-10 of the posterior.
+    Products of several rows' variances must be numbers, and covariances of sizes without a sign are
+    factorised as they are: tau stays below 1e6 standard errors there, which leaves out up to 1e-4
+    of a log-Student-t.
     """
     if prior.family.log_axis:
-        top = 345.0 if layout.gaussian else 0.5 * np.log(1e12 * layout.v.min())
+        blocks, top = layout.exact_blocks, 345.0
+        if layout.bound_blocks is not None:
+            top = _LOG_BLOCKS
+        if blocks is not None and blocks.signs.shape[1] > 1:
+            top = 0.5 * np.log(1e12 * layout.v.min())
         axis = log_line(scale, max(top, np.log(scale) + 7.0))
         inner = np.unique(axis.to_u(scale * np.exp(_LOG_START)))
         return axis, np.unique([axis.low, *inner, axis.high])

@@ -92,6 +92,9 @@ def tails(
     own = 0.0 if flat else mu_prior.tail
     fall = own + min(of_tau + studies, of_omega + rows) - 1
     # The side on which no row limits mu is left to its prior.
+    if np.isfinite(fall) and fall % 1 < 1e-6 and not (flat and layout.gaussian):
+        # mu is an axis: a moment that exists by a logarithm alone is beyond any quadrature.
+        fall = float(np.floor(fall))
     low = fall if studies or np.isfinite(layout.lower).any() else own
     high = fall if studies or np.isfinite(layout.upper).any() else own
     return Tails(tau, omega, low, high)

@@ -8,7 +8,7 @@ Otherwise mu is one more axis. Both ways return the same `ExactPosterior`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -20,7 +20,7 @@ from nssi_meta.inference.conditions import Tails, bound_priors, check_rows, tail
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import OnGrid
-from nssi_meta.inference.panels import tail_rule, with_tails
+from nssi_meta.inference.panels import LIGHT_FALL, tail_rule, with_tails
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import Predictive
 from nssi_meta.models.blocks import Layout
@@ -316,6 +316,8 @@ def assemble(
     `free` tells whether tau and omega are axes, `fall` which moments exist; where mu is an axis,
     `mu_density` is its marginal.
     """
+    if not grid.moments:
+        fall = Tails(*(0.0 if power <= LIGHT_FALL else power for power in astuple(fall)))
     shape = grid.weight.shape
     m, sd, tau, omega = (np.broadcast_to(a, shape) for a in (m, sd, tau, omega))
     first = 0 if mu_density is None else 1

@@ -22,7 +22,7 @@ from scipy.special import roots_jacobi
 Floats = NDArray[np.float64]
 
 #: Tails that fall faster than x to minus this power leave the moments to the bulk.
-LIGHT_FALL = 12.0
+LIGHT_FALL = 9.0
 
 
 @dataclass(frozen=True)
