@@ -215,7 +215,7 @@ def _at_most(log_mass: Floats, n: int) -> Floats:
 def _crest(f: Floats) -> Floats:
     """The most that a concave function may reach between, before and after its nodes (..., n)."""
     t, _ = gauss_legendre(f.shape[-1])
-    gap = np.diff(t)
+    gap, f = np.diff(t), np.maximum(f, -1e200)
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = np.diff(f) / gap
         onward = f[..., 1:-1] + slope[..., :-1] * gap[1:]
