@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from nssi_meta.inference.batch import fit_many
-from nssi_meta.inference.conditions import tails
+from nssi_meta.inference.conditions import finite_moments_of_mu, tails
 from nssi_meta.models.priors import parse_prior
+
+INF = np.inf
+
+
+def bound(low, high):
+    return {"kind": "interval", "lower": low, "upper": high}
+
 
 Y, V = np.array([0.4, 0.9, -0.3]), np.array([0.04, 0.09, 0.02])
 
@@ -155,3 +163,57 @@ def test_a_log_t_keeps_its_tail_where_mu_is_an_axis(fit, layout_of):
     prior = np.exp(parse_prior(tau, "tau").logpdf(t) + z)
     evidence = (prior * ndtr(-0.3 / np.sqrt(1 + 0.02 + t**2))).sum() * (z[1] - z[0])
     assert fit(rows, tau=tau).log_evidence == pytest.approx(np.log(evidence), abs=1e-6)
+
+
+def test_one_precise_study_beside_one_that_sets_the_scale(fit):
+    """The axes' lengths come from typical errors, 1e4 times what is known here: nothing is lost.
+
+    Evidence and means by sums over log tau and mu; two effects of a study are their weighted mean
+    and a distance, which knows neither.
+    """
+    studies = {"A": ([0.92, 0.06], [3e-3, 1.1e-3]), "B": ([-0.91, -0.93], [4.6e8, 1.2e9])}
+    tau = "lognormal2(-2.13,1.58)"
+    post = fit(
+        [
+            {"study_id": name, "yi": y, "vi": v}
+            for name, (ys, vs) in studies.items()
+            for y, v in zip(ys, vs, strict=True)
+        ],
+        "student_t(3,0,1)",
+        tau,
+    )
+    z = np.linspace(-12, 9, 526)
+    mu = np.sinh(np.linspace(-9, 9, 2401))
+    step = np.cosh(np.linspace(-9, 9, 2401)) * (z[1] - z[0]) * 18 / 2400
+    t = np.exp(z)[:, None]
+    log_p = parse_prior("student_t(3,0,1)", "mu").logpdf(mu) + np.log(step) + z[:, None]
+    log_p = log_p + parse_prior(tau, "tau").logpdf(t)
+    for y, v in studies.values():
+        w = 1 / np.array(v)
+        log_p = log_p + stats.norm.logpdf(w @ y / w.sum(), mu, np.sqrt(1 / w.sum() + t**2))
+        log_p = log_p + stats.norm.logpdf(y[0] - y[1], 0, np.sqrt(sum(v)))
+    p = np.exp(log_p - log_p.max())
+    assert post.log_evidence == pytest.approx(np.log(p.sum()) + log_p.max(), abs=1e-6)
+    assert post.tau_density.mean == pytest.approx((p * t).sum() / p.sum(), rel=1e-6)
+    assert post.mu.mean == pytest.approx((p * mu).sum() / p.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "mu", "tau", "moments"),
+    [
+        ([bound(0.4, INF), bound(0.5, INF)], "student_t(1,0,1)", "halfnormal(0.5)", 0),
+        ([bound(0.4, INF)], "student_t(1.5,0,1)", "halfnormal(0.5)", 1),
+        ([bound(0.4, INF)], "student_t(2.5,0,1)", "zero", 2),
+        ([bound(0.4, INF), bound(-INF, -0.1)], "student_t(1,0,1)", "halfcauchy(0.5)", 1),
+        ([bound(0.4, INF), bound(-INF, -0.1)], "student_t(1,0,1)", "halfnormal(0.5)", 2),
+        ([{"yi": 0.4}], "student_t(1,0,1)", "halfcauchy(0.5)", 2),
+        ([{"yi": 0.4}], "flat", "halfcauchy(0.5)", 0),
+        ([{"yi": 0.4}, {"yi": 0.1}], "flat", "halfcauchy(0.5)", 1),
+        ([{"yi": 0.4}] * 3, "flat", "halfcauchy(0.5)", 2),
+        ([bound(0.4, INF)], "normal(0,1)", "halfcauchy(0.5)", 2),
+    ],
+)
+def test_which_moments_of_mu_exist(layout_of, rows, mu, tau, moments):
+    """By the tails: a Cauchy prior that bounds leave alone has no mean, and so on."""
+    found = finite_moments_of_mu(layout_of(rows), parse_prior(mu, "mu"), parse_prior(tau, "tau"))
+    assert found == moments
