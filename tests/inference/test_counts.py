@@ -109,3 +109,66 @@ def test_what_has_no_posterior_is_refused():
         posterior(counts((2, 20, 4, 20)), baseline="flat")
     flat = posterior(counts((2, 20, 4, 20), (1, 20, 3, 20)), mu="flat")
     assert flat.log_evidence is None
+
+
+def far_mu(data, df, power):
+    """Integral of |mu|^power times the posterior under t(df) on mu and half-normal(1) on tau.
+
+    Sums over mu within 150, tau and the studies' effects; beyond, every likelihood is level or
+    gone, and the prior's own tail is integrated.
+    """
+    tau = (np.arange(24) + 0.5) * 0.25
+    z = np.linspace(-9, 9, 91)
+    kernel = stats.norm.pdf(z) * (z[1] - z[0])
+    mu = np.arange(-150, 150.01, 0.25)
+    theta = np.linspace(-220, 220, 4401)
+    joint = stats.t.logpdf(mu, df)[:, None] + stats.halfnorm.logpdf(tau) + np.log(0.25 * 0.25)
+    for i in range(len(data.a)):
+        level = np.exp(log_likelihood(data.one(i), theta, 0.0, 10.0))
+        at = np.interp(mu[:, None, None] + tau[:, None] * z, theta, level)
+        joint = joint + np.log(np.maximum(at @ kernel, 1e-300))
+    inner = (np.exp(joint).sum(axis=1) * np.sign(mu) ** power * np.abs(mu) ** power).sum()
+    ends = 0.0
+    for side, row in ((-1, 0), (1, -1)):
+        # the likelihood at the end, constant from there on, and E |mu|^power beyond it
+        log_l = joint[row] - stats.t.logpdf(mu[row], df) - np.log(0.25)
+        x = np.geomspace(abs(mu[row]) + 0.125, 1e12, 20_001)
+        y = stats.t.pdf(x, df) * x**power
+        far = ((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()
+        if far * np.exp(log_l).sum() > 1e-12 * inner:
+            ends += side**power * np.exp(log_l).sum() * far
+    return inner + ends
+
+
+@pytest.mark.parametrize("df", [1.0, 1.5, 2.5, 4.0])
+@pytest.mark.parametrize(
+    ("tables", "open_end"),
+    [
+        ([(0, 20, 1, 20), (0, 30, 4, 30)], True),
+        ([(20, 20, 3, 20)], True),
+        ([(3, 20, 0, 20)], False),
+        ([(0, 20, 3, 20), (30, 30, 4, 30)], False),
+    ],
+)
+def test_moments_of_mu_under_a_heavy_prior(tables, open_end, df):
+    """One-sided tables leave one tail to the prior: mean and SD exist as far as it has them.
+
+    1e-3: what the sums above are good to (steps of 0.1 in theta, linear between).
+    """
+    data = counts(*tables)
+    post = posterior(data, mu=f"student_t({df:g},0,1)")
+    total = far_mu(data, df, 0)
+    if open_end and df <= 1:
+        assert np.isnan(post.mu.mean)
+        assert np.isnan(post.prediction.mean)
+    else:
+        mean = far_mu(data, df, 1) / total
+        assert post.mu.mean == pytest.approx(mean, abs=1e-3 * (1 + abs(mean)))
+    if open_end and df <= 2:
+        assert np.isinf(post.mu.sd)
+        assert np.isinf(post.prediction.sd)
+    else:
+        square = far_mu(data, df, 2) / total
+        assert np.hypot(post.mu.sd, post.mu.mean) == pytest.approx(np.sqrt(square), rel=1e-3)
+    assert np.isfinite(post.tau_density.sd)
+    assert post.log_evidence == pytest.approx(np.log(total), abs=1e-3)

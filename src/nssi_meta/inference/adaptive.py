@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.inference.densities import Axis, PanelDensity, gauss_legendre, to_coefficients
+from nssi_meta.inference.densities import PanelDensity
+from nssi_meta.inference.panels import (
+    Axis,
+    gauss_legendre,
+    highest_coefficients,
+    panel_nodes,
+)
 
 Floats = NDArray[np.float64]
 LogDensity = Callable[..., Floats]
@@ -22,6 +28,9 @@ MAX_ROUNDS = 40
 MAX_NODES = 4_000_000
 #: Share of the mass at a node below which the halves of its panel are not looked at.
 _NOTHING = 1e-30
+#: What is missing of a moment counts less: its integral is of twice the order. Rounds after which a
+#: moment is given up.
+_OF_MOMENT, _PATIENCE = 0.03, 36
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,8 @@ class Grid:
     """A resolved density: nodes of every axis, weights summing to 1, log of the integral.
 
     `x` are the parameter values at the nodes of each axis, `weight` the tensor of posterior
-    probabilities of the nodes, `error` the estimated relative error of the integral.
+    probabilities of the nodes, `error` the estimated relative error of the integral. `moments` is
+    false where those that the axes ask for could not be resolved.
     """
 
     axes: tuple[Axis, ...]
@@ -39,39 +49,52 @@ class Grid:
     weight: Floats
     log_integral: float
     error: float
+    moments: bool = True
 
     def marginal(self, axis: int) -> PanelDensity:
         """The marginal density of one axis."""
         other = tuple(i for i in range(self.weight.ndim) if i != axis)
         mass = self.weight.sum(axis=other).reshape(-1, self.n)
-        _, w = gauss_legendre(self.n)
-        half = np.diff(self.edges[axis])[:, None] / 2
-        return PanelDensity(self.axes[axis], self.edges[axis], mass / (half * w))
+        _, w = panel_nodes(self.axes[axis], self.edges[axis], self.n)
+        return PanelDensity(self.axes[axis], self.edges[axis], mass / w)
 
 
-def _nodes(edges: Floats, n: int) -> tuple[Floats, Floats]:
-    x, w = gauss_legendre(n)
-    mid, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-    return (mid[:, None] + half[:, None] * x).ravel(), (half[:, None] * w).ravel()
+def _nodes(axis: Axis, edges: Floats, n: int) -> tuple[Floats, Floats]:
+    u, w = panel_nodes(axis, edges, n)
+    return u.ravel(), w.ravel()
 
 
 def node_weights(axis: Axis, edges: Floats, n: int) -> Floats:
     """What each node of an axis stands for, in the parameter: weights of an integral."""
-    u, w = _nodes(edges, n)
+    u, w = _nodes(axis, edges, n)
     return np.asarray(w * axis.slope(u))
 
 
-def _unresolved(mass: Floats, axis: int, n: int) -> Floats:
-    """L1 size of the two highest Legendre coefficients per panel of one axis, others summed out.
+def _unresolved(mass: Floats, axes: Sequence[Axis], n: int) -> list[Floats]:
+    """L1 size of the two highest Legendre coefficients per panel of each axis, others summed out.
 
     `mass` holds node probabilities; dividing by the Gauss weight gives the integrand.
     """
-    _, w = gauss_legendre(n)
-    moved = np.moveaxis(mass, axis, 0)
-    values = moved.reshape(-1, n, moved.size // moved.shape[0]) / w[None, :, None]
-    tail = np.einsum("kn,pno->pko", to_coefficients(n)[-2:], values)
-    size: Floats = np.abs(tail).sum(axis=(1, 2))
-    return size
+    sizes = []
+    for d, axis in enumerate(axes):
+        moved = np.moveaxis(mass, d, 0)
+        tail = highest_coefficients(axis, moved.reshape(len(moved), -1), n)
+        sizes.append(np.abs(tail).sum(axis=(1, 2)))
+    return sizes
+
+
+def _with_moments(
+    sizes: list[Floats], mass: Floats, axes: Sequence[Axis], x: Sequence[Floats], n: int
+) -> list[Floats]:
+    """`sizes` of the mass, or of a moment that must be resolved where that is larger."""
+    for d, axis in enumerate(axes):
+        if axis.moment:
+            shape = [-1 if e == d else 1 for e in range(len(axes))]
+            moment = mass * axis.towards(x[d]).reshape(shape)
+            moment /= moment.sum()
+            more = _unresolved(moment, axes, n)
+            sizes = [np.maximum(a, _OF_MOMENT * b) for a, b in zip(sizes, more, strict=True)]
+    return sizes
 
 
 def integrate(
@@ -92,10 +115,10 @@ def integrate(
     """
     edges = [np.asarray(e, dtype=float) for e in start]
     shape_error = "the posterior could not be resolved by quadrature"
-    nodes = [_nodes(e, n) for e in edges]
+    nodes = [_nodes(axis, e, n) for axis, e in zip(axes, edges, strict=True)]
     x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
     value = np.asarray(log_density(*x), dtype=float)
-    for _ in range(MAX_ROUNDS):
+    for turn in range(MAX_ROUNDS):
         log_f = value
         for d, (axis, (u, w)) in enumerate(zip(axes, nodes, strict=True)):
             shape = [1] * len(axes)
@@ -108,30 +131,36 @@ def integrate(
         mass = np.exp(log_f - peak)
         total = mass.sum()
         mass /= total
-        sizes = [_unresolved(mass, d, n) for d in range(len(axes))]
-        error = float(sum(size.sum() for size in sizes))
+        of_mass = _unresolved(mass, axes, n)
+        error = float(sum(size.sum() for size in of_mass))
+        enough = error <= least * len(axes)
+        patient = turn < _PATIENCE or not enough
+        sizes = _with_moments(of_mass, mass, axes, x, n) if patient else of_mass
+        whole_error = float(sum(size.sum() for size in sizes))
         split = [size > least / len(size) for size in sizes]
         if len(axes) > 3:  # nodes multiply: only the axes that are worst resolved are split
             worst = max(float(size.sum()) for size in sizes)
             split = [s & (size.sum() > worst / 3) for s, size in zip(split, sizes, strict=True)]
-        done = error <= least * len(axes)
-        if done or not any(s.any() for s in split):
+        done = whole_error <= least * len(axes) or not any(s.any() for s in split)
+        new = edges if done else [_halve(e, s) for e, s in zip(edges, split, strict=True)]
+        too_many = np.prod([float((len(e) - 1) * n) for e in new]) > MAX_NODES
+        if done or (too_many and enough):
             return Grid(
-                tuple(axes), tuple(edges), n, tuple(x), mass, float(peak + np.log(total)), error
-            )
-        new = [_halve(e, s) for e, s in zip(edges, split, strict=True)]
-        if np.prod([float((len(e) - 1) * n) for e in new]) > MAX_NODES:
+                tuple(axes), tuple(edges), n, tuple(x), mass, float(peak + np.log(total)), error,
+                patient and done,
+            )  # fmt: skip
+        if too_many:
             raise FloatingPointError(
                 f"{shape_error}: more than {MAX_NODES} nodes needed (error {error:.1e}); "
                 "a prior or likelihood that does not fall off is the usual cause"
             )
         edges = new
-        nodes = [_nodes(e, n) for e in edges]
+        nodes = [_nodes(axis, e, n) for axis, e in zip(axes, edges, strict=True)]
         x = [axis.to_x(u) for axis, (u, _) in zip(axes, nodes, strict=True)]
         if whole:
             value = np.asarray(log_density(*x), dtype=float)
         else:
-            value = _refined(log_density, x, n, value, mass, split)
+            value = _refined(log_density, x, n, value, log_f - peak - np.log(total), split)
     raise FloatingPointError(f"{shape_error} in {MAX_ROUNDS} rounds (error {error:.1e})")
 
 
@@ -140,13 +169,13 @@ def _refined(
     x: Sequence[Floats],
     n: int,
     old: Floats,
-    mass: Floats,
+    log_mass: Floats,
     split: Sequence[NDArray[np.bool_]],
 ) -> Floats:
     """The log density at nodes `x` after panels were halved: asked for new panels alone.
 
-    Values (`old`) of panels that stay are kept. Halves of a panel that held next to nothing
-    (`mass`, of the nodes) are not asked for: they are taken to hold nothing.
+    Values (`old`) of panels that stay are kept. Halves of a panel that holds next to nothing
+    (`log_mass`, of the nodes) are not asked for: they are taken to hold nothing.
     """
     d = len(split)
     mother = [np.repeat(np.arange(len(s)), 1 + s) for s in split]
@@ -154,8 +183,7 @@ def _refined(
     if d == 1:
         live = np.ones(len(mother[0]), dtype=bool)
     else:
-        panels = mass.reshape([size for s in split for size in (len(s), n)])
-        live = (panels.max(axis=tuple(range(1, 2 * d, 2))) > _NOTHING)[np.ix_(*mother)]
+        live = _at_most(log_mass, n)[np.ix_(*mother)] > np.log(_NOTHING)
     out = np.full([len(v) for v in x], -np.inf)
     stay = [np.flatnonzero(~f) for f in fresh]
     new_places = np.ix_(*(_of_panels(s, n) for s in stay))
@@ -170,6 +198,39 @@ def _refined(
             kept = [_of_panels(c[p], n) for c, p in zip(chosen, box, strict=True)]
             out[np.ix_(*kept)] = log_density(*(v[k] for v, k in zip(x, kept, strict=True)))
     return out
+
+
+def _at_most(log_mass: Floats, n: int) -> Floats:
+    """What each panel may hold at most, in logs, between its nodes too.
+
+    A density far narrower than a panel shows at its nodes as nothing, but as a steep nothing. Its
+    log is taken as concave: then so is its maximum over one axis as a function of the others.
+    """
+    out = log_mass.reshape([size for s in log_mass.shape for size in (s // n, n)])
+    for axis in range(log_mass.ndim - 1, -1, -1):
+        out = _crest(np.moveaxis(out, 2 * axis + 1, -1))
+    return out
+
+
+def _crest(f: Floats) -> Floats:
+    """The most that a concave function may reach between, before and after its nodes (..., n)."""
+    t, _ = gauss_legendre(f.shape[-1])
+    gap, f = np.diff(t), np.maximum(f, -1e200)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = np.diff(f) / gap
+        onward = f[..., 1:-1] + slope[..., :-1] * gap[1:]
+        back = f[..., 1:-1] - slope[..., 1:] * gap[:-1]
+        # Where the lines from both sides meet.
+        rise, fall = slope[..., :-2], slope[..., 2:]
+        place = (f[..., 2:-1] - f[..., 1:-2] - fall * gap[1:-1]) / (rise - fall)
+        between = f[..., 1:-2] + rise * np.clip(place, 0.0, gap[1:-1])
+        ends = [
+            f[..., 0] - slope[..., 0] * (t[0] + 1),
+            f[..., -1] + slope[..., -1] * (1 - t[-1]),
+            *(back[..., 0], onward[..., -1], f.max(axis=-1)),
+            np.fmax.reduce(between, axis=-1),
+        ]
+        return np.asarray(np.nan_to_num(np.fmax.reduce(ends, axis=0), nan=-np.inf, posinf=np.inf))
 
 
 def _boxes(worth: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.densities import Axis, half_line, log_line, real_line
+from nssi_meta.inference.panels import with_tails
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import Prior
 
@@ -18,21 +19,34 @@ _SPIKE = 1e-3
 #: First panels of log(tau / scale): dense where the typical standard error is, and far enough up
 #: for the moments of a tail that holds next to no probability.
 _LOG_START = np.array([-40.0, -12.0, -5.0, -2.0, 0.0, 2.0, 6.0, 12.0, 30.0, 90.0])
+#: Largest log tau with several bounds of one study: the product of four variances is a number.
+_LOG_BLOCKS = 160.0
 
 
 def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
     """Axis of a standard deviation and its first panels.
 
-    Covariances of bounds are factorised as they are, so tau stays below 1e6 standard errors there:
-    beyond it lies less than 1e-10 of the posterior.
+    Products of several rows' variances must be numbers, and covariances of sizes without a sign are
+    factorised as they are: tau stays below 1e6 standard errors there, which leaves out up to 1e-4
+    of a log-Student-t.
     """
     if prior.family.log_axis:
-        top = 345.0 if layout.gaussian else 0.5 * np.log(1e12 * layout.v.min())
+        blocks, top = layout.exact_blocks, 345.0
+        if layout.bound_blocks is not None:
+            top = _LOG_BLOCKS
+        if blocks is not None and blocks.signs.shape[1] > 1:
+            top = 0.5 * np.log(1e12 * layout.v.min())
         axis = log_line(scale, max(top, np.log(scale) + 7.0))
         inner = np.unique(axis.to_u(scale * np.exp(_LOG_START)))
         return axis, np.unique([axis.low, *inner, axis.high])
     axis = half_line(scale)
     return axis, sd_start(prior, axis)
+
+
+def heavy_sd_axis(prior: Prior, layout: Layout, scale: float, fall: float) -> tuple[Axis, Floats]:
+    """`sd_axis` of a density that falls as x^-`fall`, so that its moments are resolved too."""
+    axis, first = sd_axis(prior, layout, scale)
+    return with_tails(axis, np.inf, fall, prior.family.log_axis), first
 
 
 def sd_start(prior: Prior, axis: Axis) -> Floats:

@@ -18,6 +18,7 @@ from nssi_meta.inference.batch_grid import Data, integrate_many
 from nssi_meta.inference.conditions import finite_moments
 from nssi_meta.inference.densities import IntervalKind
 from nssi_meta.inference.exact import fit_exact
+from nssi_meta.inference.panels import LIGHT_FALL
 from nssi_meta.inference.ragged import Mixtures, Panels
 from nssi_meta.inference.ragged_intervals import intervals
 from nssi_meta.models.blocks import independent
@@ -84,11 +85,14 @@ def fit_many(
     fast = mu.name in ("normal", "flat") and not (tau.family.log_axis or tau.family.from_data)
     fast = fast and tau.name != "zero"
     out = np.empty((len(data.size), len(COLUMNS)))
-    order = np.argsort(data.size, kind="stable")
-    parts = [order[i : i + _POOLS] for i in range(0, len(order), _POOLS)]
-    for part in parts if fast else []:
+    out[:, -1] = np.nan
+    # So do pools whose tails make their moments: few effects under a heavy prior.
+    sizes = data.size + tau.tail - (not mu.proper)
+    light = np.flatnonzero((sizes > LIGHT_FALL) | (sizes <= 2)) if fast else np.zeros(0, dtype=int)
+    order = light[np.argsort(data.size[light], kind="stable")]
+    for part in (order[i : i + _POOLS] for i in range(0, len(order), _POOLS)):
         out[part] = _fit(data.take(part), mu, tau, level, interval)
-    todo = np.arange(len(out)) if not fast else np.flatnonzero(np.isnan(out[:, -1]))
+    todo = np.flatnonzero(np.isnan(out[:, -1]))
     for i in todo.tolist():
         one = data.take(np.array([i]))
         out[i] = _fit_alone(one, mu, tau, level, interval, names[i])

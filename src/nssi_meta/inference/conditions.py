@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from nssi_meta.inference.panels import tail_rule
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, PriorError, bind_prior
 
@@ -34,37 +37,74 @@ def bound_priors(
     )  # type: ignore[return-value]
 
 
-def finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior | None) -> int:
-    """How many of mean and SD of tau exist, from the tail of its posterior density.
+@dataclass(frozen=True)
+class Tails:
+    """Powers with which posterior densities fall: tau^-p, omega^-p, |mu|^-p on each side.
+
+    Infinite for what falls faster than any power.
+    """
+
+    tau: float
+    omega: float
+    mu_low: float
+    mu_high: float
+
+    @property
+    def of_tau(self) -> int:
+        """How many of mean and SD of tau exist."""
+        return tail_rule(self.tau)[1]
+
+    @property
+    def of_mu(self) -> int:
+        """How many of mean and SD of mu exist."""
+        return tail_rule(min(self.mu_low, self.mu_high))[1]
+
+    @property
+    def of_new(self) -> int:
+        """How many of mean and SD of the effect in a new setting exist: it varies as all do."""
+        return tail_rule(min(self.tau, self.omega, self.mu_low, self.mu_high))[1]
+
+
+#: Tails of a posterior under priors that fall faster than any power.
+LIGHT_TAILS = Tails(np.inf, np.inf, np.inf, np.inf)
+
+
+def tails(
+    layout: Layout, mu_prior: Prior, tau_prior: Prior | None, omega_prior: Prior | None = None
+) -> Tails:
+    """The tails of a posterior from those of its priors and the rows that limit them.
 
     For tau -> inf the likelihood falls as 1/tau for each study with a size or a closed interval
-    (one study less under a flat mu), the prior by its own power.
+    (one study less under a flat mu), the prior by its own power; for omega so do rows instead of
+    studies. A value of mu far off needs a tau or an omega as large, unless every row is a bound
+    that allows it. With a tail of tau^-p in the prior and J closed rows the likelihood falls as
+    |mu|^-(p + J - 1), against bounds alone as |mu|^-(p - 1).
     """
-    if tau_prior is None:
-        return 2
     closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
-    studies = len(set(layout.block_of_row[closed].tolist()))
-    tail = tau_prior.tail + studies - (not mu_prior.proper)
-    return int(tail > 2) + int(tail > 3)
+    studies, rows = len(set(layout.block_of_row[closed].tolist())), int(closed.sum())
+    of_tau, of_omega = (
+        np.inf if p is None or p.name == "zero" else p.tail for p in (tau_prior, omega_prior)
+    )
+    flat = not mu_prior.proper
+    tau, omega = of_tau + studies - flat, of_omega + rows - flat
+    if mu_prior.name == "normal":
+        return Tails(tau, omega, np.inf, np.inf)
+    own = 0.0 if flat else mu_prior.tail
+    fall = own + min(of_tau + studies, of_omega + rows) - 1
+    # The side on which no row limits mu is left to its prior.
+    if np.isfinite(fall) and fall % 1 < 1e-6 and not (flat and layout.gaussian):
+        # mu is an axis: a moment that exists by a logarithm alone is beyond any quadrature.
+        fall = float(np.floor(fall))
+    low = fall if studies or np.isfinite(layout.lower).any() else own
+    high = fall if studies or np.isfinite(layout.upper).any() else own
+    return Tails(tau, omega, low, high)
+
+
+def finite_moments(layout: Layout, mu_prior: Prior, tau_prior: Prior | None) -> int:
+    """How many of mean and SD of tau exist, from the tail of its posterior density."""
+    return tails(layout, mu_prior, tau_prior).of_tau
 
 
 def finite_moments_of_mu(layout: Layout, mu_prior: Prior, tau_prior: Prior | None) -> int:
-    """How many of mean and SD of mu exist, from the tails of its posterior density.
-
-    A value of mu far off needs a tau as large, unless every row is a bound that allows it. With a
-    tail of tau^-p in the prior and J closed rows (as in `finite_moments`) the likelihood falls as
-    |mu|^-(p + J - 1), against bounds alone as |mu|^-(p - 1).
-    """
-    if mu_prior.name == "normal":
-        return 2
-    closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
-    studies = len(set(layout.block_of_row[closed].tolist()))
-    upward, downward = np.isfinite(layout.lower), np.isfinite(layout.upper)
-    if not studies and not (upward.any() and downward.any()):
-        fall = 0.0  # the bounds all say "larger" (or all "smaller"): nothing ends mu there
-    elif tau_prior is None or tau_prior.name == "zero":
-        fall = np.inf
-    else:
-        fall = tau_prior.tail + studies - 1
-    tail = (mu_prior.tail if mu_prior.proper else 0.0) + fall
-    return int(tail > 2) + int(tail > 3)
+    """How many of mean and SD of mu exist, from the tails of its posterior density."""
+    return tails(layout, mu_prior, tau_prior).of_mu

@@ -8,7 +8,7 @@ log L_i where it is narrow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from nssi_meta.inference.adaptive import integrate
-from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.conditions import finite_moments
-from nssi_meta.inference.densities import to_coefficients
+from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, tau_scale
+from nssi_meta.inference.conditions import tails
 from nssi_meta.inference.exact import ExactPosterior, assemble
-from nssi_meta.models.blocks import independent
+from nssi_meta.inference.panels import to_coefficients, with_tails
+from nssi_meta.models.blocks import Layout, independent
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 from nssi_meta.models.two_by_two import Counts, log_likelihood
 
@@ -106,14 +106,39 @@ def fit_counts(
         prior = mu_prior.logpdf(mu)[:, None] + tau_prior.logpdf(tau)
         return prior + _log_marginal(curves, mu, tau)
 
-    axes = [mu_axis(layout, mu_prior, scale), sd_axis(tau_prior, layout, scale)]
+    fall = tails(limits(data), mu_prior, tau_prior)
+    axis, first = mu_axis(layout, mu_prior, scale)
+    axes = [
+        (with_tails(axis, fall.mu_low, fall.mu_high), first),
+        heavy_sd_axis(tau_prior, layout, scale, fall.tau),
+    ]
     grid = integrate(on_grid, [a for a, _ in axes], [e for _, e in axes], tol=1e-6)
-    moments = finite_moments(independent(y[full], v[full]), mu_prior, tau_prior)
     mu, tau = grid.x[0][:, None], grid.x[1][None, :]
     proper = mu_prior.proper and tau_prior.proper
     density = grid.marginal(0)
     zero = np.zeros(1)
-    return assemble(grid, mu, zero, tau[0], zero, (True, False), proper, moments, density)
+    return assemble(grid, mu, zero, tau[0], zero, (True, False), proper, fall, density)
+
+
+def limits(data: Counts) -> Layout:
+    """What the tables say of tails: an effect, or a bound where the likelihood stays up.
+
+    Without any event among the treated the log odds ratio may be as low as it likes, and without
+    any but events as high. A control group of either kind does not do that: the baseline, whose
+    prior is normal, would have to go as far the other way.
+    """
+    y, v = data.log_odds_ratio()
+    none, every = data.a == 0, data.a == data.n1
+    open_end = none | every
+    rows = np.arange(len(y))
+    return replace(
+        independent(y, v),
+        y=np.where(open_end, np.nan, y),
+        lower=np.where(every, y, np.where(none, -np.inf, np.nan)),
+        upper=np.where(none, y, np.where(every, np.inf, np.nan)),
+        single_exact=rows[~open_end],
+        single_beyond=rows[open_end],
+    )
 
 
 def _curves(data: Counts, y: Floats, s: Floats, mean: float, sd: float) -> list[_Curve]:

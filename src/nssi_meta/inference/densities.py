@@ -8,9 +8,8 @@ and through `interval` the central or shortest credible interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -18,6 +17,16 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from nssi_meta.inference.panels import (
+    Axis,
+    gauss_legendre,
+    half_line,
+    log_line,
+    panel_coefficients,
+    panel_nodes,
+    real_line,
+    to_coefficients,
+)
 from nssi_meta.inference.roots import bracketed_root, rising_root
 
 Floats = NDArray[np.float64]
@@ -41,29 +50,42 @@ class Density(Protocol):
 
 @dataclass(frozen=True)
 class NormalMixture:
-    """A finite mixture of normals; `means`, `sds`, `weights` (n,), weights summing to 1."""
+    """A finite mixture of normals; `means`, `sds`, `weights` (n,), weights summing to 1.
+
+    Where it stands for a density without a mean or an SD (`finite_moments`), they are NaN and
+    infinite.
+    """
 
     means: Floats
     sds: Floats
     weights: Floats
+    finite_moments: int = 2
 
     @classmethod
-    def build(cls, means: Floats, sds: Floats, weights: Floats) -> NormalMixture:
+    def build(
+        cls, means: Floats, sds: Floats, weights: Floats, finite_moments: int = 2
+    ) -> NormalMixture:
         """Flatten, drop components that add below 1e-13 to mass and variance, normalise."""
         m, s, w = np.broadcast_arrays(means, sds, weights)
         m, s, w = m.ravel(), s.ravel(), w.ravel()
         spread = w * s**2
         keep = (w > _NEGLIGIBLE * w.max()) | (spread > _NEGLIGIBLE * spread.max())
-        return cls(m[keep], s[keep], w[keep] / w[keep].sum())
+        return cls(m[keep], s[keep], w[keep] / w[keep].sum(), finite_moments)
 
-    @cached_property
+    @property
     def mean(self) -> float:
-        return float(self.weights @ self.means)
+        return self._moments[0] if self.finite_moments > 0 else float("nan")
+
+    @property
+    def sd(self) -> float:
+        return self._moments[1] if self.finite_moments > 1 else float("inf")
 
     @cached_property
-    def sd(self) -> float:
-        centred = self.means - self.mean
-        return float(np.sqrt(self.weights @ (self.sds**2 + centred**2)))
+    def _moments(self) -> tuple[float, float]:
+        """Mean and SD of the mixture as it stands."""
+        mean = float(self.weights @ self.means)
+        centred = self.means - mean
+        return mean, float(np.sqrt(self.weights @ (self.sds**2 + centred**2)))
 
     def pdf(self, x: Floats | float) -> Floats:
         z = (np.asarray(x, dtype=float)[..., None] - self.means) / self.sds
@@ -91,12 +113,13 @@ class NormalMixture:
             z = (x - self.means) / self.sds
             return float(ndtr(z) @ self.weights) - p, float(np.exp(-0.5 * z * z) @ density)
 
-        if self.sd > _HEAVY * self._typical:
+        mean, sd = self._moments
+        if sd > _HEAVY * self._typical:
             low, high = within(self.means, self.sds, self.weights, p)
             xtol = max(1e-12 * self._typical, 1e-16 * (high - low))
             return rising_root(excess, low, high, (low + high) / 2, xtol)
-        start = self.mean + self.sd * float(ndtri(p))
-        return rising_root(excess, low, high, start, 1e-12 * self.sd)
+        start = mean + sd * float(ndtri(p))
+        return rising_root(excess, low, high, start, 1e-12 * sd)
 
     @cached_property
     def _typical(self) -> float:
@@ -122,76 +145,12 @@ def within(means: Floats, sds: Floats, weights: Floats, p: float) -> tuple[float
 
 
 @dataclass(frozen=True)
-class Axis:
-    """A coordinate u on a finite interval standing for a parameter x(u), with x'(u) > 0.
-
-    `open_low`: x(low) is a stand-in for 0, where the density is taken as 0.
-    """
-
-    low: float
-    high: float
-    to_x: Callable[[Floats], Floats]
-    to_u: Callable[[Floats], Floats]
-    slope: Callable[[Floats], Floats]
-    open_low: bool = False
-
-
-def half_line(scale: Floats | float) -> Axis:
-    """[0, inf) as x = scale * u / (1 - u), u in [0, 1); `scale` may be an array of axes."""
-    return Axis(
-        0.0,
-        1.0,
-        lambda u: scale * u / (1 - u),
-        lambda x: x / (x + scale),
-        lambda u: scale / (1 - u) ** 2,
-    )
-
-
-def log_line(scale: float, top: float = 345.0) -> Axis:
-    """(0, inf) as log(x / scale) = 4 v / (1 - v^2): for densities that are smooth in log x.
-
-    u runs over the part of (-1, 1) where x and its square are numbers, up to log x = `top`.
-    """
-    line = real_line(float(np.log(scale)), 4.0)
-    low, high = (float(line.to_u(np.asarray(z))) for z in (-690.0, top))
-
-    def to_u(x: Floats) -> Floats:
-        with np.errstate(divide="ignore"):
-            return np.clip(line.to_u(np.clip(np.log(x), -1e3, 1e3)), low, high)
-
-    return Axis(
-        low,
-        high,
-        lambda u: np.exp(line.to_x(u)),
-        to_u,
-        lambda u: np.exp(line.to_x(u)) * line.slope(u),
-        open_low=True,
-    )
-
-
-def real_line(centre: float, scale: float) -> Axis:
-    """The real line as x = centre + scale * u / (1 - u^2), u in (-1, 1)."""
-
-    def to_u(x: Floats) -> Floats:
-        z = (np.asarray(x, dtype=float) - centre) / scale
-        # The root of z u^2 + u - z = 0 in (-1, 1), written without cancellation at z = 0.
-        return 2 * z / (1 + np.sqrt(1 + 4 * z**2))
-
-    return Axis(
-        -1.0,
-        1.0,
-        lambda u: centre + scale * u / (1 - u**2),
-        to_u,
-        lambda u: scale * (1 + u**2) / (1 - u**2) ** 2,
-    )
-
-
-@dataclass(frozen=True)
 class PanelDensity:
-    """A density given by its values in u at n Gauss-Legendre nodes of each of P panels.
+    """A density given by its values in u at the n nodes (`panel_nodes`) of each of P panels.
 
-    `edges` (P + 1,) in u, `values` (P, n) = density with respect to u, integrating to 1. `mean`
-    and `sd` are infinite where `finite_moments` says that they do not exist.
+    `edges` (P + 1,) in u, `values` (P, n) = density with respect to u, integrating to 1. Where
+    `finite_moments` says that they do not exist `sd` is infinite, and so is `mean` on a half line;
+    on the whole line it is NaN.
     """
 
     axis: Axis
@@ -201,14 +160,12 @@ class PanelDensity:
 
     @cached_property
     def _nodes(self) -> tuple[Floats, Floats]:
-        x, w = gauss_legendre(self.values.shape[1])
-        mid, half = (self.edges[1:] + self.edges[:-1]) / 2, np.diff(self.edges) / 2
-        return mid[:, None] + half[:, None] * x, half[:, None] * w
+        return panel_nodes(self.axis, self.edges, self.values.shape[1])
 
     @cached_property
     def _coef(self) -> Floats:
         """Legendre coefficients (P, n) of each panel's density."""
-        return self.values @ to_coefficients(self.values.shape[1]).T
+        return panel_coefficients(self.axis, self.values)
 
     @cached_property
     def _antiderivative(self) -> tuple[Floats, Floats]:
@@ -221,7 +178,7 @@ class PanelDensity:
     @cached_property
     def mean(self) -> float:
         if self.finite_moments < 1:
-            return float("inf")
+            return float("inf" if self.axis.low == 0.0 or self.axis.open_low else "nan")
         u, w = self._nodes
         return float(np.sum(w * self.values * self.axis.to_x(u)))
 
@@ -280,23 +237,10 @@ class PanelDensity:
         return np.asarray(self.axis.to_x(np.interp(p, cdf, u)))
 
 
-@cache
-def gauss_legendre(n: int) -> tuple[Floats, Floats]:
-    """Nodes and weights (n,) on [-1, 1]; computed once, as quadrature asks again and again."""
-    x, w = legendre.leggauss(n)
-    return x, w
-
-
-_COEFFICIENTS: dict[int, Floats] = {}
-
-
-def to_coefficients(n: int) -> Floats:
-    """Matrix (n, n) from values at n Gauss-Legendre nodes to Legendre coefficients."""
-    if n not in _COEFFICIENTS:
-        x, w = gauss_legendre(n)
-        vander = legendre.legvander(x, n - 1)
-        _COEFFICIENTS[n] = (vander * w[:, None]).T * (np.arange(n)[:, None] + 0.5)
-    return _COEFFICIENTS[n]
+__all__ = [
+    "Axis", "Density", "NormalMixture", "PanelDensity", "gauss_legendre", "half_line", "interval",
+    "log_line", "real_line", "to_coefficients", "within",
+]  # fmt: skip
 
 
 def interval(

@@ -8,18 +8,19 @@ Otherwise mu is one more axis. Both ways return the same `ExactPosterior`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
-from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.conditions import bound_priors, check_rows, finite_moments
+from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
+from nssi_meta.inference.conditions import Tails, bound_priors, check_rows, tails
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import OnGrid
+from nssi_meta.inference.panels import LIGHT_FALL, tail_rule, with_tails
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import Predictive
 from nssi_meta.models.blocks import Layout
@@ -142,9 +143,13 @@ def fit_exact(
     free = (of_tau is not None, of_omega is not None)
     priors = [p for p in (of_tau, of_omega) if p is not None]
     proper = all(p.proper for p in (mu_prior, *priors))
-    moments = finite_moments(layout, mu_prior, of_tau)
+    fall = tails(layout, mu_prior, of_tau, of_omega)
     scale = tau_scale(layout)
-    hyper = [sd_axis(p, layout, scale) for p in priors]
+    hyper = [
+        heavy_sd_axis(p, layout, scale, power)
+        for p, power in ((of_tau, fall.tau), (of_omega, fall.omega))
+        if p is not None
+    ]
 
     if conjugate_mu(layout, mu_prior):
         known = _conjugate(mu_prior)
@@ -162,10 +167,12 @@ def fit_exact(
         grid = integrate(closed_form, [a for a, _ in hyper], [e for _, e in hyper], tol=tol)
         tau, omega = _tensor(grid.x, free)
         _, m, v = _integrated(layout, tau, omega, known)
-        return assemble(grid, m, np.sqrt(v), tau, omega, free, proper, moments)
+        return assemble(grid, m, np.sqrt(v), tau, omega, free, proper, fall)
 
-    axes = [mu_axis(layout, mu_prior, scale), *hyper]
+    of_mu, first = mu_axis(layout, mu_prior, scale)
+    axes = [(with_tails(of_mu, fall.mu_low, fall.mu_high), first), *hyper]
     start, n, tol = coarse([e for _, e in axes])
+    heavy = [axis for axis, _ in axes]
     log_density = OnGrid(layout)
 
     def on_grid(mu: Floats, *sds: Floats) -> Floats:
@@ -175,12 +182,18 @@ def fit_exact(
             mu
         ).reshape(lead)
         log_step = _log_step(of_tau, tau) + _log_step(of_omega, omega)
+        # Where a tail makes a moment, a node counts as much as it adds to that.
+        for d, (axis, x) in enumerate(zip(heavy, (mu, *sds), strict=True)):
+            if axis.moment:
+                shape = [-1 if e == d else 1 for e in range(1 + len(sds))]
+                far = np.maximum(axis.towards(x) / scale**axis.moment, 1.0)
+                log_step = log_step + np.log(far).reshape(shape)
         return log_density(mu.reshape(lead), tau, omega, prior, log_step)
 
     grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
-    return assemble(grid, mu, np.zeros(1), tau, omega, free, proper, moments, grid.marginal(0))
+    return assemble(grid, mu, np.zeros(1), tau, omega, free, proper, fall, grid.marginal(0))
 
 
 def _fixed_effect(m: Floats, sd: Floats, log_evidence: float | None) -> ExactPosterior:
@@ -328,31 +341,43 @@ def assemble(
     omega: Floats,
     free: tuple[bool, bool],
     proper: bool,
-    finite_moments: int,
+    fall: Tails,
     mu_density: PanelDensity | None = None,
 ) -> ExactPosterior:
     """The posterior from a grid; `m` and `sd` are mean and SD of mu at its nodes.
 
-    `free` tells whether tau and omega are axes; where mu is one, `mu_density` is its marginal.
+    `free` tells whether tau and omega are axes, `fall` which moments exist; where mu is an axis,
+    `mu_density` is its marginal.
     """
+    if not grid.moments:
+        fall = Tails(*(0.0 if power <= LIGHT_FALL else power for power in astuple(fall)))
     shape = grid.weight.shape
     m, sd, tau, omega = (np.broadcast_to(a, shape) for a in (m, sd, tau, omega))
     first = 0 if mu_density is None else 1
     total = np.sqrt(tau**2 + omega**2)
-    predict: Callable[[], Density]
     if mu_density is None:
-        mu: Density = NormalMixture.build(m, sd, grid.weight)
-        predict = partial(NormalMixture.build, m, np.sqrt(sd**2 + total**2), grid.weight)
+        mu: Density = NormalMixture.build(m, sd, grid.weight, fall.of_mu)
+        spread = np.sqrt(sd**2 + total**2)
+        predict: Callable[[], Density] = partial(
+            NormalMixture.build, m, spread, grid.weight, fall.of_new
+        )
     else:
-        mu = mu_density
-        predict = partial(Predictive.build, grid, total) if any(free) else lambda: mu
+        mu = known = replace(mu_density, finite_moments=fall.of_mu)
+        if any(free):
+            predict = partial(Predictive.build, grid, total, fall.of_new)
+        else:
+            predict = lambda: known  # noqa: E731
     tau_density: PanelDensity | PointMass = PointMass()
     if free[0]:
-        tau_density = replace(grid.marginal(first), finite_moments=finite_moments)
+        tau_density = replace(grid.marginal(first), finite_moments=fall.of_tau)
+    omega_density = None
+    if free[1]:
+        of_omega = tail_rule(fall.omega)[1]
+        omega_density = replace(grid.marginal(first + free[0]), finite_moments=of_omega)
     return ExactPosterior(
         mu=mu,
         tau_density=tau_density,
-        omega_density=grid.marginal(first + free[0]) if free[1] else None,
+        omega_density=omega_density,
         predict=predict,
         mu_mean=m.ravel(),
         mu_sd=sd.ravel(),

@@ -7,6 +7,7 @@ the panel's polynomial is integrated over z instead. Either way the error is tha
 
 from __future__ import annotations
 
+import math
 from bisect import bisect, insort
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from nssi_meta.inference.adaptive import Grid
-from nssi_meta.inference.densities import Axis, gauss_legendre, half_line, to_coefficients
+from nssi_meta.inference.panels import (
+    Axis,
+    gauss_legendre,
+    half_line,
+    panel_coefficients,
+    panel_nodes,
+    to_coefficients,
+)
 from nssi_meta.inference.roots import rising_root
 
 Floats = NDArray[np.float64]
@@ -48,28 +56,33 @@ class Predictive:
     edges: Floats
     t: Floats
     mass: Floats
+    moments: tuple[float, float]
     seen: list[tuple[float, float]] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def build(cls, grid: Grid, total: Floats) -> Predictive:
+    def build(cls, grid: Grid, total: Floats, finite_moments: int = 2) -> Predictive:
         """From a grid whose first axis is mu; `total` (1, ...) is t at the nodes of the others."""
         n_mu, n = grid.weight.shape[0], grid.n
         t, mass = total[0].ravel(), grid.weight.reshape(n_mu, -1)
         mass = mass / mass.sum()
+        mean = float(grid.x[0] @ mass.sum(axis=1))
+        var = float((grid.x[0] - mean) ** 2 @ mass.sum(axis=1) + mass.sum(axis=0) @ t**2)
+        moments = (
+            mean if finite_moments > 0 else float("nan"),
+            math.sqrt(var) if finite_moments > 1 else float("inf"),
+        )
         held = mass.sum(axis=0) > _NEGLIGIBLE
         t, mass = t[held], mass[:, held]
         if len(t) > _MANY:
             t, mass = _interpolated(t, mass)
         mass = np.where(np.abs(mass) > _NEGLIGIBLE, mass, 0.0)
         shares = (mass / mass.sum()).reshape(-1, n, len(t))
-        return cls(grid.axes[0], grid.edges[0], t, shares)
+        return cls(grid.axes[0], grid.edges[0], t, shares, moments)
 
     @cached_property
     def _mu(self) -> Floats:
         """Values of mu at the nodes (P, n)."""
-        x, _ = gauss_legendre(self.mass.shape[1])
-        mid, half = (self.edges[1:] + self.edges[:-1]) / 2, np.diff(self.edges) / 2
-        return self.axis.to_x(mid[:, None] + half[:, None] * x)
+        return self.axis.to_x(panel_nodes(self.axis, self.edges, self.mass.shape[1])[0])
 
     @cached_property
     def _wide(self) -> NDArray[np.bool_]:
@@ -95,10 +108,10 @@ class Predictive:
         """
         panel, column = np.nonzero(self._wide)
         mass = self.mass[panel, :, column]
-        n = mass.shape[1]
-        _, w = gauss_legendre(n)
+        _, w = panel_nodes(self.axis, self.edges, mass.shape[1])
         # Per unit of the panel's own coordinate, which runs from -1 to 1.
-        density = (mass / w) @ to_coefficients(n).T
+        values = self.mass * (np.diff(self.edges)[:, None] / 2 / w)[..., None]
+        density = panel_coefficients(self.axis, values)[panel, :, column]
         with np.errstate(divide="ignore"):
             ends = self.axis.to_x(self.edges)
         low, high = ends[panel], ends[panel + 1]
@@ -134,14 +147,13 @@ class Predictive:
         height += float((_series(r, density[at]) / slope * kernel).sum())
         return share, height
 
-    @cached_property
+    @property
     def mean(self) -> float:
-        return float(np.einsum("pnt,pn->", self.mass, self._mu))
+        return self.moments[0]
 
-    @cached_property
+    @property
     def sd(self) -> float:
-        square = (self._mu - self.mean)[..., None] ** 2 + self.t**2
-        return float(np.sqrt(max(0.0, float((self.mass * square).sum()))))
+        return self.moments[1]
 
     def pdf(self, x: Floats | float) -> Floats:
         return np.vectorize(lambda v: self._around(v)[1], otypes=[float])(x)

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import integrate
-from nssi_meta.inference.axes import sd_axis, tau_scale
+from nssi_meta.inference.axes import heavy_sd_axis, tau_scale
 from nssi_meta.inference.conditions import bound_priors, check_rows
 from nssi_meta.inference.densities import NormalMixture, PanelDensity
 from nssi_meta.inference.linear_rows import LinearRows
+from nssi_meta.inference.panels import tail_rule
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import TAU_DEFAULT, Prior, PriorError
@@ -35,7 +36,8 @@ class Regression:
 
     `names` (p,); `mean` (p,) and `covariance` (p, p) of the coefficients; `node_mean` (n, p),
     `node_covariance` (n, p, p), `tau`, `omega`, `weight` (n,) the joint posterior as a mixture.
-    `log_evidence` is None where a prior is improper.
+    `log_evidence` is None where a prior is improper. `flat` (p,) tells the coefficients without a
+    prior of their own, whose mean and SD exist as far as those of the heterogeneity do (`moments`).
     """
 
     names: tuple[str, ...]
@@ -50,19 +52,22 @@ class Regression:
     weight: Floats
     log_evidence: float | None
     error: float
+    flat: NDArray[np.bool_]
+    moments: int = 2
 
     def linear(self, x: Sequence[float] | Floats) -> NormalMixture:
         """Posterior of x'b: a coefficient, an estimated mean, or a contrast; `x` (p,)."""
         x = self._row(x)
         var = np.einsum("i,nij,j->n", x, self.node_covariance, x)
-        return NormalMixture.build(self.node_mean @ x, np.sqrt(var), self.weight)
+        moments = self.moments if x[self.flat].any() else 2
+        return NormalMixture.build(self.node_mean @ x, np.sqrt(var), self.weight, moments)
 
     def predict(self, x: Sequence[float] | Floats) -> NormalMixture:
         """Posterior of the effect in a new setting with moderators `x` (p,)."""
         x = self._row(x)
         var = np.einsum("i,nij,j->n", x, self.node_covariance, x)
         total = np.sqrt(var + self.tau**2 + self.omega**2)
-        return NormalMixture.build(self.node_mean @ x, total, self.weight)
+        return NormalMixture.build(self.node_mean @ x, total, self.weight, self.moments)
 
     @property
     def coefficients(self) -> tuple[NormalMixture, ...]:
@@ -128,7 +133,13 @@ def fit_regression(
     priors = bound_priors(layout, tau_prior, omega_prior)
     rows = LinearRows(layout, X, mean, sd)
     scale = tau_scale(replace(layout, y=rows.residual))
-    hyper = [sd_axis(p, layout, scale) for p in priors if p is not None]
+    sizes = (n_studies - flat, layout.k - flat)
+    falls = [np.inf if p is None else p.tail + n for p, n in zip(priors, sizes, strict=True)]
+    hyper = [
+        heavy_sd_axis(p, layout, scale, fall)
+        for p, fall in zip(priors, falls, strict=True)
+        if p is not None
+    ]
 
     def sds(x: Sequence[Floats]) -> tuple[Floats, Floats]:
         parts = [v.reshape([-1 if i == d else 1 for i in range(len(x))]) for d, v in enumerate(x)]
@@ -151,10 +162,11 @@ def fit_regression(
         tau, omega = np.broadcast_arrays(*sds(grid.x))
         weight, error, log_total = grid.weight.ravel(), grid.error, grid.log_integral
         if priors[0] is not None:
-            tail = priors[0].tail + n_studies - flat
-            tau_density = replace(grid.marginal(0), finite_moments=int(tail > 2) + int(tail > 3))
+            tau_density = replace(grid.marginal(0), finite_moments=tail_rule(falls[0])[1])
         if priors[1] is not None:
-            omega_density = grid.marginal(len(hyper) - 1)
+            omega_density = replace(
+                grid.marginal(len(hyper) - 1), finite_moments=tail_rule(falls[1])[1]
+            )
     else:
         tau, omega = np.zeros(1), np.zeros(1)
         weight, error, log_total = np.ones(1), 0.0, float(density()[0])
@@ -164,7 +176,7 @@ def fit_regression(
     joint = np.einsum("n,nij->ij", weight, cov) + (b - centre).T @ (weight[:, None] * (b - centre))
     return Regression(
         labels, centre, joint, tau_density, omega_density, b, cov, tau.ravel(), omega.ravel(),
-        weight, log_total if proper else None, error,
+        weight, log_total if proper else None, error, np.isinf(sd), tail_rule(min(falls))[1],
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
+from nssi_meta.inference.conditions import LIGHT_TAILS
 from nssi_meta.inference.exact import _COARSE, ExactPosterior, assemble
 from nssi_meta.inference.reported_nodes import Reference, Shared, mu_prior, tau_prior
 from nssi_meta.models.blocks import Layout
@@ -75,7 +76,7 @@ class CellGrid:
         tau = grid.x[1][:, None] if three else grid.x[1]
         omega = grid.x[2][None, :] if three else np.zeros(1)
         whole = assemble(
-            grid, mu, np.zeros(1), tau, omega, (True, three), True, 2, grid.marginal(0)
+            grid, mu, np.zeros(1), tau, omega, (True, three), True, LIGHT_TAILS, grid.marginal(0)
         )
         # Nodes without mass are most of the tensor: hundreds of cells would fill the memory.
         some = whole.weight > 1e-14 * whole.weight.max()

@@ -35,8 +35,10 @@ Floats = NDArray[np.float64]
 #: (Trefethen and Weideman 2014, SIAM Review 56:385).
 POINTS = (13, 15, 18, 22, 27, 34, 45, 64, 96, 160, 320)
 STEP = 1.0
-#: Steeper integrands have edges: Gauss-Legendre, error in the log below 1e-4.
-N_NODES = 160
+#: Steeper integrands have edges: Gauss-Legendre of this order on panels that end at multiples of
+#: the factors' widths from their edges and from the mode.
+N_NODES = 16
+AT_EDGES, AT_MODE = (-8.0, -4.0, -1.5, 1.5, 4.0, 8.0), (-4.0, -1.5, 0.0, 1.5, 4.0)
 #: Newton steps towards the mode; the support only needs it to within a unit.
 N_NEWTON = 3
 #: Half-width of the support in standard deviations: the density there
@@ -57,7 +59,7 @@ def bound_blocks(
     t2 = tau[:, block.first] ** 2
     v = layout.v[block.rows]
     load2 = common_part(t2, v, block.mask, block.rho, np.sqrt)
-    rest = np.maximum(t2[..., None] + omega[..., None] ** 2 + v - load2, 1e-12 * v)
+    rest = _rest(t2, v, block.mask, block.rho, omega[..., None] ** 2)
     n_exact = block.exact.shape[1]
     all_loads = np.sqrt(load2)
     load, d = all_loads[..., n_exact:], np.sqrt(rest[..., n_exact:])
@@ -80,6 +82,27 @@ def bound_blocks(
             )
         values.append(log_density + probability)
     return np.asarray(np.logaddexp.reduce(values, axis=0))
+
+
+def _rest(t2: Floats, v: Floats, mask: Floats, rho: Floats, omega2: Floats) -> Floats:
+    """tau^2 + omega^2 + s_i^2 - l_i^2 (n, B, R), without the cancellation that a large tau brings.
+
+    With c_ij and T_i as in `common_part`, T_i T_j - c_ij^2 = tau^2 rho (s_i - s_j)^2.
+    """
+    share = rho[:, None] + 1e-12
+    whole, s = t2[..., None] + share * v, np.sqrt(v)
+    missing: Floats = np.zeros_like(t2)
+    pairs = np.zeros(len(v))
+    for i in range(v.shape[1]):
+        for j in range(i):
+            both = mask[:, i] * mask[:, j]
+            c = t2 + share[:, 0] * s[:, i] * s[:, j]
+            root = np.sqrt(whole[..., i] * whole[..., j])
+            gap = t2 * share[:, 0] * (s[:, i] - s[:, j]) ** 2
+            missing = missing + both * gap / (root * (root + c))
+            pairs = pairs + both
+    rest = omega2 + (1.0 - share) * v + whole * (missing / pairs)[..., None]
+    return np.asarray(np.maximum(rest, 1e-12 * v))
 
 
 def _given_exact(
@@ -152,6 +175,32 @@ class _Factors:
         second = (self.r**2 * hazard * (hazard + z)).sum(axis=1) + (self.s**2 * bend).sum(axis=1)
         return first, second
 
+    def panels(self, mode: Floats, left: Floats, right: Floats) -> tuple[Floats, Floats]:
+        """Points and weights (n, Q) for an integral over left..right (n,) with steep factors."""
+        ends = [
+            left[:, None],
+            right[:, None],
+            mode[:, None] + np.array([-3.0, -1.5, 0.0, 1.5, 3.0]),
+        ]
+        wide = np.abs(self.r)
+        for cut, steep in (
+            (-self.a / self.r, wide), (self.low / self.s, self.s), (self.high / self.s, self.s)
+        ):  # fmt: skip
+            ends.append(
+                (cut[..., None] + np.array(AT_EDGES) / steep[..., None]).reshape(len(mode), -1)
+            )
+        for steep in (wide, self.s):
+            away = np.array(AT_MODE) / steep[..., None]
+            ends.append((mode[:, None, None] + away).reshape(len(mode), -1))
+        edges = np.sort(
+            np.clip(np.concatenate(ends, axis=1), left[:, None], right[:, None]), axis=1
+        )
+        x, w = np.polynomial.legendre.leggauss(N_NODES)
+        mid, half = (edges[:, 1:] + edges[:, :-1]) / 2, np.diff(edges, axis=1) / 2
+        shape = (len(mode), -1)
+        points = (mid[..., None] + half[..., None] * x).reshape(shape)
+        return points, (half[..., None] * w).reshape(shape)
+
     def support(self, mode: Floats) -> tuple[Floats, Floats]:
         """Ends (n,) of the interval beyond which the integrand is negligible.
 
@@ -195,37 +244,43 @@ def _integral(factors: _Factors) -> Floats:
     steep = np.sqrt(1.0 + (factors.r**2).sum(axis=1) + (factors.s**2).sum(axis=1))
     rule_of_node = np.searchsorted(POINTS, (right - left) * steep / STEP + 1.0)
     out = np.empty(len(mode))
-    for rule in np.unique(rule_of_node):
-        at, weights = _rule(int(rule))
+    for rule in np.unique(rule_of_node).tolist():
         nodes = np.flatnonzero(rule_of_node == rule)
-        size = max(1, CHUNK // len(at))
+        few = rule < len(POINTS)
+        size = max(1, CHUNK // (POINTS[rule] if few else 40 * N_NODES))
         for some in (nodes[i : i + size] for i in range(0, len(nodes), size)):
-            out[some] = _weigh(factors.take(some), left[some], right[some], at, weights)
+            part, low, high = factors.take(some), left[some], right[some]
+            if few:
+                at, weights = _rule(POINTS[rule])
+                width = high - low
+                out[some] = _weigh(part, low[:, None] + width[:, None] * at, weights, width)
+            else:
+                f, weights = part.panels(mode[some], low, high)
+                out[some] = _weigh(part, f, weights, np.ones(len(some)))
     return out
 
 
-@lru_cache(maxsize=len(POINTS) + 1)
-def _rule(number: int) -> tuple[Floats, Floats]:
-    """Points in 0..1 and weights that sum to 1."""
-    if number < len(POINTS):
-        n = POINTS[number]
-        weights = np.full(n, 1.0 / (n - 1))
-        weights[[0, -1]] /= 2
-        return np.linspace(0.0, 1.0, n), weights
-    x, w = np.polynomial.legendre.leggauss(N_NODES)
-    return (x + 1.0) / 2, w / 2
+@lru_cache(maxsize=len(POINTS))
+def _rule(n: int) -> tuple[Floats, Floats]:
+    """Points in 0..1 of the trapezoidal rule and weights that sum to 1."""
+    weights = np.full(n, 1.0 / (n - 1))
+    weights[[0, -1]] /= 2
+    return np.linspace(0.0, 1.0, n), weights
 
 
-def _weigh(factors: _Factors, left: Floats, right: Floats, at: Floats, weights: Floats) -> Floats:
-    """Log of the integral over left..right by one rule, (n,)."""
-    width = right - left
-    f = left[:, None] + width[:, None] * at
-    total = (factors.product(f) * np.exp(-0.5 * f**2)) @ weights
+def _weigh(factors: _Factors, f: Floats, weights: Floats, width: Floats) -> Floats:
+    """Log of the integral (n,) by points `f` (n, Q) with `weights` (Q,) or (n, Q) times `width`."""
+
+    def summed(value: Floats, weights: Floats) -> Floats:
+        return value @ weights if weights.ndim == 1 else (value * weights).sum(axis=1)
+
+    total = summed(factors.product(f) * np.exp(-0.5 * f**2), weights)
     peak = np.zeros(len(total))
     tiny = np.flatnonzero(total < SMALL)
     if tiny.size:
         value = factors.take(tiny).log_product(f[tiny]) - 0.5 * f[tiny] ** 2
         peak[tiny] = value.max(axis=-1)
-        total[tiny] = np.exp(value - peak[tiny, None]) @ weights
+        mine = weights if weights.ndim == 1 else weights[tiny]
+        total[tiny] = summed(np.exp(value - peak[tiny, None]), mine)
     # Far beyond any data (1e-300) the ends can meet; the value is then as good as impossible.
     return np.asarray(peak + np.log(np.maximum(width * total, 1e-300)) - 0.5 * LOG_2PI)

@@ -10,10 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.evidence.simple import GIVEN
-from nssi_meta.inference.counts import fit_counts
+from nssi_meta.inference.counts import fit_counts, limits
 from nssi_meta.inference.densities import IntervalKind
 from nssi_meta.inference.exact import ExactPosterior
-from nssi_meta.models.blocks import independent
 from nssi_meta.models.priors import parse_prior
 from nssi_meta.models.two_by_two import Counts
 from nssi_meta.synthesis.cells import Cell, Options
@@ -96,9 +95,8 @@ def pool_counts(
     baseline = parse_prior(baseline_prior, "mu")
     data = _counts(ai=ai, n1i=n1i, ci=ci, n2i=n2i)
     posterior = fit_counts(data, mu_prior=mu, tau_prior=tau, baseline_prior=baseline)
-    y, v = data.log_odds_ratio()
     rows = _rows(data)
-    cell = Cell(("", "", GIVEN), rows, independent(y, v), posterior, priors=(mu, tau, tau))
+    cell = Cell(("", "", GIVEN), rows, limits(data), posterior, priors=(mu, tau, tau))
     table = pd.DataFrame([summarise(cell, options)])
     nothing = pd.DataFrame(columns=["mechanism", "label", "system", "id", "role"])
     return CountsPool(cell, labelled(table, nothing, nothing), options)

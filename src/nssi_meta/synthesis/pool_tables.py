@@ -91,7 +91,10 @@ def _people(rows: pd.DataFrame) -> float:
 
 
 def _flags(cell: Cell, moments: int) -> str:
-    """What a reader must know about a cell, in words separated by semicolons."""
+    """What a reader must know about a cell, in words separated by semicolons.
+
+    `moments` tells how many of mean and SD of mu exist.
+    """
     rows, flags = cell.rows, []
     if len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
@@ -101,10 +104,11 @@ def _flags(cell: Cell, moments: int) -> str:
         flags.append("only bounds: no study reports a size")
         if _one_sided(rows):
             flags.append("all bounds on one side: how large, the prior says")
+    if moments < 2:
+        what = "mean and no SD" if moments < 1 else "SD"
+        flags.append(f"mu has no {what}: tails too heavy under these priors, read its median")
     if (rows["bound"] == "assumed").any():
         flags.append("some thresholds assumed to be .05")
-    if moments < 1:
-        flags.append("mu has no mean: tails too heavy under these priors, read its median")
     if not cell.converged:
         flags.append("did not converge: not a result")
     return "; ".join(flags)
