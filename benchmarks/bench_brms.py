@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tools"))
 from marked import write_marked
 
 HERE = Path(__file__).parent
+WRAP = TextWrapper(100, break_on_hyphens=False)
 #: The aim: so many times brms's effective draws of mu a second.
 AIM = 5
 #: Posterior means further apart than this, in Monte Carlo standard errors, are not chance.
@@ -63,14 +65,19 @@ TITLES = {
     "profiles": "joint profiles, {rows} rows",
 }
 SAME = {
-    "three-level": "Both sides: mu ~ normal(0, 1), tau and omega ~ half-normal(0.5).",
+    "three-level": (
+        "Both sides: mu ~ normal(0, 1), tau and omega ~ half-normal(0.5); four chains of 1,000 "
+        "warm-up and 1,000 kept draws."
+    ),
     "profiles": (
         "The same model on both sides: means of a mechanism ~ multivariate normal with SDs ~ "
         "half-normal(1) and correlations ~ LKJ(2); tau of a mechanism ~ half-normal(tau_0); tau_0 "
         "and omega ~ half-normal(0.5); bounds are censored rows. Left out, as brms cannot express "
         "it: correlated errors of rows that share people (here the error of each row is its own), "
         "contrasts of one study with an arm in common (here each contrast is a study), and the "
-        "{left_out} sizes without a sign."
+        "{left_out} sizes without a sign. Four chains with the defaults of each side (here 700 "
+        "warm-up and 1,500 kept draws, acceptance 0.9; brms 1,000 and 1,000, 0.8), one attempt, "
+        "no stricter second one."
     ),
 }
 
@@ -223,25 +230,23 @@ def section(what: str, why: str) -> str:
     title, same = TITLES[what], SAME[what]
     if rows is not None:
         title, same = title.format(rows=len(rows.table)), same.format(left_out=rows.left_out)
-    parts = [table(what, ours, brms, why, title)]
-    told = f"Divergent transitions and largest R-hat: nssi-meta {ours.trouble()}"
-    if brms is None:
-        parts.append(f"{same} {told}.")
-    else:
-        agree = agreement(ours.runs[0], brms.runs[0])
-        parts.append(f"{same} {told}; brms {brms.trouble()}. {agree}")
-        if what == "three-level":
-            parts.append(aims(ours, brms))
+    told = f"{same} Divergent transitions and largest R-hat: nssi-meta {ours.trouble()}"
+    told += f"; brms {brms.trouble()}. {agreement(ours.runs[0], brms.runs[0])}" if brms else "."
+    parts = [table(what, ours, brms, why, title), WRAP.fill(told)]
+    if brms and what == "three-level":
+        parts.append(WRAP.fill(aims(ours, brms)))
     return "\n\n".join(parts)
 
 
-def machine() -> str:
-    """How it was measured, in a sentence or two."""
+def machine(load: float) -> str:
+    """How it was measured, in a sentence or two; `load` as it was at the start."""
     return (
         f"Measured with Python {platform.python_version()} on {platform.machine()}, {CORES} cores "
-        f"used, load average of the machine at the start {os.getloadavg()[0]:.1f}. Effective draws "
-        "are per second of warm-up and sampling of four chains; of several quantities the least. "
-        "Processor seconds count all cores, and are what a busy machine does not change."
+        f"used, load average of the machine {load:.1f} at the start and "
+        f"{os.getloadavg()[0]:.1f} at the end. Effective draws are per second of warm-up "
+        "and sampling of four chains; of "
+        "several quantities the least. Processor seconds count all cores; other processes disturb "
+        "them less than the clock."
     )
 
 
@@ -254,8 +259,9 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments.measure, Path(arguments.folder))))
         return
-    how, why = machine(), absent()
-    text = "\n\n".join([how, *(section(what, why) for what in RUNS)])
+    load, why = os.getloadavg()[0], absent()
+    sections = [section(what, why) for what in RUNS]
+    text = "\n\n".join([WRAP.fill(machine(load)), *sections])
     print(text)
     if not arguments.print:
         write_marked(HERE / "README.md", "brms", text)
