@@ -1,8 +1,7 @@
 """NUTS: how long until the first answer, and how fast after that. Writes its table in README.md.
 
 The model is the three-level one on 56 schools in 11 districts (Konstantopoulos 2011), four chains
-on two cores. Its yardstick, brms 2.18 on the same model and data, was measured once on two cores
-(compile 33.5 s; four chains of 2,000 iterations 8.37 s, 121 bulk ESS a second for mu). Usage:
+on two cores; `bench_brms.py` measures brms on it. Usage:
 python benchmarks/bench_nuts.py [--all] [--print]
 """
 
@@ -18,18 +17,20 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from marked import write_marked
+
 HERE = Path(__file__).parent
 REFERENCE = HERE.parent / "tests" / "reference"
-BEGIN, END = "<!-- nuts:begin -->", "<!-- nuts:end -->"
-BRMS_COMPILE, BRMS_FIT, BRMS_ESS = 33.5, 8.37, 121.2
-#: brms's own run: 1,000 iterations of warm-up and 1,000 draws in each of four chains.
+SCHOOLS = REFERENCE / "konstantopoulos2011.csv"
+#: brms's defaults: 1,000 iterations of warm-up and 1,000 draws in each of four chains.
 DRAWS, TUNE, CHAINS, CORES = 1000, 1000, 4, 2
 
 
 def schools():
     import pandas as pd
 
-    frame = pd.read_csv(REFERENCE / "konstantopoulos2011.csv")
+    frame = pd.read_csv(SCHOOLS)
     return frame["yi"].to_numpy(), frame["vi"].to_numpy(), frame["district"].to_numpy()
 
 
@@ -110,49 +111,41 @@ def others() -> dict[str, float]:
     return out
 
 
-def in_process(what: str, cache: str) -> tuple[dict[str, float], float]:
-    """A measurement in a process with its own folder of compiled code, and its wall time."""
+def in_process(
+    script: str, options: list[str], cache: str | Path
+) -> tuple[dict[str, float], float]:
+    """What a script prints as JSON in a process with its own folder of compiled code; wall time."""
     environment = {**os.environ, "PYTENSOR_FLAGS": f"base_compiledir={cache}"}
-    command = [sys.executable, str(Path(__file__).resolve()), "--measure", what]
+    command = [sys.executable, str(Path(script).resolve()), *options]
     start = time.perf_counter()
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=environment, cwd=HERE
+        command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=HERE
     )
     return json.loads(done.stdout.splitlines()[-1]), time.perf_counter() - start
 
 
 def table(with_others: bool) -> str:
+    def measured(what: str) -> tuple[dict[str, float], float]:
+        return in_process(__file__, ["--measure", what], folder)
+
     with tempfile.TemporaryDirectory() as folder:
-        cold, cold_wall = in_process("first", folder)
-        second, second_wall = in_process("first", folder)
-        full, _ = in_process("three-level", folder)
-        rest = in_process("others", folder)[0] if with_others else {}
-    brms = "brms: compile"
-    rows = [
-        ("three-level, whole process, nothing compiled yet", cold_wall, brms, BRMS_COMPILE),
-        ("three-level, whole process, code kept on disk", second_wall, brms, BRMS_COMPILE),
-        (
-            "of these: compiling, first and second process",
-            cold["compile"],
-            "second",
-            second["compile"],
-        ),
-        ("refit in the same process, 56 rows", full["refit"], "brms: four chains", BRMS_FIT),
-        ("refit with other data, 20 rows", full["refit_20"], "", 0.0),
-        ("refit with other data, 1,000 rows", full["refit_1000"], "", 0.0),
-        *((f"refit of {name}, 13 trials", seconds, "", 0.0) for name, seconds in rest.items()),
-    ]
-    lines = ["| what | seconds | yardstick | seconds | ratio |", "|---|---|---|---|---|"]
-    for what, ours, yardstick, theirs in rows:
-        ratio = f"{ours / theirs:.2f}" if theirs else ""
-        other = f"{theirs:.2f}" if theirs else ""
-        lines.append(f"| {what} | {ours:.2f} | {yardstick} | {other} | {ratio} |")
-    lines += [
-        "",
-        f"Bulk ESS of mu per second of refit: {full['ess']:.0f}; brms {BRMS_ESS:.0f}; "
-        f"{full['ess'] / BRMS_ESS:.0f} times as many.",
-    ]
-    return "\n".join(lines)
+        cold, cold_wall = measured("first")
+        second, second_wall = measured("first")
+        full, _ = measured("three-level")
+        rest = measured("others")[0] if with_others else {}
+    rows = {
+        "three-level, whole process, nothing compiled yet": cold_wall,
+        "of this: compiling": cold["compile"],
+        "three-level, whole process, code kept on disk": second_wall,
+        "of this: compiling ": second["compile"],
+        "refit in the same process, 56 rows": full["refit"],
+        "refit with other data, 20 rows": full["refit_20"],
+        "refit with other data, 1,000 rows": full["refit_1000"],
+        **{f"refit of {name}, 13 trials": seconds for name, seconds in rest.items()},
+    }
+    lines = ["| what | seconds |", "|---|---|"]
+    lines += [f"| {what.strip()} | {seconds:.2f} |" for what, seconds in rows.items()]
+    return "\n".join([*lines, "", f"Bulk ESS of mu per second of refit: {full['ess']:.0f}."])
 
 
 def first() -> dict[str, float]:
@@ -181,10 +174,7 @@ def main() -> None:
     text = table(arguments.all)
     print(text)
     if not arguments.print:
-        page = HERE / "README.md"
-        before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-        after = rest.split(END)[1]
-        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        write_marked(HERE / "README.md", "nuts", text)
 
 
 if __name__ == "__main__":

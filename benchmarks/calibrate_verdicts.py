@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -32,11 +33,14 @@ from made_up_review import ETA, OTHERS, made_up
 from numpy.typing import NDArray
 from scipy.special import chdtrc, stdtrit
 from two_arms import Draws, Rows, TwoArms
-from verdict_tables import LEVELS, draw, draw_tutorial, tables, tutorial_table, write_blocks
+from verdict_tables import LEVELS, draw, draw_tutorial, tables, tutorial_table
 
 from nssi_meta.models.profiles import LKJ_ETA, PRIOR_SCALES
 from nssi_meta.synthesis.overlap import DECIDE, verdict
 from nssi_meta.synthesis.overlap_figures import CLASSES, classes, lkj, overlap_figures
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from marked import write_marked
 
 Floats = NDArray[np.float64]
 
@@ -279,8 +283,9 @@ def main() -> None:
         return
     draw(results, ROOT / "docs" / "img" / "overlap_coverage.svg")
     draw_tutorial(results, ROOT / "docs" / "img" / "own_review_coverage.svg")
-    write_blocks(ROOT / "docs" / "overlap.md", tables(results))
-    write_blocks(ROOT / "docs" / "own_review.md", {"tutorial": tutorial_table(results)})
+    for name, body in tables(results).items():
+        write_marked(ROOT / "docs" / "overlap.md", name, body)
+    write_marked(ROOT / "docs" / "own_review.md", "tutorial", tutorial_table(results))
     print(f"written; a mechanism is called at probability {DECIDE}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -98,17 +97,6 @@ def _pick(results: dict[str, Any], from_prior: bool, known: bool) -> dict[str, A
     """The first scenario of this kind, which is the typical one."""
     kind = (from_prior, known)
     return next(r for r in results["scenarios"] if (r["from_prior"], r["known"]) == kind)
-
-
-def write_blocks(page: Path, blocks: dict[str, str]) -> None:
-    """Replace what stands between `<!-- name:begin -->` and `<!-- name:end -->`."""
-    text = page.read_text(encoding="utf-8")
-    for name, body in blocks.items():
-        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{page} has no block {name}: add <!-- {name}:begin --> and :end")
-        text = pattern.sub(lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text)
-    page.write_text(text, encoding="utf-8")
 
 
 MARKS = {"n_shared": "o", "jaccard": "s", "magnitude": "D", "correlation": "^"}

@@ -120,12 +120,3 @@ def test_what_was_found_becomes_tables_and_figures(calibrate, tmp_path):
     for draw in (calibrate.draw, calibrate.draw_tutorial):
         draw(results, tmp_path / "a.svg")
         assert (tmp_path / "a.svg").read_text().count("truth inside, of 1 reviews") >= 1
-
-
-def test_blocks_are_filled_or_missed(calibrate, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n")
-    calibrate.write_blocks(page, {"x": "new"})
-    assert page.read_text() == "a\n<!-- x:begin -->\nnew\n<!-- x:end -->\nb\n"
-    with pytest.raises(SystemExit, match="no block y"):
-        calibrate.write_blocks(page, {"y": "new"})
