@@ -25,7 +25,7 @@ from nssi_meta.models.priors import (
     PriorError,
     check_propriety,
 )
-from nssi_meta.synthesis.cells import CELL, Cell, Options
+from nssi_meta.synthesis.cells import CELL, Cell, Options, cell_name
 from nssi_meta.synthesis.pool_tables import (
     ROW_COLUMNS,
     labelled,
@@ -143,7 +143,8 @@ def pool(
         Called with the name of each cell before it is fitted.
     **options
         Fields of `Options`: mu_prior, tau_prior, omega_prior, rho, level, interval, delta, engine,
-        measure.
+        measure. With a measure in the outcome's unit (MD) default priors are in units of the
+        outcome's SD, and the numbers of a prior that is given are in the outcome's unit.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def pool(
     ValueError
         If nothing is left to pool, or an option is out of range.
     """
-    chosen = Options(**options)
+    chosen = Options.given(**options)
     priors = chosen.priors()
     if chosen.measure is not None and not isinstance(data, pd.DataFrame):
         raise ValueError("measure is for ready-made effects; this evidence knows its own scales")
@@ -171,7 +172,7 @@ def pool(
     cells = []
     for key, rows in frame.groupby(CELL, sort=False, dropna=False):
         if progress is not None:
-            progress(" / ".join(p for p in map(str, key) if p))
+            progress(cell_name(key))
         cells.append(fit_cell(key, rows, priors, chosen))
     table = pd.DataFrame([summarise(cell, chosen) for cell in cells])
     return Pools(tuple(cells), labelled(table, mechanisms, conditions), chosen)
@@ -183,7 +184,7 @@ def check_options(evidence: Evidence, **options: Any) -> Options:
     Raises what `pool` would raise: ValueError for an option out of range, `PriorError` for a prior
     that cannot be read or leaves a cell without a proper posterior.
     """
-    chosen = Options(**options)
+    chosen = Options.given(**options)
     mu, tau, _ = chosen.priors()
     for key, rows in comparable_rows(evidence).groupby(CELL, sort=False, dropna=False):
         try:
@@ -195,9 +196,9 @@ def check_options(evidence: Evidence, **options: Any) -> Options:
 
 
 def _named(key: Any, error: Exception) -> Exception:
-    """The same error with the pool's name in front."""
-    name = " / ".join(str(part) for part in key if part) or "the pool"
-    return type(error)(f"{name}: {error}")
+    """The same error with the pool's name in front, if it has one."""
+    name = cell_name(key)
+    return type(error)(f"{name}: {error}") if name else error
 
 
 def rows_to_pool(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -224,7 +225,7 @@ def fit_cell(
     """The pool of one cell's rows; `priors` of mu, tau and omega."""
     rows = rows.reset_index(drop=True)
     unit = outcome_unit(options.measure, rows)
-    mu, tau, omega = (p.scaled(unit.scale) for p in priors) if unit.source else priors
+    mu, tau, omega = options.in_unit(unit, priors)
     data = layout(rows, partial(vcalc, rho=options.rho), options.rho)
     within = omega if has_omega(rows["study_id"].to_numpy()) else None
     try:
