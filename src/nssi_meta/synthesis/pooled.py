@@ -78,13 +78,19 @@ class Pools:
 
     @property
     def posterior_data(self) -> xr.DataTree:
-        """Joint posterior draws of a single pool as an ArviZ DataTree (imports ArviZ)."""
+        """Joint posterior draws of a single pool as an ArviZ DataTree.
+
+        Groups `posterior` (mu, tau, omega, prediction, and theta by effect), `log_likelihood` (by
+        study) and `log_prior`; see `synthesis.draws.draws_tree`.
+        """
+        from nssi_meta.synthesis.draws import draws_tree
+
         if len(self.cells) != 1:
             raise ValueError(
                 f"posterior_data needs one pool, this has {len(self.cells)}; select a mechanism "
                 "and a condition first"
             )
-        return draws_tree(self.cells[0], self.options.seed)
+        return draws_tree(self.cells[0], self.options)
 
     def forest(
         self, path: str | Path | None = None, page_height: float | None = None, **options: Any
@@ -251,16 +257,3 @@ def _fit_nuts(
 
     fit, posterior = fit_pool_nuts(data, rows["kind"].to_numpy(), *priors, seed=options.seed)
     return Cell(key, rows, data, posterior, fit.converged, fit.problems)
-
-
-def draws_tree(cell: Cell, seed: int, n_chains: int = 4, n_draws: int = 1000) -> xr.DataTree:
-    """Independent joint draws of a cell's posterior as a DataTree with group `posterior`."""
-    import arviz_base
-
-    mu, tau, omega = cell.posterior.draws(n_chains * n_draws, seed)
-    values = {"mu": mu, "tau": tau}
-    if cell.posterior.omega_density is not None:
-        values["omega"] = omega
-    shaped = {name: v.reshape(n_chains, n_draws) for name, v in values.items()}
-    tree: xr.DataTree = arviz_base.from_dict({"posterior": shaped})
-    return tree
