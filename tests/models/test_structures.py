@@ -109,7 +109,9 @@ def test_one_key_for_data_of_any_size(name):
             study_rows(Y[:5], V[:5], STUDY[:5], X[:5, :2]), NAMES[:2], PRIORS[:2],
             np.c_[np.ones(5), STUDY[:5] == "b"], ["intercept", "late"],
         ),
-        "binomial": lambda: binomial.binomial_normal(binomial_tables.count_tables([3], [9], [1], [8])),
+        "binomial": lambda: binomial.binomial_normal(
+            binomial_tables.count_tables([3], [9], [1], [8])
+        ),
     }[name]()  # fmt: skip
     assert small.key == structure.key
     shapes = {n: v.shape[:-1] for n, v in pack(small.values).items()}

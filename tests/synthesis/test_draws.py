@@ -17,7 +17,7 @@ from nssi_meta.synthesis import draws as module
 from nssi_meta.synthesis.pooled import pool
 
 REFERENCE = Path(__file__).parent.parent / "reference"
-#: Four Monte Carlo standard errors of 4,000 independent draws, in units of the SD: of a mean, and of
+#: Four Monte Carlo standard errors of 4,000 independent draws, in units of the SD: of a mean and of
 #: an SD (a normal's errs by SD / sqrt(2 S)).
 MEAN, SPREAD = 4 / np.sqrt(4000), 4 / np.sqrt(8000)
 

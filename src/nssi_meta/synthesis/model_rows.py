@@ -20,7 +20,7 @@ from nssi_meta.models.study_rows import StudyRows, study_rows
 
 Floats = NDArray[np.float64]
 
-#: Of a coefficient, for one SD of a number or the difference of two levels, on a standardised scale.
+#: Of a coefficient on a standardised scale: for one SD of a number, the difference of two levels.
 BETA_DEFAULT = "normal(0,1)"
 
 
