@@ -133,8 +133,8 @@ def omega_option(verb: Verb) -> Verb:
     """The prior of differences within studies."""
     return click.option(
         "--omega-prior",
-        show_default=PRIORS["omega_prior"],
-        help="Of omega, the SD within studies that give several effects: as --tau-prior.",
+        help="Of omega, the SD within studies with several effects: as --tau-prior, but proper.  "
+        f"[default: {PRIORS['omega_prior']}]",
     )(verb)
 
 
@@ -152,15 +152,17 @@ def pool_options(verb: Verb) -> Verb:
     made: Verb = with_given
     for option in reversed(
         [
-            click.option("--mu-prior", show_default=PRIORS["mu_prior"],
-                         help="normal(mean,sd), student_t(df,mean,scale) or flat."),
-            click.option("--tau-prior", show_default=PRIORS["tau_prior"],
+            click.option("--mu-prior",
+                         help="normal(mean,sd), student_t(df,mean,scale) or flat.  "
+                         f"[default: {PRIORS['mu_prior']}]"),
+            click.option("--tau-prior",
                          help="halfnormal(scale), halfcauchy(scale), halft(df,scale), "
                          "exponential(mean), lognormal(meanlog,sdlog), invgamma(shape,scale), "
                          "uniform(low,high), flat; on tau squared: lognormal2(meanlog,sdlog), "
                          "logt2(df,meanlog,scale), turner2012, turner2015, rhodes2015; from the "
                          "data: jeffreys, overalljeffreys, bergerdeely, conventional, dumouchel, "
-                         "shrinkage, i2; zero: fixed effect. See docs/models.md."),
+                         "shrinkage, i2; zero: fixed effect. See docs/models.md.  "
+                         f"[default: {PRIORS['tau_prior']}]"),
             click.option("--interval", type=click.Choice(["central", "shortest"]),
                          default="central", show_default=True, help="Kind of credible interval."),
             click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True),

@@ -105,6 +105,10 @@ def read_simple(
             f"name exactly one of vi (sampling variances) and sei (standard errors), not {got}: "
             "which of the two a column holds cannot be guessed"
         )
+    if not isinstance(source, str | Path | pd.DataFrame):
+        raise ValueError(
+            f"source must be the path of a CSV file or a data frame, not {type(source).__name__}"
+        )
     if len(sd) > len(SD_COLUMNS):
         raise ValueError(f"name one or two columns of SDs, not {len(sd)}: {', '.join(sd)}")
     texts = {

@@ -210,9 +210,19 @@ def _named(key: Any, error: Exception) -> Exception:
 def rows_to_pool(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Used rows that measure the distance to the reference group, and the vocabularies."""
     if isinstance(data, pd.DataFrame):
+        needed = [*CELL, "study_id", "kind", "yi", "vi", "lower", "upper"]
+        if missing := [name for name in needed if name not in data]:
+            raise ValueError(
+                f"the frame has no column {missing[0]!r}: name the columns of a table of your own "
+                'by read_simple, as in pool(read_simple(frame, yi="yi", vi="vi", study="study"))'
+            )
         empty = pd.DataFrame(columns=["mechanism", "label", "system"])
         frame = data.reindex(columns=[*dict.fromkeys([*data.columns, *ROW_COLUMNS, "n_control"])])
         return frame, empty, pd.DataFrame(columns=["id", "label", "role"])
+    if not isinstance(data, Evidence):
+        raise ValueError(
+            f"data must be what read_effects or read_simple gives, not {type(data).__name__}"
+        )
     return comparable_rows(data), data.mechanisms, data.conditions
 
 
