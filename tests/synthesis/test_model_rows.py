@@ -8,7 +8,9 @@ import pytest
 from scipy import stats
 
 import nssi_meta as nm
+from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.study_rows import study_rows
+from nssi_meta.synthesis.pooled import comparable_rows
 
 #: Both sides are the same sums in another order.
 TOLERANCE = 1e-10
@@ -95,6 +97,22 @@ def test_other_models_take_the_same_rows():
     assert model.labels["scale"] == ("intercept", "wave")
     many = nm.model_rows(FRAME, ["age", "kind"], **NAMES)
     assert nm.horseshoe(many.rows, many.names, expected=1).labels["coef"] == many.names
+
+
+def test_evidence_makes_the_rows_of_its_pool(evidence):
+    cell = evidence.select(mechanism="grip", condition="gamma")
+    rows = nm.model_rows(cell)
+    (fitted,) = nm.pool(cell).cells
+    k, one = len(rows.frame), np.ones((1, len(rows.frame)))
+    want = log_likelihood(fitted.layout, 0.3 * one, 0.2 * one, np.array([[0.1]]))
+    draws = {"coef": np.array([[0.3]]), "tau": np.array([0.2]), "omega": np.array([0.1])}
+    found = nm.bounded_regression(**rows.bounded).log_likelihood(draws)
+    assert k == fitted.layout.k
+    assert found.sum() == pytest.approx(want.sum(), rel=TOLERANCE)
+    again = nm.model_rows(comparable_rows(cell)).frame
+    pd.testing.assert_frame_equal(rows.frame, again)
+    with pytest.raises(ValueError, match="no rows"):
+        nm.model_rows(comparable_rows(cell).iloc[:0])
 
 
 @pytest.mark.parametrize(

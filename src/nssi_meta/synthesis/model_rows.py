@@ -11,17 +11,32 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import RHO, Layout, layout
 from nssi_meta.models.design import Combinations, Design, combinations, design
 from nssi_meta.models.priors import MU_DEFAULT, PriorError, parse_prior
 from nssi_meta.models.study_rows import StudyRows, study_rows
+from nssi_meta.synthesis.pooled import comparable_rows
 
 Floats = NDArray[np.float64]
 
 #: Of a coefficient on a standardised scale: for one SD of a number, the difference of two levels.
 BETA_DEFAULT = "normal(0,1)"
+
+
+#: Columns of rows that the package has read, from which it knows all it needs.
+_READ = {
+    "study_id",
+    "sample_id",
+    "control_id",
+    "condition",
+    "comparator",
+    "kind",
+    "vi",
+    "n_control",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,7 @@ class ModelRows:
     @property
     def V(self) -> Floats:
         """Sampling variances (k,), or their covariance (k, k) where rows share people."""
-        if (self.frame["sample_id"] == "").all():
+        if (self.frame[["sample_id", "control_id"]] == "").all(axis=None):
             return self.frame["vi"].to_numpy(dtype=float)
         return vcalc(self.frame, self.rho)
 
@@ -87,7 +102,7 @@ class ModelRows:
 
 
 def model_rows(
-    data: pd.DataFrame,
+    data: Evidence | pd.DataFrame,
     moderators: Sequence[str] = (),
     *,
     yi: str = "yi",
@@ -106,7 +121,8 @@ def model_rows(
     Parameters
     ----------
     data
-        One row an effect.
+        A frame with one row an effect, whose columns are named below; or evidence of one estimand,
+        which knows them (its used rows, as `pool` takes them), or such rows as a frame.
     moderators
         Names of columns: numbers are centred at their mean, texts are coded against their first
         level, `a:b` is a product. None leaves the intercept, the mean effect, alone.
@@ -129,16 +145,33 @@ def model_rows(
     PriorError
         A prior that cannot be read or is neither normal nor flat.
     """
-    frame = read_simple(
-        data, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper
-    ).assign(measure="", n_case=np.nan, n_control=np.nan)
-    found = design(data.reset_index(drop=True), moderators)
+    table = comparable_rows(data) if isinstance(data, Evidence) else data
+    unnamed = not any((vi, sei, study, sample, lower, upper))
+    if isinstance(data, Evidence) or (unnamed and set(data) >= _READ):
+        frame = _one_pool(table.reset_index(drop=True))
+    else:
+        frame = read_simple(
+            table, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper
+        ).assign(measure="", n_case=np.nan, n_control=np.nan)
+    found = design(table.reset_index(drop=True), moderators)
     mu, beta = parse_prior(mu_prior, "mu"), parse_prior(beta_prior, "mu")
     for prior in (mu, beta):
         if prior.name not in ("normal", "flat"):
             raise PriorError(f"{prior} is not possible for a coefficient: normal(mean,sd) or flat")
-    priors = (str(mu), *(str(beta.scaled(1 / s)) for s in _spreads(found, data)))
+    priors = (str(mu), *(str(beta.scaled(1 / s)) for s in _spreads(found, table)))
     return ModelRows(frame, layout(frame, partial(vcalc, rho=rho), rho), found, priors, rho)
+
+
+def _one_pool(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a review's table as one pool, whose blocks are studies, as `regress` has them."""
+    if rows.empty:
+        raise ValueError("no rows: every row of the selection is excluded")
+    for column in ("scale", "estimand"):
+        if len(kinds := sorted(set(rows[column]))) > 1:
+            raise ValueError(f"{column} differs, and kinds do not mix: select {' or '.join(kinds)}")
+    # What was measured still tells outcomes of the same people apart.
+    outcome = rows["mechanism"].astype(str) + "/" + rows["measure"].astype(str)
+    return rows.assign(mechanism="", measure=outcome)
 
 
 def _spreads(found: Design, data: pd.DataFrame) -> list[float]:
