@@ -84,7 +84,8 @@ def _by_study(
     blocks = cell.layout.block_rows
     called = [" + ".join(dict.fromkeys(study[rows])) for rows in blocks]
     names = list(dict.fromkeys(called[b] for b in np.argsort([rows[0] for rows in blocks])))
-    place = [names.index(name) for name in called]
+    where = {name: j for j, name in enumerate(names)}
+    place = [where[name] for name in called]
     total = np.zeros((len(mu), len(names)))
     np.add.at(total.T, place, value.T)
     return {"study": total}, {"study_id": names}
