@@ -80,7 +80,7 @@ def others() -> dict[str, float]:
 
     from nssi_meta.inference.compiled import refit
     from nssi_meta.models.binomial import binomial_normal
-    from nssi_meta.models.binomial_tables import tables
+    from nssi_meta.models.binomial_tables import count_tables
     from nssi_meta.models.location_scale import location_scale
     from nssi_meta.models.regression import regression
     from nssi_meta.models.robust import robust_regression
@@ -97,7 +97,7 @@ def others() -> dict[str, float]:
         "robust": lambda: robust_regression(rows, names, priors),
         "location-scale": lambda: location_scale(rows, names, priors, X, names),
         "binomial-normal": lambda: binomial_normal(
-            tables(t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"])
+            count_tables(t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"])
         ),
     }
     out = {}

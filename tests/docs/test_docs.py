@@ -23,7 +23,7 @@ from nssi_meta.evidence import vocabulary as vo
 from nssi_meta.evidence.effects import derive
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "data" / "README.md"])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 ANALYSES = sorted((ROOT / "analyses").glob("*.py"))
@@ -93,6 +93,7 @@ def test_make_targets_exist():
 def workplace(tmp_path, monkeypatch):
     """A folder with the data, as a reader at the root of the repository would have it."""
     shutil.copytree(ROOT / "data", tmp_path / "data")
+    shutil.copytree(ROOT / "docs" / "models", tmp_path / "docs" / "models")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -103,7 +104,11 @@ def test_python_blocks_run(page, code, workplace, capsys):
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("page", "code"), blocks("python slow"), ids=lambda v: str(v)[:20])
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [b for kind in ("python slow", "python sampled") for b in blocks(kind)],
+    ids=lambda v: str(v)[:20],
+)
 def test_slow_python_blocks_compile_and_name_what_exists(page, code):
     compile(code, str(page), "exec")
     assert set(re.findall(r"\bnm\.(\w+)", code)) <= set(nssi_meta.__all__)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nssi_meta.evidence.problems import EvidenceError
@@ -78,9 +79,17 @@ def test_variance_or_error_has_to_be_declared(spread, write):
         ("effect,sei\n1,0\n", {"vi": None, "sei": "sei"}, 2, "sei", "0", "out of", "standard"),
         ("effect,variance\n1,1\n,1\n", {}, 3, "effect", "", "missing", "delete the row"),
         ("effect,variance\n1,1\n1,\n", {}, 3, "variance", "", "variance is missing", "fill"),
-        ("effect,variance\nNA,1\n", {}, 2, "effect", "NA", "missing number", "empty"),
-        ("effect,variance\n1,nan\n", {}, 2, "variance", "nan", "missing number", "empty"),
-        ("effect,variance\n1,inf\n", {}, 2, "variance", "inf", "not finite", "empty"),
+        ("effect,variance\nNA,1\n", {}, 2, "effect", "NA", "missing number", "delete the row"),
+        ("effect,variance\n1,nan\n", {}, 2, "variance", "nan", "missing number", "delete the"),
+        ("effect,variance\n1,inf\n", {}, 2, "variance", "inf", "not finite", "delete the row"),
+        (
+            "effect,variance,lo\nnan,1,1\n", {"lower": "lo"}, 2, "effect", "nan", "missing number",
+            "leave the cell empty and give a bound",
+        ),
+        (
+            "effect,variance,n\n1,1,NA\n", {"ni": "n"}, 2, "n", "NA", "missing number",
+            "leave the cell empty",
+        ),
         ("effect,variance\nhigh,1\n", {}, 2, "effect", "high", "not a number", "plain number"),
         ('effect,variance\n"0,5",1\n', {}, 2, "effect", "0,5", "decimal comma", "'0.5'"),
         ("effect;variance\n1;1\n", {}, 1, None, ";", "semicolons", "comma-separated"),
@@ -112,6 +121,56 @@ def test_bad_files(text, names, row, column, value, problem, remedy, write):
     assert (found.row, found.column, found.value) == (row, column, value)
     assert problem in found.problem
     assert remedy in found.remedy
+
+
+FRAME = pd.DataFrame(
+    {"author": ["Abe", "Bea", "Abe"], "effect": [0.5, -0.25, 0.1], "variance": [0.04, 0.09, 0.01]}
+)
+
+
+def test_a_frame_reads_as_its_file(write, tmp_path):
+    own = FRAME.assign(lo=[np.nan, np.nan, 1 / 3], effect=[0.1 + 0.2, np.nan, np.nan])
+    own.loc[1, "lo"] = 1e-7
+    own.to_csv(tmp_path / "same.csv", index=False)
+    names = {"yi": "effect", "vi": "variance", "study": "author", "lower": "lo"}
+    left, right = read_simple(own, **names), read_simple(tmp_path / "same.csv", **names)
+    assert left["effect_id"].tolist() == ["row 0", "row 1", "row 2"]
+    pd.testing.assert_frame_equal(
+        left.drop(columns="effect_id"), right.drop(columns="effect_id"), check_exact=True
+    )
+    assert left.loc[0, "yi"] == 0.1 + 0.2
+
+
+def test_numbers_that_name_studies_stay_whole():
+    some = FRAME.assign(author=[1.0, 2.0, 3.0])
+    assert read_simple(some, "effect", vi="variance", study="author")["study_id"].tolist() == [
+        "1", "2", "3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "names", "says"),
+    [
+        ({"variance": [1, -1, 1]}, {}, "the data frame, index b, column variance: '-1' is out of"),
+        ({"effect": [1, 2, None]}, {}, "the data frame, index c, column effect: the effect is mi"),
+        ({"effect": ["x", 1, 1]}, {}, "index a, column effect: 'x' is not a number"),
+        ({"effect": [np.inf, 1, 1]}, {}, "index a, column effect: 'inf' is not finite"),
+        ({"author": ["a", None, "c"]}, {"study": "author"}, "index b, column author: author is e"),
+        ({}, {"study": "autor"}, "no column 'autor' .*did you mean 'author'"),
+    ],
+)
+def test_bad_frames(change, names, says):
+    frame = FRAME.assign(**change).set_index(pd.Index(["a", "b", "c"]))
+    with pytest.raises(EvidenceError, match=says):
+        read_simple(frame, "effect", **{"vi": "variance", **names})
+
+
+def test_frames_without_rows_or_with_a_column_twice():
+    with pytest.raises(EvidenceError, match="no rows"):
+        read_simple(FRAME.iloc[:0], "effect", vi="variance")
+    twice = pd.concat([FRAME, FRAME[["effect"]]], axis=1)
+    with pytest.raises(EvidenceError, match="'effect' stands twice"):
+        read_simple(twice, "effect", vi="variance")
 
 
 def test_missing_file_names_its_neighbour(write):

@@ -150,7 +150,7 @@ def test_the_silent_studies_bound_the_spread(example, layout_of):
 
 def test_the_documents_state_these_numbers(example, fit):
     rows = example.rows()
-    page = Path(__file__).parents[2] / "docs" / "models.md"
+    page = Path(__file__).parents[2] / "docs" / "models" / "pool.md"
     part = page.read_text(encoding="utf-8").split("## Bounds beside MetaNSUE")[1].split("\n## ")[0]
     stated = dict(re.findall(r"^\| (.+?) \| ([\d.]+ \| [\d.]+ \| [\d.]+) \|$", part, flags=re.M))
 

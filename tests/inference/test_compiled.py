@@ -193,7 +193,7 @@ def test_regression_agrees_with_the_exact_values():
 @pytest.mark.slow
 def test_binomial_normal_agrees_with_the_exact_posterior_and_with_brms():
     t = pd.read_csv(REFERENCE / "bcg_counts.csv")
-    counts = binomial_tables.tables(
+    counts = binomial_tables.count_tables(
         t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"]
     )
     fit = refit(binomial_normal(counts, "normal(0,2)", "halfnormal(1)"), seed=4)

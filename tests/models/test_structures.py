@@ -32,7 +32,7 @@ Z = np.c_[np.ones(K), (STUDY < "c").astype(float)]
 
 
 def bcg_tables():
-    return binomial_tables.tables(
+    return binomial_tables.count_tables(
         BCG["tpos"], BCG["tpos"] + BCG["tneg"], BCG["cpos"], BCG["cpos"] + BCG["cneg"]
     )
 
@@ -109,7 +109,9 @@ def test_one_key_for_data_of_any_size(name):
             study_rows(Y[:5], V[:5], STUDY[:5], X[:5, :2]), NAMES[:2], PRIORS[:2],
             np.c_[np.ones(5), STUDY[:5] == "b"], ["intercept", "late"],
         ),
-        "binomial": lambda: binomial.binomial_normal(binomial_tables.tables([3], [9], [1], [8])),
+        "binomial": lambda: binomial.binomial_normal(
+            binomial_tables.count_tables([3], [9], [1], [8])
+        ),
     }[name]()  # fmt: skip
     assert small.key == structure.key
     shapes = {n: v.shape[:-1] for n, v in pack(small.values).items()}
@@ -175,7 +177,7 @@ def test_many_degrees_of_freedom_are_the_normal_model():
 
 
 def test_a_table_has_its_binomial_likelihood():
-    table = binomial_tables.tables([0], [12], [4], [15], baseline_sd=10.0)
+    table = binomial_tables.count_tables([0], [12], [4], [15], baseline_sd=10.0)
     for theta in (-6.0, -1.0, 0.5):
 
         def integrand(a, theta=theta):
@@ -313,11 +315,11 @@ def test_horseshoe_draws_coefficients_from_their_conditional_posterior():
         ),
         (lambda: horseshoe(rows(), NAMES, expected=3), ValueError, "between 1 and 2"),
         (lambda: horseshoe(rows(), NAMES, 1, "flat"), PriorError, "proper intercept prior"),
-        (lambda: binomial_tables.tables([5], [4], [1], [4]), ValueError, "row 1: 5 of 4"),
-        (lambda: binomial_tables.tables([0.5], [4], [1], [4]), ValueError, "no counts"),
+        (lambda: binomial_tables.count_tables([5], [4], [1], [4]), ValueError, "row 1: 5 of 4"),
+        (lambda: binomial_tables.count_tables([0.5], [4], [1], [4]), ValueError, "no counts"),
         (
             lambda: binomial.binomial_normal(
-                binomial_tables.tables([1], [4], [1], [4]), tau_prior="flat"
+                binomial_tables.count_tables([1], [4], [1], [4]), tau_prior="flat"
             ),
             PriorError,
             "improper prior on tau",

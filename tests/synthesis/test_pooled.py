@@ -342,7 +342,7 @@ def test_groups_of_a_ready_made_table(tmp_path):
 def test_posterior_draws_of_one_pool_match_its_table(bcg):
     pools = pool(bcg, **PRIORS)
     draws = pools.posterior_data["posterior"]
-    assert dict(draws.sizes) == {"chain": 4, "draw": 1000}
+    assert dict(draws.sizes) == {"chain": 4, "draw": 1000, "effect_id": 13}
     # systematic resampling: below the plain Monte Carlo error of 0.187 / sqrt(4000) = 0.003
     assert float(draws["mu"].mean()) == pytest.approx(pools.table["mu_mean"].iloc[0], abs=0.01)
     assert float(draws["tau"].mean()) == pytest.approx(0.5717626782, abs=0.005)

@@ -119,3 +119,28 @@ def test_a_level_that_nobody_has_is_refused(bcg):
         design.row({"alloc": "coin"})
     with pytest.raises(ValueError, match="'year' is no moderator"):
         design.row({"year": 1990})
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_days_and_weeks(bcg, own):
+    """Default priors follow the outcome's SD; own numbers are in its unit, and so rescaled."""
+    found = []
+    for unit in (1.0, 7.0):
+        frame = bcg.assign(yi=bcg["yi"] * unit, vi=bcg["vi"] * unit**2, sd_1=1.7 * unit)
+        priors = {
+            "mu_prior": f"normal(0,{2.0 * unit})",
+            "beta_prior": f"normal(0,{0.7 * unit})",
+            "tau_prior": f"halfnormal({0.4 * unit})",
+        }
+        fit = regress(frame, ["ablat"], measure="MD", **(priors if own else {}))
+        found.append(fit.table[["mean", "sd", "low", "high"]].to_numpy() / unit)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
+
+
+def test_an_own_prior_keeps_its_numbers(bcg):
+    one, other = (
+        regress(bcg.assign(sd_1=5.0), ["ablat"], measure=m, mu_prior="normal(0,2)",
+                beta_prior="normal(0,0.7)", tau_prior="halfnormal(0.4)")
+        for m in ("MD", None)
+    )  # fmt: skip
+    assert one.table["mean"].tolist() == other.table["mean"].tolist()

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from nssi_meta.cli import cli
 from nssi_meta.evidence.simple import read_simple
+from nssi_meta.models.priors import parse_prior
 from nssi_meta.synthesis.pooled import pool
 
 STROKE = Path(__file__).parent.parent / "reference" / "normand1999_MD.csv"
@@ -31,6 +32,7 @@ def file_of(tmp_path_factory):
         table[["yi", "sd1i", "sd2i"]] *= unit
         table["vi"] *= unit**2
         path = folder / f"{unit:.3f}.csv"
+        table["arm"] = ["x", "x", *[f"a{i}" for i in range(len(table) - 2)]]
         table.assign(ni=table["n1i"] + table["n2i"]).to_csv(path, index=False)
         return path
 
@@ -41,22 +43,24 @@ def file_of(tmp_path_factory):
 @pytest.mark.parametrize(
     ("mu", "tau", "kind"),
     [
-        ("normal(0.1,1)", "halfnormal(0.5)", "shortest"),
+        (None, None, "shortest"),
+        ("normal(3,30)", None, "central"),
+        ("normal(3,30)", "halfnormal(15)", "shortest"),
         ("flat", "rhodes2015(resource-use,nonpharma)", "central"),
-        ("normal(0,1)", "lognormal(-1,1)", "central"),
-        ("normal(0,1)", "jeffreys", "central"),
-        ("normal(0,1)", "uniform(0,2)", "central"),
-        ("normal(0,1)", "zero", "central"),
+        (None, "lognormal(2,1)", "central"),
+        (None, "jeffreys", "central"),
+        (None, "uniform(0,60)", "central"),
+        (None, "zero", "central"),
     ],
 )
 def test_days_and_weeks(file_of, known, mu, tau, kind):
+    """Default and published priors follow the SD; a person's own numbers are in days or weeks."""
     found = {}
     for unit in (1.0, 1 / 7):
         frame = read_simple(file_of(unit), "yi", vi="vi", study="study", **known)
-        pools = pool(frame, measure="MD", mu_prior=mu, tau_prior=tau, interval=kind)
-        delta = pool(
-            frame, measure="MD", mu_prior=mu, tau_prior=tau, interval=kind, delta=3.0 * unit
-        )
+        own = {"mu_prior": in_unit(mu, "mu", unit), "tau_prior": in_unit(tau, "tau", unit)}
+        pools = pool(frame, measure="MD", interval=kind, **own)
+        delta = pool(frame, measure="MD", interval=kind, delta=3.0 * unit, **own)
         row, factors = pools.summary().iloc[0], pools.bayes_factors().iloc[0]
         found[unit] = np.concatenate(
             [
@@ -68,6 +72,32 @@ def test_days_and_weeks(file_of, known, mu, tau, kind):
             ]
         )
     np.testing.assert_allclose(found[1 / 7], found[1.0], rtol=TOLERANCE, equal_nan=True)
+
+
+def in_unit(text, role, unit):
+    """What a person who counts in another unit would write for the same prior."""
+    if text is None or text.startswith("rhodes2015"):
+        return text
+    return str(parse_prior(text, role).scaled(unit))
+
+
+def test_numbers_of_an_own_prior_are_in_the_outcome_s_unit(file_of):
+    """As without a measure, where no default is left: the SD scales defaults alone."""
+    own = {"mu_prior": "normal(0,20)", "tau_prior": "halfnormal(15)"}
+    frame = read_simple(file_of(1.0), "yi", vi="vi", **SDS)
+    with_measure, without = (pool(frame, measure=m, **own).summary().iloc[0] for m in ("MD", None))
+    assert with_measure["mu_prior"] == "normal(0,20)"
+    assert with_measure[IN_UNIT].tolist() == without[IN_UNIT].tolist()
+
+
+def test_omega_s_prior_follows_the_same_rule(file_of):
+    frame = read_simple(file_of(1.0), "yi", vi="vi", **SDS)
+    frame["study_id"] = [f"s{i // 2}" for i in range(len(frame))]
+    (cell,) = pool(frame, measure="MD").cells
+    assert str(cell.priors[2]) == str(parse_prior("halfnormal(0.5)", "tau").scaled(cell.unit.scale))
+    wide, narrow = (pool(frame, measure="MD", omega_prior=f"halfnormal({s})") for s in (40, 0.001))
+    assert str(wide.cells[0].priors[2]) == "halfnormal(40)"
+    assert narrow.table.loc[0, "omega_median"] < 0.001 < wide.table.loc[0, "omega_median"]
 
 
 def test_without_a_measure_the_unit_matters(file_of):
@@ -90,6 +120,21 @@ def test_people_are_counted_from_sizes(file_of):
     ("more", "code", "says"),
     [
         (["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i"], 0, "priors are in units of 29.58"),
+        (
+            ["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i", "--mu-prior", "normal(0,20)"], 0,
+            "mu ~ normal(0,20) as given, tau ~ halfnormal(14.79).",
+        ),
+        (
+            ["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i", "--study", "arm"], 0,
+            "tau ~ halfnormal(14.79), omega ~ halfnormal(14.79).",
+        ),
+        (
+            ["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i", "--study", "arm",
+             "--omega-prior", "halfnormal(3)"], 0, "omega ~ halfnormal(3) as given.",
+        ),
+        (["--study", "arm", "--tau-prior", "halfnormal(9)"], 0, "set --mu-prior, --omega-prior."),
+        (["--omega-prior", "normal(0,1)"], 2, "halfnormal(scale)"),
+        (["--tau-prior", "flat", "--mu-prior", "flat", "--by", "arm"], 2, "x: an improper prior"),
         (["--measure", "SMD"], 0, ""),
         ([], 0, "suit standardised effects"),
         (["--measure", "MD"], 2, "--ni"),
@@ -98,7 +143,7 @@ def test_people_are_counted_from_sizes(file_of):
         (["--measure", "MD", "--sd", "sd3i"], 1, "no column 'sd3i'"),
         (["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i", "--sd", "n1i"], 2, "one or two"),
     ],
-)
+)  # fmt: skip
 def test_on_the_command_line(file_of, more, code, says):
     args = ["pool", str(file_of(1.0)), "--yi", "yi", "--vi", "vi", *more]
     result = CliRunner().invoke(cli, args)

@@ -15,6 +15,7 @@ from nssi_meta.cli.options import (
     format_option,
     measure_options,
     note_scale,
+    omega_option,
     plain_errors,
     pool_options,
     ready_made_options,
@@ -54,6 +55,7 @@ PREDICTIVE = {
     type=click.Path(file_okay=False),
     help="Folder for the tables (csv) and a figure of each check (pdf, svg, png).",
 )
+@omega_option
 @pool_options
 @format_option
 @plain_errors
@@ -80,7 +82,7 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
 
         require_measure(sd, options["measure"])
         source = read_simple(data, yi, **ready, sd=sd, ni=ni)
-        note_scale(yi, options)
+        note_scale(yi, options, bool(source["study_id"].duplicated().any()))
     from nssi_meta.inference.predictive import CAVEAT
     from nssi_meta.synthesis.diagnose import diagnose as check
     from nssi_meta.synthesis.pooled import pool
@@ -103,8 +105,8 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
         show(found.predictive, form, PREDICTIVE, "Drawn reviews beside the observed one")
     else:
         show(found.table(), form, {})
-    units = dict.fromkeys(cell.unit.text for cell in pools.cells if cell.unit.source)
-    for note in (*units, *found.notes, CAVEAT):
+    units = dict.fromkeys(cell.unit_note(pools.options) for cell in pools.cells)
+    for note in (*filter(None, units), *found.notes, CAVEAT):
         click.echo(note, err=True)
     if out is not None:
         click.echo(f"Written: {out}", err=True)

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from nssi_meta.cli.options import DEFAULT_DATA, doubtful_option, plain_errors, pool_options, select
+from nssi_meta.cli.options import (
+    DEFAULT_DATA,
+    doubtful_option,
+    omega_option,
+    plain_errors,
+    pool_options,
+    select,
+)
 
 
 @click.command()
@@ -58,6 +65,7 @@ from nssi_meta.cli.options import DEFAULT_DATA, doubtful_option, plain_errors, p
 @click.option("--density", is_flag=True, help="Half-eyes of the posteriors above the marks.")
 @doubtful_option
 @click.option("--no-shrunken", is_flag=True, help="Observed estimates only.")
+@omega_option
 @pool_options
 @plain_errors
 def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...], sort: str,

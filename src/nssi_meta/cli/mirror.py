@@ -29,7 +29,18 @@ CLASSICAL_COLUMNS = {
     "Q_p": "p of Q",
     "note": "Note",
 }
-_BAYESIAN = ("mu_prior", "tau_prior", "interval", "engine", "delta", "measure", "sd", "ni", "seed")
+_BAYESIAN = (
+    "mu_prior",
+    "tau_prior",
+    "omega_prior",
+    "interval",
+    "engine",
+    "delta",
+    "measure",
+    "sd",
+    "ni",
+    "seed",
+)
 
 
 def check_words(method: str | None, test: str | None) -> None:

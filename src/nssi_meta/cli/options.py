@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 DEFAULT_DATA = "data/effects.csv"
-MU_PRIOR = "normal(0,1)"
+#: Default priors, as `nssi_meta.models.priors` has them.
+PRIORS = {"mu_prior": "normal(0,1)", "tau_prior": "halfnormal(0.5)",
+          "omega_prior": "halfnormal(0.5)"}  # fmt: skip
 UNUSABLE, NOT_CONVERGED = 1, 3
 
 Verb = Callable[..., Any]
@@ -102,13 +104,21 @@ def require_measure(sd: tuple[str, ...], measure: str | None) -> None:
         raise click.UsageError("--sd needs --measure: priors follow the SD on a raw scale only")
 
 
-def note_scale(yi: str, options: Mapping[str, Any]) -> None:
-    """Say what the default priors suppose, where nobody said what the effects are."""
-    if options["mu_prior"] == MU_PRIOR and options["measure"] is None:
+def note_scale(yi: str, options: Mapping[str, Any], nested: bool) -> None:
+    """Say what default priors suppose, where nobody said what the effects are.
+
+    `nested` tells whether some study gives several effects, so that omega has a prior too.
+    """
+    left = {name: text for name, text in PRIORS.items() if options.get(name) is None}
+    if not nested:
+        left.pop("omega_prior", None)
+    if left and options["measure"] is None:
+        told = ", ".join(f"{name.removesuffix('_prior')} ~ {text}" for name, text in left.items())
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in left)
         click.echo(
-            f"Note: priors are on the scale of {yi}: mu ~ {options['mu_prior']}, tau ~ "
-            f"{options['tau_prior']} suit standardised effects and log ratios. For raw units "
-            "name the measure (--measure MD --sd COLUMN), or set --mu-prior and --tau-prior.",
+            f"Note: default priors are on the scale of {yi}: {told} suit standardised effects and "
+            "log ratios. For raw units name the measure (--measure MD --sd COLUMN), or set "
+            f"{flags}.",
             err=True,
         )
 
@@ -119,19 +129,40 @@ def require_yi(yi: str | None, columns: Mapping[str, Any]) -> None:
         raise click.UsageError(f"{', '.join(given)} need --yi: the column of ready-made effects")
 
 
+def omega_option(verb: Verb) -> Verb:
+    """The prior of differences within studies."""
+    return click.option(
+        "--omega-prior",
+        help="Of omega, the SD within studies with several effects: as --tau-prior, but proper.  "
+        f"[default: {PRIORS['omega_prior']}]",
+    )(verb)
+
+
 def pool_options(verb: Verb) -> Verb:
-    """How a pool is computed: priors, intervals, rho."""
+    """How a pool is computed: priors, intervals, rho.
+
+    The verb gets the priors that were given; the others are the library's defaults.
+    """
+
+    @wraps(verb)
+    def with_given(*args: Any, **kwargs: Any) -> Any:
+        left = {name for name in PRIORS if kwargs.get(name) is None}
+        return verb(*args, **{n: value for n, value in kwargs.items() if n not in left})
+
+    made: Verb = with_given
     for option in reversed(
         [
-            click.option("--mu-prior", default=MU_PRIOR, show_default=True,
-                         help="normal(mean,sd), student_t(df,mean,scale) or flat."),
-            click.option("--tau-prior", default="halfnormal(0.5)", show_default=True,
+            click.option("--mu-prior",
+                         help="normal(mean,sd), student_t(df,mean,scale) or flat.  "
+                         f"[default: {PRIORS['mu_prior']}]"),
+            click.option("--tau-prior",
                          help="halfnormal(scale), halfcauchy(scale), halft(df,scale), "
                          "exponential(mean), lognormal(meanlog,sdlog), invgamma(shape,scale), "
                          "uniform(low,high), flat; on tau squared: lognormal2(meanlog,sdlog), "
                          "logt2(df,meanlog,scale), turner2012, turner2015, rhodes2015; from the "
                          "data: jeffreys, overalljeffreys, bergerdeely, conventional, dumouchel, "
-                         "shrinkage, i2; zero: fixed effect. See docs/models.md."),
+                         "shrinkage, i2; zero: fixed effect. See docs/models.md.  "
+                         f"[default: {PRIORS['tau_prior']}]"),
             click.option("--interval", type=click.Choice(["central", "shortest"]),
                          default="central", show_default=True, help="Kind of credible interval."),
             click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -141,8 +172,8 @@ def pool_options(verb: Verb) -> Verb:
                          help="Correlation of errors of effects from the same people."),
         ]
     ):  # fmt: skip
-        verb = option(verb)
-    return verb
+        made = option(made)
+    return made
 
 
 def data_argument(verb: Verb) -> Verb:

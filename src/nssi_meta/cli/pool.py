@@ -15,6 +15,7 @@ from nssi_meta.cli.options import (
     format_option,
     measure_options,
     note_scale,
+    omega_option,
     plain_errors,
     pool_options,
     ready_made_options,
@@ -81,6 +82,7 @@ POOL_COLUMNS = {
     help="Its interval (with --method): knha is Hartung-Knapp.  [default: knha; z for ee]",
 )
 @seed_option
+@omega_option
 @pool_options
 @format_option
 @plain_errors
@@ -113,7 +115,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         )  # fmt: skip
         require_measure(sd, options["measure"])
         if method is None:
-            note_scale(yi, options)
+            note_scale(yi, options, bool(source["study_id"].duplicated().any()))
     else:
         source = select(data, chosen, comparator, doubtful)
     if method is not None:
@@ -125,8 +127,9 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
     with progress(options["engine"] == "nuts") as tell:
         pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)
     show(pools.summary(), form, POOL_COLUMNS)
-    for text in dict.fromkeys(cell.unit.text for cell in pools.cells if cell.unit.source):
-        click.echo(text, err=True)
+    for text in dict.fromkeys(cell.unit_note(pools.options) for cell in pools.cells):
+        if text:
+            click.echo(text, err=True)
     if not pools.converged:
         for cell in pools.cells:
             for problem in cell.problems:

@@ -15,11 +15,13 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MISSING = {"na", "n/a", "nan", "none", "null", "nil", "missing", "-", "--", ".", "?", "#n/a"}
+EMPTY = "leave the cell empty"
+"""The remedy for a number that is not known, where a cell may be empty."""
 _INFINITE = {"inf", "+inf", "-inf", "infinity", "-infinity", "+infinity", "#div/0!"}
 
 
 def numbers(
-    file: str, column: str, cells: pd.Series[str]
+    file: str, column: str, cells: pd.Series[str], instead: str = EMPTY
 ) -> tuple[pd.Series[float], list[Problem]]:
     """Cells of one column as floats, with a problem for each that is not a plain number.
 
@@ -29,6 +31,8 @@ def numbers(
         Names for the messages.
     cells
         Text, shape (n,); the index is the line in the file.
+    instead
+        What can be done where the number is not known.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def numbers(
         if _NUMBER.fullmatch(text) and math.isfinite(value := float(text)):
             values[i] = value
         else:
-            line, (what, remedy) = int(cells.index[i]), _explain(text)
+            line, (what, remedy) = int(cells.index[i]), _explain(text, instead)
             problems.append(Problem(file, line, column, cell, what, "a number", remedy))
     return pd.Series(values, index=cells.index, name=column), problems
 
@@ -74,13 +78,13 @@ def out_of_range(file: str, line: int, column: str, cell: str, limits: Range) ->
     return Problem(file, line, column, cell, what, limits.allowed(), limits.remedy)
 
 
-def _explain(text: str) -> tuple[str, str]:
+def _explain(text: str, instead: str) -> tuple[str, str]:
     """What is wrong with a cell that is no number, and the remedy."""
     lowered = text.lower()
     if lowered in _MISSING:
-        return f"'{text}' stands for a missing number", "leave the cell empty"
+        return f"'{text}' stands for a missing number", instead
     if lowered in _INFINITE or _NUMBER.fullmatch(text):
-        return f"'{text}' is not finite", "give the number, or leave the cell empty"
+        return f"'{text}' is not finite", f"give the number, or {instead}"
     if _THOUSANDS.fullmatch(text) and not text.lstrip("+-").startswith("0"):
         plain = text.replace(",", "")
         dotted = text.replace(",", ".", 1)
@@ -101,4 +105,4 @@ def _explain(text: str) -> tuple[str, str]:
         )
     if text.endswith("%"):
         return f"'{text}' has a percent sign", "write the number alone"
-    return f"'{text}' is not a number", "write a plain number such as 0.25, or leave the cell empty"
+    return f"'{text}' is not a number", f"write a plain number such as 0.25, or {instead}"

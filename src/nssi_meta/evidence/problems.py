@@ -14,22 +14,24 @@ LISTED = 12
 class Problem:
     """One thing that is wrong, and what to do about it.
 
-    `row` is the line in the file (the header is line 1); None where the file as a whole is meant.
-    `column` and `value` are None where no single cell is meant.
+    `row` is the line in the file (the header is line 1), of a data frame the row's label in its
+    index (`where` says which); None where the file as a whole is meant. `column` and `value` are
+    None where no single cell is meant.
     """
 
     file: str
-    row: int | None
+    row: int | str | None
     column: str | None
     value: str | None
     problem: str
     allowed: str
     remedy: str
+    where: str = "line"
 
     def __str__(self) -> str:
         place = self.file
         if self.row is not None:
-            place += f", line {self.row}"
+            place += f", {self.where} {self.row}"
         if self.column is not None:
             place += f", column {self.column}"
         parts = [f"{place}: {self.problem}"]
@@ -56,7 +58,8 @@ def ordered(problems: Iterable[Problem], columns: Sequence[str] = ()) -> tuple[P
     place = {column: i for i, column in enumerate(columns)}
 
     def key(problem: Problem) -> tuple[int, int]:
-        return problem.row or 0, place.get(problem.column or "", -1)
+        line = problem.row if isinstance(problem.row, int) else 0
+        return line, place.get(problem.column or "", -1)
 
     return tuple(sorted(dict.fromkeys(problems), key=key))
 

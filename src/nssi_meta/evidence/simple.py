@@ -1,11 +1,12 @@
-"""Any reviewer's CSV of ready-made effects, with column names of the reviewer's own.
+"""Any reviewer's table of ready-made effects, with column names of the reviewer's own.
 
 This path stays light (no pandera): pooling one file has to answer at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import pandas as pd
 
 from nssi_meta.evidence import vocabulary as vo
 from nssi_meta.evidence.catalogue import padded
-from nssi_meta.evidence.cells import numbers, out_of_range, outside
+from nssi_meta.evidence.cells import EMPTY, numbers, out_of_range, outside
 from nssi_meta.evidence.problems import EvidenceError, Problem, nearest, ordered
-from nssi_meta.evidence.table import Table, read_table
+from nssi_meta.evidence.table import Table, frame_table, read_table
 from nssi_meta.evidence.units import SD_COLUMNS
 
 COLUMNS = (
@@ -41,7 +42,7 @@ GIVEN = "given"
 
 
 def read_simple(
-    path: str | Path,
+    source: str | Path | pd.DataFrame,
     yi: str,
     vi: str | None = None,
     sei: str | None = None,
@@ -57,12 +58,13 @@ def read_simple(
     ni: str | None = None,
     sd: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Read a CSV file of ready-made effects.
+    """Read ready-made effects from a CSV file or a data frame.
 
     Parameters
     ----------
-    path
-        The file (UTF-8, comma-separated, with a header).
+    source
+        The file (UTF-8, comma-separated, with a header), or a frame: it is checked as the file of
+        the same cells would be, a missing value being an empty cell.
     yi
         Name of the column with the effect sizes, on any scale.
     vi, sei
@@ -84,8 +86,8 @@ def read_simple(
     Returns
     -------
     DataFrame
-        One row an effect, in the order of the file, with the columns `COLUMNS` (`kind` is exact or
-        interval; `yi` is NaN for intervals, `lower` and `upper` for exact effects); with `ni`
+        One row an effect, in the order of the source, with the columns `COLUMNS` (`kind` is exact
+        or interval; `yi` is NaN for intervals, `lower` and `upper` for exact effects); with `ni`
         also n_total, with `sd` also sd_1 and sd_2.
 
     Raises
@@ -93,14 +95,19 @@ def read_simple(
     ValueError
         If not exactly one of `vi` and `sei` is named, or more than two SD columns are.
     EvidenceError
-        With every problem of the file: unknown columns, cells that are empty or no numbers,
-        variances or errors that are not positive.
+        With every problem of the source: unknown columns, cells that are empty or no numbers,
+        variances or errors that are not positive. A row is named by its line in the file, or by its
+        label in the frame's index.
     """
     if (vi is None) == (sei is None):
         got = "neither" if vi is None else f"both (vi={vi!r}, sei={sei!r})"
         raise ValueError(
             f"name exactly one of vi (sampling variances) and sei (standard errors), not {got}: "
             "which of the two a column holds cannot be guessed"
+        )
+    if not isinstance(source, str | Path | pd.DataFrame):
+        raise ValueError(
+            f"source must be the path of a CSV file or a data frame, not {type(source).__name__}"
         )
     if len(sd) > len(SD_COLUMNS):
         raise ValueError(f"name one or two columns of SDs, not {len(sd)}: {', '.join(sd)}")
@@ -115,10 +122,14 @@ def read_simple(
     figures = {"yi": yi, "vi": vi, "sei": sei, "lower": lower, "upper": upper, "n_total": ni}
     figures.update(zip(SD_COLUMNS, [*sd, None, None], strict=False))
     names = [name for name in (*texts.values(), *figures.values()) if name is not None]
-    table = _only_wanted(read_table(path, names), names)
+    rows: Sequence[object] | None = None
+    if isinstance(source, pd.DataFrame):
+        table, rows = _only_wanted(frame_table(source, names), names), source.index.tolist()
+    else:
+        table = _only_wanted(read_table(source, names), names)
     found = [*table.problems, *_absent(table, {**texts, **figures})]
     if table.frame.columns.empty or any(name not in table.frame for name in names):
-        raise EvidenceError(ordered(found, names))
+        raise _error(found, names, rows)
     values, wrong = _figures(table, figures)
     found += wrong
     found += _gaps(table, values, figures)
@@ -126,10 +137,23 @@ def read_simple(
         if (name := texts[role]) is not None:
             found += _texts(table, name, may_be_empty=role == "sample")
     if found:
-        raise EvidenceError(ordered(found, names))
-    frame = _frame(table.frame, values, texts)
+        raise _error(found, names, rows)
+    frame = _frame(table.frame, values, texts, rows)
     extra = [role for role in ("n_total", *SD_COLUMNS) if figures[role] is not None]
     return frame.assign(**{role: values[role].to_numpy() for role in extra})
+
+
+def _error(
+    found: Iterable[Problem], names: Sequence[str], rows: Sequence[object] | None
+) -> EvidenceError:
+    """The problems in order; those of a frame's rows named by its index (`rows`)."""
+    problems = ordered(found, names)
+    if rows is not None:
+        problems = tuple(
+            replace(p, row=str(rows[p.row - 1]), where="index") if isinstance(p.row, int) else p
+            for p in problems
+        )
+    return EvidenceError(problems)
 
 
 def _only_wanted(table: Table, names: list[str]) -> Table:
@@ -147,7 +171,7 @@ def _absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
         if name is None or name in columns:
             continue
         meant = nearest(name, columns)
-        what = f"the file has no column '{name}' (asked for as {role})"
+        what = f"there is no column '{name}' (asked for as {role})"
         remedy = f"did you mean '{meant}'?" if meant else "name one of its columns"
         yield Problem(table.file, None, name, None, what, ", ".join(columns), remedy)
 
@@ -159,13 +183,21 @@ def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFr
         if name is None:
             values[role] = pd.Series(np.nan, index=table.frame.index)
             continue
-        values[role], wrong = numbers(table.file, name, table.frame[name])
+        instead = _instead(role, figures)
+        values[role], wrong = numbers(table.file, name, table.frame[name], instead)
         found += wrong
         limits = vo.RANGES.get("sd_case" if role in SD_COLUMNS else role, vo.Range())
         for line in values[role].index[outside(values[role], limits)]:
             cell = table.frame.loc[line, name]
             found.append(out_of_range(table.file, int(line), name, cell, limits))
     return pd.DataFrame(values), found
+
+
+def _instead(role: str, figures: Mapping[str, str | None]) -> str:
+    """What to do where a number of this role is not known."""
+    if role == "yi" and (figures["lower"] or figures["upper"]):
+        return "leave the cell empty and give a bound, or delete the row"
+    return "delete the row" if role in ("yi", "vi", "sei") else EMPTY
 
 
 def _gaps(
@@ -195,7 +227,7 @@ def _gaps(
     remedy = "fill it in, or delete the row"
     yield from flag(~filled(spread), spread, f"the {long} is missing", remedy)
     yield from flag(
-        filled("yi") & bounded,
+        values["yi"].notna() & bounded,
         "yi",
         "the row has both an effect and a bound",
         "empty the bound, or the effect if only the bound is known",
@@ -219,10 +251,14 @@ def _texts(table: Table, name: str, may_be_empty: bool) -> Iterator[Problem]:
 
 
 def _frame(
-    cells: pd.DataFrame, values: pd.DataFrame, texts: Mapping[str, str | None]
+    cells: pd.DataFrame,
+    values: pd.DataFrame,
+    texts: Mapping[str, str | None],
+    rows: Sequence[object] | None,
 ) -> pd.DataFrame:
-    """The frame that the models read."""
-    own = pd.Series([f"row {line}" for line in cells.index], index=cells.index, dtype="str")
+    """The frame that the models read; `rows` names the rows where the lines do not."""
+    called = cells.index.tolist() if rows is None else rows
+    own = pd.Series([f"row {line}" for line in called], index=cells.index, dtype="str")
 
     def text(role: str, default: pd.Series[str] | str = "") -> pd.Series[str]:
         name = texts[role]

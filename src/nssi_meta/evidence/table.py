@@ -82,6 +82,34 @@ def read_table(path: str | Path, known: Sequence[str] = ()) -> Table:
     return Table(name, frame, tuple(problems), sha256)
 
 
+def frame_table(frame: pd.DataFrame, known: Sequence[str] = ()) -> Table:
+    """A data frame as the text that a file of the same numbers would hold.
+
+    The index of the result counts the rows from 1; missing values become empty cells. `known` as in
+    `read_table`.
+    """
+    name = "the data frame"
+    header = [str(column) for column in frame.columns]
+    problems = _header_problems(header, None, name, known)
+    if frame.empty:
+        what = "it has no rows" if len(frame.columns) else "it has no columns"
+        problems.append(Problem(name, None, None, None, what, "", "give it one row an effect"))
+    unique = [i for i, column in enumerate(header) if column not in header[:i]]
+    columns = [[_cell(value) for value in frame.iloc[:, i].tolist()] for i in unique]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    lines = list(range(1, len(frame) + 1))
+    return Table(name, _frame([header[i] for i in unique], rows, lines), tuple(problems), "")
+
+
+def _cell(value: object) -> str:
+    """What stands in a cell of a file for a value of a frame; a float keeps every digit."""
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f"{value:.0f}"  # studies 1, 2, ... are floats where one of them is missing
+    return repr(value) if isinstance(value, float) else str(value)
+
+
 class _BrokenRecord(Exception):
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
@@ -144,7 +172,7 @@ def _ragged(name: str, line: int, cells: list[str], width: int) -> Problem:
 
 
 def _header_problems(
-    header: list[str], line: int, name: str, known: Sequence[str]
+    header: list[str], line: int | None, name: str, known: Sequence[str]
 ) -> list[Problem]:
     problems = []
     for i, column in enumerate(header):

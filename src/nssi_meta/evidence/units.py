@@ -31,7 +31,7 @@ class Unit:
     @property
     def text(self) -> str:
         """A sentence for the person who started the pool."""
-        return f"Note: priors are in units of {self.scale:.4g}, the {self.source}."
+        return f"Note: default priors are in units of {self.scale:.4g}, the {self.source}."
 
 
 def check_measure(measure: str) -> str:
@@ -81,7 +81,7 @@ def outcome_unit(measure: str | None, rows: pd.DataFrame) -> Unit:
     raise ValueError(
         f"{name} is in the unit of the outcome, so the scale of the priors depends on that unit: "
         "name the column of the outcome's SDs (--sd, twice for two groups) or of the sample sizes "
-        "(--ni)"
+        "(--ni). Or leave out the measure and give every prior in that unit"
     )
 
 

@@ -105,7 +105,6 @@ def _kernels(
     Draws are taken in the order of the blocks, however many are worked on at a time.
     """
     frame = frame.reset_index(drop=True)
-    study = frame["study_id"].to_numpy()
     exact = (frame["kind"] == "exact").to_numpy()
     # A stream of its own: the same seed would repeat the permutation of the posterior draws.
     rng = np.random.default_rng([seed, 1])
@@ -127,7 +126,7 @@ def _kernels(
         between = (tau**2 + omega**2)[:, None]
         total = between + v
         if u:
-            y = _drawn(frame.iloc[some], mu[:, None], total, np.stack(u, axis=1))
+            y = drawn_estimates(frame.iloc[some], mu[:, None], total, np.stack(u, axis=1))
         else:
             y = frame["yi"].to_numpy(dtype=float)[some][None, :]
         gain = between / total
@@ -146,19 +145,19 @@ def _kernels(
                 known = []
         elif len(rows) == 1:
             free.append(int(rows[0]))
-            uniform.append(_stratified(len(mu), rng))
+            uniform.append(stratified(len(mu), rng))
             if len(free) == at_once:
                 yield alone(free, uniform)
                 free, uniform = [], []
         else:
             part = frame.iloc[rows]
-            same = (study[rows][:, None] == study[rows][None, :]).astype(float)
+            same = study_shares(part)
             V = sampling_covariance(part, vcalc, rho)
             between = tau[:, None, None] ** 2 * same + omega[:, None, None] ** 2 * np.eye(len(rows))
             sigma = between + V
             gain = np.linalg.solve(sigma, between).transpose(0, 2, 1)  # T Sigma^-1
             rest = between - gain @ between
-            y = _estimates(part, mu, sigma, rng)
+            y = estimates(part, mu, sigma, rng)
             mean = mu[:, None] + np.einsum("dij,dj->di", gain, y - mu[:, None])
             slope = 1.0 - gain.sum(axis=2)
             var = np.einsum("dii->di", rest) + (slope * mu_sd[:, None]) ** 2
@@ -170,12 +169,12 @@ def _kernels(
         yield alone(free, uniform)
 
 
-def _stratified(n: int, rng: np.random.Generator) -> Floats:
+def stratified(n: int, rng: np.random.Generator) -> Floats:
     """One uniform draw from each n-th of (0, 1), in any order."""
     return rng.permutation((np.arange(n) + rng.random(n)) / n)
 
 
-def _drawn(part: pd.DataFrame, centre: Floats, total: Floats, u: Floats) -> Floats:
+def drawn_estimates(part: pd.DataFrame, centre: Floats, total: Floats, u: Floats) -> Floats:
     """Estimates (D, R) of rows that stand alone, of which a bound or a size is known."""
     reported = part["yi"].to_numpy(dtype=float)
     lower, upper = part["lower"].to_numpy(dtype=float), part["upper"].to_numpy(dtype=float)
@@ -197,6 +196,12 @@ def _signed(size: Floats, centre: Floats, var: Floats, u: Floats) -> Floats:
     return np.where(u < 1 / (1 + np.exp(-np.clip(log_odds, -700, 700))), 1, -1) * size
 
 
+def study_shares(part: pd.DataFrame) -> Floats:
+    """Share (n, n) of tau squared that two rows of a block have in common: 1 within a study."""
+    study = part["study_id"].to_numpy()
+    return np.asarray(study[:, None] == study[None, :], dtype=float)
+
+
 def sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats:
     """Sampling covariance (n, n) of the rows of one block, as the likelihood takes it."""
     if len(part) == 1:
@@ -207,7 +212,7 @@ def sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats:
     return error_correlation(part, rho) * np.outer(s, s)
 
 
-def _estimates(part: pd.DataFrame, mu: Floats, sigma: Floats, rng: np.random.Generator) -> Floats:
+def estimates(part: pd.DataFrame, mu: Floats, sigma: Floats, rng: np.random.Generator) -> Floats:
     """The rows' estimates (D, n): as reported, or drawn where only a bound or a size is known."""
     kind = part["kind"].to_numpy()
     reported = part["yi"].to_numpy(dtype=float)
@@ -224,7 +229,7 @@ def _estimates(part: pd.DataFrame, mu: Floats, sigma: Floats, rng: np.random.Gen
             others = np.einsum("dj,dj->d", precision[:, i], y - mu[:, None])
             others = others - precision[:, i, i] * (y[:, i] - mu)
             centre, sd = mu - var * others, np.sqrt(var)
-            u = _stratified(len(mu), rng)
+            u = stratified(len(mu), rng)
             if kind[i] == "unsigned":
                 y[:, i] = _signed(reported[i], centre, var, u)
             else:

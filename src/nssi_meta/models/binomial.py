@@ -40,9 +40,15 @@ def binomial_normal(
 ) -> Structure:
     """Pool log odds ratios of two-by-two tables with their exact binomial likelihood.
 
-    `counts` come from `binomial_tables.tables`; mu and tau are on the log odds ratio scale. Raises
-    `PriorError` for priors that cannot be used.
+    `counts` come from `binomial_tables.count_tables`; mu and tau are on the log odds ratio scale.
+    Raises ValueError for counts that are no such tables, `PriorError` for priors that cannot be
+    used.
     """
+    if not isinstance(counts, Tables):
+        raise ValueError(
+            f"counts is of type {type(counts).__name__}, but must be what count_tables makes: "
+            "binomial_normal(count_tables(events_t, n_t, events_c, n_c))"
+        )
     mu, tau = parse_prior(mu_prior, "mu"), parse_prior(tau_prior, "tau")
     check_propriety(mu, tau, len(counts.names), len(counts.names))
     c0, c1, c2, c3 = counts.coef

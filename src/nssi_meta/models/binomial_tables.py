@@ -42,7 +42,7 @@ class Tables:
     coef: Floats
 
 
-def tables(
+def count_tables(
     events_t: ArrayLike,
     n_t: ArrayLike,
     events_c: ArrayLike,

@@ -36,7 +36,7 @@ from nssi_meta.models.structure import (
     data_nodes,
     prior_key,
 )
-from nssi_meta.models.study_rows import StudyRows
+from nssi_meta.models.study_rows import StudyRows, require_rows
 
 #: Student-t slab with 4 degrees of freedom: c^2 ~ inverse-gamma(2, 2 slab^2).
 SLAB_SHAPE = 2.0
@@ -72,6 +72,7 @@ def horseshoe(
         As `regression`; a flat intercept; `expected` not between 1 and the moderators less one; a
         first column that is no intercept or another that does not vary.
     """
+    require_rows(rows)
     m = rows.X.shape[1] - 1
     if not 1 <= expected < m:
         raise ValueError(

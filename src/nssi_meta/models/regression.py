@@ -38,7 +38,7 @@ from nssi_meta.models.structure import (
     prior_key,
     prior_values,
 )
-from nssi_meta.models.study_rows import StudyRows
+from nssi_meta.models.study_rows import StudyRows, require_rows
 
 
 def regression(
@@ -121,6 +121,7 @@ def checked(
     omega_prior: str | Prior,
 ) -> tuple[CoefPrior, Prior, Prior | None]:
     """Parsed priors of a regression, omega's None where no study gives several rows."""
+    require_rows(rows)
     p = rows.X.shape[1]
     if len(names) != p or len(coef_priors) != p:
         raise ValueError(

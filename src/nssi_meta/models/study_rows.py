@@ -52,6 +52,15 @@ class StudyRows:
         return np.asarray(np.add.reduceat(x, self.starts, axis=-1))
 
 
+def require_rows(rows: object) -> None:
+    """ValueError for what is not `StudyRows`."""
+    if not isinstance(rows, StudyRows):
+        raise ValueError(
+            f"rows is of type {type(rows).__name__}, but must be what model_rows makes of a data "
+            'frame: rows = model_rows(frame, ["age"], vi="vi"), then regression(**rows.exact)'
+        )
+
+
 def study_rows(
     yi: ArrayLike,
     V: ArrayLike,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
 
+from nssi_meta.evidence.simple import GIVEN
 from nssi_meta.evidence.units import Unit
 from nssi_meta.inference.densities import IntervalKind
 from nssi_meta.models.blocks import RHO, Layout
+from nssi_meta.models.prior_presets import PRESETS
 from nssi_meta.models.priors import MU_DEFAULT, OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
 
 Engine = Literal["exact", "nuts"]
@@ -17,6 +20,12 @@ Engine = Literal["exact", "nuts"]
 #: Smallest difference that matters, on the effect-size scale.
 DELTA = 0.2
 CELL = ["mechanism", "condition", "estimand"]
+PRIORS = ("mu_prior", "tau_prior", "omega_prior")
+
+
+def cell_name(key: Iterable[object]) -> str:
+    """A pool's name for people; empty for the one pool of a table of ready-made effects."""
+    return " / ".join(word for word in map(str, key) if word and word != GIVEN)
 
 
 @dataclass(frozen=True)
@@ -24,8 +33,9 @@ class Options:
     """How a pool is computed; texts of priors as `parse_prior` reads them.
 
     `measure` is the effects' (metafor's names): for one in the outcome's unit, such as MD, priors
-    are in units of the outcome's SD. `delta` is in the unit of the effects; without one it is
-    `DELTA`, times the outcome's SD where priors are.
+    are in units of the outcome's SD, but for those named in `own`, whose numbers are in the
+    outcome's unit already. `delta` is in the unit of the effects; without one it is `DELTA`, times
+    the outcome's SD for such a measure.
     """
 
     mu_prior: str = MU_DEFAULT
@@ -38,6 +48,18 @@ class Options:
     engine: Engine = "exact"
     seed: int = 20220701
     measure: str | None = None
+    own: tuple[str, ...] = ()
+
+    @classmethod
+    def given(cls, **options: Any) -> Options:
+        """Options as a person gave them: a prior left out, or None, is the default one.
+
+        Numbers of a prior that was given are in the effects' unit. Published priors (`rhodes2015`
+        and the like) are for standardised effects, whoever asks for them.
+        """
+        chosen = {n: v for n, v in options.items() if v is not None or n not in PRIORS}
+        own = tuple(n for n in PRIORS if n in chosen and not is_preset(chosen[n]))
+        return cls(**chosen, own=own)
 
     def __post_init__(self) -> None:
         wrong = []
@@ -62,6 +84,19 @@ class Options:
             parse_prior(self.omega_prior, "tau"),
         )
 
+    def in_unit(self, unit: Unit, priors: tuple[Prior, Prior, Prior]) -> tuple[Prior, Prior, Prior]:
+        """`priors` of mu, tau and omega in the outcome's unit."""
+        mu, tau, omega = (
+            prior if name in self.own or not unit.source else prior.scaled(unit.scale)
+            for name, prior in zip(PRIORS, priors, strict=True)
+        )
+        return mu, tau, omega
+
+
+def is_preset(prior: str | Prior) -> bool:
+    """Whether a prior is named after the paper its numbers are from."""
+    return str(prior).split("(")[0].strip().lower() in PRESETS
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -75,3 +110,21 @@ class Cell:
     problems: tuple[str, ...] = ()
     priors: tuple[Prior, ...] = ()
     unit: Unit = field(default_factory=Unit)
+
+    def unit_note(self, options: Options) -> str:
+        """What priors were used, in the outcome's unit; empty where the measure has none."""
+        if not self.unit.source:
+            return ""
+        names = ["mu", "tau", "omega"][: 3 if self.posterior.omega_density is not None else 2]
+        told = [
+            f"{name} ~ {_rounded(prior)}{' as given' if f'{name}_prior' in options.own else ''}"
+            for name, prior in zip(names, self.priors, strict=False)
+        ]
+        pool = cell_name(self.key)
+        return f"{self.unit.text} Used{f' for {pool}' if pool else ''}: {', '.join(told)}."
+
+
+def _rounded(prior: Prior) -> str:
+    """A prior with numbers of five digits."""
+    numbers = ",".join(f"{p:.5g}" for p in prior.params)
+    return f"{prior.name}({numbers})" if numbers else prior.name

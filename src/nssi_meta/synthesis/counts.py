@@ -17,7 +17,6 @@ from nssi_meta.models.priors import parse_prior
 from nssi_meta.models.two_by_two import Counts
 from nssi_meta.synthesis.cells import Cell, Options
 from nssi_meta.synthesis.pool_tables import labelled, summarise
-from nssi_meta.synthesis.pooled import draws_tree
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,8 +46,10 @@ class CountsPool:
 
     @property
     def posterior_data(self) -> xr.DataTree:
-        """Joint posterior draws as an ArviZ DataTree (imports ArviZ)."""
-        return draws_tree(self.cell, self.options.seed)
+        """Joint posterior draws of mu, tau and the prediction as an ArviZ DataTree."""
+        from nssi_meta.synthesis.draws import draws_tree
+
+        return draws_tree(self.cell, self.options, normal=False)
 
 
 def pool_counts(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from nssi_meta.synthesis.cells import CELL, Cell
+from nssi_meta.synthesis.cells import CELL, Cell, cell_name
 from nssi_meta.synthesis.leave_one_out import leave_one_out
 from nssi_meta.synthesis.pooled import Pools
 from nssi_meta.synthesis.predictive import predictive
@@ -59,7 +59,7 @@ def diagnose(pools: Pools, progress: Callable[[str], None] | None = None) -> Dia
     found: dict[str, list[pd.DataFrame]] = {"left": [], "prior": [], "checks": [], "drawn": []}
     notes: list[str] = []
     for cell in pools.cells:
-        name = " / ".join(p for p in map(str, cell.key) if p) or "the pool"
+        name = cell_name(cell.key) or "the pool"
         if progress is not None:
             progress(name)
         if cell.rows["study_id"].nunique() < 2:

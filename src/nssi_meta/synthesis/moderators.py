@@ -99,7 +99,7 @@ def moderators(
     """
     if wrong := [b for b in by if b not in MODERATORS]:
         raise ValueError(f"no moderator {wrong[0]!r}; there are {', '.join(MODERATORS)}")
-    chosen = Options(**options)
+    chosen = Options.given(**options)
     out = []
     for name in by:
         rows = _rows(evidence, name)

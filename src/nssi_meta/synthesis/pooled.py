@@ -25,7 +25,7 @@ from nssi_meta.models.priors import (
     PriorError,
     check_propriety,
 )
-from nssi_meta.synthesis.cells import CELL, Cell, Options
+from nssi_meta.synthesis.cells import CELL, Cell, Options, cell_name
 from nssi_meta.synthesis.pool_tables import (
     ROW_COLUMNS,
     labelled,
@@ -78,13 +78,19 @@ class Pools:
 
     @property
     def posterior_data(self) -> xr.DataTree:
-        """Joint posterior draws of a single pool as an ArviZ DataTree (imports ArviZ)."""
+        """Joint posterior draws of a single pool as an ArviZ DataTree.
+
+        Groups `posterior` (mu, tau, omega, prediction, and theta by effect), `log_likelihood` (by
+        study) and `log_prior`; see `synthesis.draws.draws_tree`.
+        """
+        from nssi_meta.synthesis.draws import draws_tree
+
         if len(self.cells) != 1:
             raise ValueError(
                 f"posterior_data needs one pool, this has {len(self.cells)}; select a mechanism "
                 "and a condition first"
             )
-        return draws_tree(self.cells[0], self.options.seed)
+        return draws_tree(self.cells[0], self.options)
 
     def forest(
         self, path: str | Path | None = None, page_height: float | None = None, **options: Any
@@ -143,7 +149,8 @@ def pool(
         Called with the name of each cell before it is fitted.
     **options
         Fields of `Options`: mu_prior, tau_prior, omega_prior, rho, level, interval, delta, engine,
-        measure.
+        measure. With a measure in the outcome's unit (MD) default priors are in units of the
+        outcome's SD, and the numbers of a prior that is given are in the outcome's unit.
 
     Returns
     -------
@@ -158,7 +165,7 @@ def pool(
     ValueError
         If nothing is left to pool, or an option is out of range.
     """
-    chosen = Options(**options)
+    chosen = Options.given(**options)
     priors = chosen.priors()
     if chosen.measure is not None and not isinstance(data, pd.DataFrame):
         raise ValueError("measure is for ready-made effects; this evidence knows its own scales")
@@ -171,7 +178,7 @@ def pool(
     cells = []
     for key, rows in frame.groupby(CELL, sort=False, dropna=False):
         if progress is not None:
-            progress(" / ".join(p for p in map(str, key) if p))
+            progress(cell_name(key))
         cells.append(fit_cell(key, rows, priors, chosen))
     table = pd.DataFrame([summarise(cell, chosen) for cell in cells])
     return Pools(tuple(cells), labelled(table, mechanisms, conditions), chosen)
@@ -183,7 +190,7 @@ def check_options(evidence: Evidence, **options: Any) -> Options:
     Raises what `pool` would raise: ValueError for an option out of range, `PriorError` for a prior
     that cannot be read or leaves a cell without a proper posterior.
     """
-    chosen = Options(**options)
+    chosen = Options.given(**options)
     mu, tau, _ = chosen.priors()
     for key, rows in comparable_rows(evidence).groupby(CELL, sort=False, dropna=False):
         try:
@@ -195,17 +202,27 @@ def check_options(evidence: Evidence, **options: Any) -> Options:
 
 
 def _named(key: Any, error: Exception) -> Exception:
-    """The same error with the pool's name in front."""
-    name = " / ".join(str(part) for part in key if part) or "the pool"
-    return type(error)(f"{name}: {error}")
+    """The same error with the pool's name in front, if it has one."""
+    name = cell_name(key)
+    return type(error)(f"{name}: {error}") if name else error
 
 
 def rows_to_pool(data: Evidence | pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Used rows that measure the distance to the reference group, and the vocabularies."""
     if isinstance(data, pd.DataFrame):
+        needed = [*CELL, "study_id", "kind", "yi", "vi", "lower", "upper"]
+        if missing := [name for name in needed if name not in data]:
+            raise ValueError(
+                f"the frame has no column {missing[0]!r}: name the columns of a table of your own "
+                'by read_simple, as in pool(read_simple(frame, yi="yi", vi="vi", study="study"))'
+            )
         empty = pd.DataFrame(columns=["mechanism", "label", "system"])
         frame = data.reindex(columns=[*dict.fromkeys([*data.columns, *ROW_COLUMNS, "n_control"])])
         return frame, empty, pd.DataFrame(columns=["id", "label", "role"])
+    if not isinstance(data, Evidence):
+        raise ValueError(
+            f"data must be what read_effects or read_simple gives, not {type(data).__name__}"
+        )
     return comparable_rows(data), data.mechanisms, data.conditions
 
 
@@ -224,7 +241,7 @@ def fit_cell(
     """The pool of one cell's rows; `priors` of mu, tau and omega."""
     rows = rows.reset_index(drop=True)
     unit = outcome_unit(options.measure, rows)
-    mu, tau, omega = (p.scaled(unit.scale) for p in priors) if unit.source else priors
+    mu, tau, omega = options.in_unit(unit, priors)
     data = layout(rows, partial(vcalc, rho=options.rho), options.rho)
     within = omega if has_omega(rows["study_id"].to_numpy()) else None
     try:
@@ -250,16 +267,3 @@ def _fit_nuts(
 
     fit, posterior = fit_pool_nuts(data, rows["kind"].to_numpy(), *priors, seed=options.seed)
     return Cell(key, rows, data, posterior, fit.converged, fit.problems)
-
-
-def draws_tree(cell: Cell, seed: int, n_chains: int = 4, n_draws: int = 1000) -> xr.DataTree:
-    """Independent joint draws of a cell's posterior as a DataTree with group `posterior`."""
-    import arviz_base
-
-    mu, tau, omega = cell.posterior.draws(n_chains * n_draws, seed)
-    values = {"mu": mu, "tau": tau}
-    if cell.posterior.omega_density is not None:
-        values["omega"] = omega
-    shaped = {name: v.reshape(n_chains, n_draws) for name, v in values.items()}
-    tree: xr.DataTree = arviz_base.from_dict({"posterior": shaped})
-    return tree

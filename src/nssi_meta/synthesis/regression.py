@@ -22,7 +22,8 @@ from nssi_meta.inference.regression import (
     fit_regression,
 )
 from nssi_meta.models.blocks import RHO, Layout, layout
-from nssi_meta.models.priors import MU_DEFAULT, OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
+from nssi_meta.models.priors import Prior, parse_prior
+from nssi_meta.synthesis.cells import Options
 from nssi_meta.synthesis.design import Design, build_design
 from nssi_meta.synthesis.pooled import comparable_rows
 
@@ -105,10 +106,10 @@ def regress(
     data: Evidence | pd.DataFrame,
     moderators: Sequence[str],
     *,
-    mu_prior: str = MU_DEFAULT,
-    beta_prior: str = BETA_DEFAULT,
-    tau_prior: str = TAU_DEFAULT,
-    omega_prior: str = OMEGA_DEFAULT,
+    mu_prior: str | None = None,
+    beta_prior: str | None = None,
+    tau_prior: str | None = None,
+    omega_prior: str | None = None,
     measure: str | None = None,
     rho: float = RHO,
     level: float = 0.95,
@@ -125,15 +126,16 @@ def regress(
         Names of columns; numbers are centred, texts are coded against their first level, "a:b" is
         an interaction.
     mu_prior
-        Of the mean at average numbers and reference levels: normal or flat.
+        Of the mean at average numbers and reference levels: normal or flat (default as `pool`).
     beta_prior
-        Of every other coefficient, for one SD of a number or a difference between two levels:
-        normal or flat. An interaction counts per SD of each of its numbers.
+        Of every other coefficient (default `BETA_DEFAULT`), for one SD of a number or a difference
+        between two levels: normal or flat. An interaction counts per SD of each of its numbers.
     tau_prior, omega_prior
         Heterogeneity between and, where a study has several rows, within studies.
     measure
-        For effects in the outcome's unit, such as MD: all priors are in units of the outcome's SD
-        (columns sd_1, sd_2 or n_total of the frame, as `read_simple` writes them).
+        For effects in the outcome's unit, such as MD: default priors are in units of the outcome's
+        SD (columns sd_1, sd_2 or n_total of the frame, as `read_simple` writes them); the numbers
+        of a prior that is given are in the outcome's unit.
 
     Returns
     -------
@@ -161,12 +163,13 @@ def regress(
     one = rows.assign(mechanism="", measure=outcome)
     laid = layout(one, partial(vcalc, rho=rho), rho)
     X = design.matrix(rows)
-    unit = outcome_unit(measure, rows).scale
-    tau = parse_prior(tau_prior, "tau").scaled(unit)
-    within = has_omega(rows["study_id"].to_numpy())
-    omega = parse_prior(omega_prior, "tau").scaled(unit) if within else None
-    priors = [parse_prior(mu_prior, "mu").scaled(unit)]
-    priors += [parse_prior(beta_prior, "mu").scaled(unit / s) for s in design.spread[1:]]
+    unit = outcome_unit(measure, rows)
+    options = Options.given(mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior)
+    mu, tau, of_omega = options.in_unit(unit, options.priors())
+    omega = of_omega if has_omega(rows["study_id"].to_numpy()) else None
+    beta = parse_prior(BETA_DEFAULT if beta_prior is None else beta_prior, "mu")
+    whole = unit.scale if beta_prior is None else 1.0
+    priors = [mu, *(beta.scaled(whole / s) for s in design.spread[1:])]
     n_studies = rows["study_id"].nunique()
     fit = fit_regression(
         laid, X, beta_prior=priors, tau_prior=tau, omega_prior=omega, names=design.names,

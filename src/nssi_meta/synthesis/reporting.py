@@ -171,7 +171,7 @@ def adjusted_pools(
             "adjusted pools have the priors mu ~ N(0, spread^2) and tau ~ half-normal(tau) and the "
             "exact engine; fix their scales by Selection(spread=..., tau=...)"
         )
-    chosen, selection = Options(**options), selection or Selection()
+    chosen, selection = Options.given(**options), selection or Selection()
     omega = parse_prior(chosen.omega_prior, "tau")
     if not omega.proper:
         raise PriorError(f"the improper prior {omega} has no evidence to learn from")

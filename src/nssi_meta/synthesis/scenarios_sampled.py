@@ -21,7 +21,7 @@ from nssi_meta.inference.compiled import refit
 from nssi_meta.inference.replicate import as_reported, replicate, thresholds
 from nssi_meta.inference.shrinkage import sampling_covariance
 from nssi_meta.models.binomial import binomial_normal
-from nssi_meta.models.binomial_tables import tables
+from nssi_meta.models.binomial_tables import count_tables
 from nssi_meta.models.blocks import RHO, layout
 from nssi_meta.models.bounded import bounded_regression
 from nssi_meta.models.design import Combinations
@@ -194,7 +194,7 @@ def draw_binomial(rng: Generator) -> tuple[Truth, Structure]:
     baseline = rng.normal(0.0, BASELINE_SD, len(PEOPLE))
     theta = mu + tau * rng.standard_normal(len(PEOPLE))
     events = [rng.binomial(PEOPLE, 1 / (1 + np.exp(-a))) for a in (baseline + theta, baseline)]
-    counts = tables(events[0], PEOPLE, events[1], PEOPLE, baseline_sd=BASELINE_SD)
+    counts = count_tables(events[0], PEOPLE, events[1], PEOPLE, baseline_sd=BASELINE_SD)
     new = mu + tau * rng.standard_normal()
     values = {"mu": mu, "tau": tau, "prediction": new}
     return {n: np.array([v]) for n, v in values.items()}, binomial_normal(counts)

@@ -43,7 +43,7 @@ def slope(
     compare then.
     """
     unit = outcome_unit(options.measure, rows)
-    mu, tau, omega = (p.scaled(unit.scale) if unit.source else p for p in options.priors())
+    mu, tau, omega = options.in_unit(unit, options.priors())
     # Covariances do not depend on where the rows stand: one layout serves every slope.
     laid = layout(rows, partial(vcalc, rho=options.rho), options.rho)
     within = omega if has_omega(rows["study_id"].to_numpy()) else None
