@@ -2,7 +2,7 @@
 
 The model is the three-level one on 56 schools in 11 districts (Konstantopoulos 2011), four chains
 on two cores; `bench_brms.py` measures brms on it. Usage:
-python benchmarks/bench_nuts.py [--all] [--print]
+python benchmarks/bench_nuts.py [--print]
 """
 
 from __future__ import annotations
@@ -78,9 +78,12 @@ def others() -> dict[str, float]:
     import numpy as np
     import pandas as pd
 
+    import nssi_meta as nm
     from nssi_meta.inference.compiled import refit
     from nssi_meta.models.binomial import binomial_normal
     from nssi_meta.models.binomial_tables import count_tables
+    from nssi_meta.models.bounded import bounded_regression
+    from nssi_meta.models.horseshoe import horseshoe
     from nssi_meta.models.location_scale import location_scale
     from nssi_meta.models.regression import regression
     from nssi_meta.models.robust import robust_regression
@@ -92,9 +95,17 @@ def others() -> dict[str, float]:
     rows = study_rows(effects["yi"], effects["vi"], range(13), X)
     names, priors = ["intercept", "ablat"], ["normal(0,1)", "normal(0,0.5)"]
     t = trials
+    told = effects.assign(study=range(13), ablat=X[:, 1], below=np.nan)
+    bound = told.index[1::3]  # as if every third trial had said "p < .05, fewer" alone
+    told.loc[bound, "below"] = -1.96 * np.sqrt(told.loc[bound, "vi"])
+    told.loc[bound, "yi"] = np.nan
+    bounds = nm.model_rows(told, ["ablat"], vi="vi", study="study", upper="below").bounded
     makes = {
         "regression": lambda: regression(rows, names, priors),
         "robust": lambda: robust_regression(rows, names, priors),
+        "regression with bounds": lambda: bounded_regression(**bounds),
+        "robust with bounds": lambda: bounded_regression(**bounds, student=True),
+        "horseshoe": lambda: horseshoe(rows, names, expected=1),
         "location-scale": lambda: location_scale(rows, names, priors, X, names),
         "binomial-normal": lambda: binomial_normal(
             count_tables(t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"])
@@ -124,7 +135,7 @@ def in_process(
     return json.loads(done.stdout.splitlines()[-1]), time.perf_counter() - start
 
 
-def table(with_others: bool) -> str:
+def table() -> str:
     def measured(what: str) -> tuple[dict[str, float], float]:
         return in_process(__file__, ["--measure", what], folder)
 
@@ -132,7 +143,7 @@ def table(with_others: bool) -> str:
         cold, cold_wall = measured("first")
         second, second_wall = measured("first")
         full, _ = measured("three-level")
-        rest = measured("others")[0] if with_others else {}
+        rest, _ = measured("others")
     rows = {
         "three-level, whole process, nothing compiled yet": cold_wall,
         "of this: compiling": cold["compile"],
@@ -163,7 +174,6 @@ def first() -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="refits of the other structures too")
     parser.add_argument("--print", action="store_true", help="leave README.md as it is")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -171,7 +181,7 @@ def main() -> None:
         what = {"first": first, "three-level": measure, "others": others}[arguments.measure]
         print(json.dumps(what()))
         return
-    text = table(arguments.all)
+    text = table()
     print(text)
     if not arguments.print:
         write_marked(HERE / "README.md", "nuts", text)

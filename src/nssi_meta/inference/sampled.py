@@ -104,9 +104,12 @@ class SampledPosterior:
 
     def draws(self, n: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
         """n of the joint draws, with replacement only when more are asked for than there are."""
-        rng = np.random.default_rng(seed)
-        index = rng.choice(len(self.mu_draws), n, replace=n > len(self.mu_draws))
+        index = self.drawn_nodes(n, np.random.default_rng(seed))
         return self.mu_draws[index], self.tau_draws[index], self.omega[index]
+
+    def drawn_nodes(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Numbers (n,) of draws."""
+        return rng.choice(len(self.mu_draws), n, replace=n > len(self.mu_draws))
 
 
 def fit_pool_nuts(

@@ -59,7 +59,7 @@ class Options:
         """
         chosen = {n: v for n, v in options.items() if v is not None or n not in PRIORS}
         own = tuple(n for n in PRIORS if n in chosen and not is_preset(chosen[n]))
-        return cls(**chosen, own=own)
+        return cls(**{"own": own, **chosen})
 
     def __post_init__(self) -> None:
         wrong = []
