@@ -100,12 +100,14 @@ def others() -> dict[str, float]:
     told.loc[bound, "below"] = -1.96 * np.sqrt(told.loc[bound, "vi"])
     told.loc[bound, "yi"] = np.nan
     bounds = nm.model_rows(told, ["ablat"], vi="vi", study="study", upper="below").bounded
+    year = (trials["year"] - 1960) / 10
+    three = study_rows(effects["yi"], effects["vi"], range(13), np.c_[X, year, X[:, 1] * year])
     makes = {
         "regression": lambda: regression(rows, names, priors),
         "robust": lambda: robust_regression(rows, names, priors),
         "regression with bounds": lambda: bounded_regression(**bounds),
         "robust with bounds": lambda: bounded_regression(**bounds, student=True),
-        "horseshoe": lambda: horseshoe(rows, names, expected=1),
+        "horseshoe": lambda: horseshoe(three, ["intercept", "ablat", "year", "both"], expected=1),
         "location-scale": lambda: location_scale(rows, names, priors, X, names),
         "binomial-normal": lambda: binomial_normal(
             count_tables(t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"])
