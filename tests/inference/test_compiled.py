@@ -10,6 +10,7 @@ import pytest
 
 from nssi_meta.inference import compiled
 from nssi_meta.inference.compiled import compiled_for, refit
+from nssi_meta.inference.compiling import Start
 from nssi_meta.inference.exact import fit_exact
 from nssi_meta.inference.sampled import _structure, fit_pool_nuts
 from nssi_meta.models import binomial_tables
@@ -244,12 +245,34 @@ def test_horseshoe_shrinks_noise_and_keeps_what_matters():
     assert fit.posterior_data["log_likelihood"]["study"].shape[-1] == k
 
 
+def test_a_log_t_prior_s_tau_and_omega_are_reported():
+    """NUTS samples the logarithm of their squares; everything reported is of themselves."""
+    import xarray as xr
+
+    structure = three_level(*schools(), tau_prior="rhodes2015", omega_prior="logt2(5,-3,2)")
+    model = structure.model()
+    names = {v.name for v in model.free_RVs}
+    assert {"log_tau_squared", "log_omega_squared"} <= names
+    rng = np.random.default_rng(3)
+    draws = {n: (["chain", "draw"], rng.normal(-3, 1, (2, 5))) for n in names - {"coef_raw"}}
+    draws["coef_raw"] = (["chain", "draw", "coefficient"], rng.normal(size=(2, 5, 1)))
+    posterior = xr.Dataset(draws, {"chain": [0, 1], "draw": range(5)})
+    tree = xr.DataTree.from_dict({"/posterior": posterior, "/sample_stats": xr.Dataset()})
+    found = compiled._tree(structure, tree, seed=1)
+    for name in ("tau", "omega"):
+        want = np.exp(draws[f"log_{name}_squared"][1] / 2)
+        np.testing.assert_allclose(found["posterior"][name], want, rtol=1e-14)
+    assert np.isfinite(found["log_likelihood"]["study"]).all()
+    assert set(found["log_prior"].data_vars) == {"coef", "tau", "omega"}
+
+
 def test_a_structure_is_compiled_once_and_gets_its_own_data(monkeypatch):
     @dataclass
     class Fake:
         shared_var_keys: dict
         values: dict = field(default_factory=dict)
         _coords: dict = field(default_factory=dict)
+        initial_point_func: Start = field(default_factory=lambda: Start(None, []))
 
         def with_data(self, **data):
             return replace(self, values=data)

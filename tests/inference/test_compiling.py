@@ -144,6 +144,20 @@ def test_a_gradient_that_is_not_finite_is_a_divergence():
     assert evaluate(compiled, [0.5])[2] == 0
 
 
+def test_starting_points_are_those_of_the_data_that_are_sampled():
+    """Not of the data seen first: draws would then tell what else the process has fitted."""
+    import pymc as pm
+
+    with pm.Model() as model:
+        centre = pm.Data("centre", np.array([0.0, 0.0]))
+        pm.Normal("x", centre, shape=2)
+    first = compile_model(model, [])
+    near, far = first.initial_point_func(1), with_data(first, {"centre": [50, -50]}, {})
+    # A jitter of U(-1, 1) about the prior's mean.
+    np.testing.assert_allclose(far.initial_point_func(1), np.add(near, [50.0, -50.0]), rtol=1e-12)
+    np.testing.assert_array_equal(first.initial_point_func(1), near)
+
+
 def test_starting_points_differ_by_seed_and_repeat():
     compiled = compile_model(build(Y, (1.0, 2.0, 0.5)), ["twice"])
     first, second = compiled.initial_point_func(1), compiled.initial_point_func(2)

@@ -11,6 +11,7 @@ import pytest
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference import nuts
+from nssi_meta.inference.compiled import CAREFUL
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import fit_exact
 from nssi_meta.inference.nuts import Settings, diagnose, sample_compiled
@@ -108,7 +109,7 @@ def test_shrunken_effects_agree(both):
 
 @pytest.mark.slow
 def test_facts_of_a_fit(both):
-    facts, used = both.fit.facts, Settings()
+    facts, used = both.fit.facts, CAREFUL
     if facts["attempts"] == 2:
         used = used.stricter()
     assert facts["divergences"] == 0
@@ -165,6 +166,12 @@ def test_few_draws_fail_by_their_effective_sample_size():
 
 def test_quantities_that_never_vary_are_left_out():
     assert diagnose({"one": np.ones((4, 100)), "x": noise()})["quantity"].tolist() == ["x"]
+
+
+def test_a_quantity_in_a_large_unit_is_checked_all_the_same():
+    """Chains apart at 1e-13 of the unit are as far apart as any."""
+    apart = 1e-14 * (noise() + 10 * np.arange(4)[:, None])
+    assert not diagnose({"tau": apart})["ok"].iloc[0]
 
 
 class FakeNutpie:

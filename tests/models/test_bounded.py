@@ -162,6 +162,9 @@ def test_another_model_has_another_key(frame_of, mixed_rows):
 
 def test_what_is_refused(frame_of, mixed_rows):
     frame = frame_of(mixed_rows[2:5])
+    lost = frame_of([{"yi": 0.3}, {"yi": np.nan}])
+    with pytest.raises(ValueError, match="row 2 of the pool has an effect of nan"):
+        structure(lost, False)
     with pytest.raises(PriorError, match="the data identify 0"):
         structure(frame, False, priors=["flat", "flat"])
     data, kind = layout(frame, vcalc), frame["kind"].to_numpy()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.compiling import compile_model, with_data
 from nssi_meta.inference.nuts import Fit, Progress, Reported, Settings, sample_compiled
+from nssi_meta.models.pool import implied_sds
 from nssi_meta.models.structure import Recipe, Structure, pack
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-#: Smaller steps than `nuts.Settings`: the variances' tails towards 0 need them, and cost little.
-CAREFUL = Settings(target_accept=0.95)
+#: For pools and regressions. Smaller steps than `nuts.Settings`: the variances' tails towards 0
+#: need them. Fewer draws: these few quantities mix well.
+CAREFUL = Settings(draws=1000, tune=500, target_accept=0.95)
 _COMPILED: dict[tuple[Hashable, ...], Any] = {}
 _LOCK = threading.Lock()
 
@@ -103,6 +105,7 @@ def _draws(structure: Structure, posterior: xr.Dataset) -> dict[str, Floats]:
     """Draws of all chains, one after the other: (S, ...), with what follows from them."""
     arrays = {str(name): np.asarray(array) for name, array in posterior.data_vars.items()}
     flat = {name: a.reshape(-1, *a.shape[2:]) for name, a in arrays.items()}
+    flat |= implied_sds(flat)
     return {**flat, **structure.extra(flat)}
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def compile_model(model: pm.Model, traced: Iterable[str]) -> Any:
         # Advice about the C compiler's BLAS; the numba functions need none.
         warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
         start = _initial_points(model)
-        point = start(0)
+        point = start(0, {})
         shapes = _shapes(model, variables, point)
         density = _function(model, _density(model))
         expand = _function(model, _joined(model.replace_rvs_by_values(variables)))
@@ -63,7 +63,7 @@ def compile_model(model: pm.Model, traced: Iterable[str]) -> Any:
         _shapes=dict(zip(names, shapes, strict=True)),
         compiled_logp_func=calls[0],
         compiled_expand_func=calls[1],
-        initial_point_func=lambda seed: _ravel(start(seed), order),
+        initial_point_func=Start(start, order),
         shared_data=shared,
         shared_var_keys=keys,
         user_data=make_user_data(keys, shared),
@@ -81,8 +81,10 @@ def with_data(compiled: Any, values: Mapping[str, Any], coords: Mapping[str, Any
     Data that none of its functions reads are left out.
     """
     known = {node.name for node in compiled.shared_var_keys}
+    start = compiled.initial_point_func.given(values)
     compiled = compiled.with_data(**{name: v for name, v in values.items() if name in known})
-    return replace(compiled, _coords={name: pd.Index(c) for name, c in coords.items()})
+    names = {name: pd.Index(c) for name, c in coords.items()}
+    return replace(compiled, _coords=names, initial_point_func=start)
 
 
 def _ravel(point: Mapping[str, Floats], order: list[str]) -> Floats:
@@ -92,9 +94,17 @@ def _ravel(point: Mapping[str, Floats], order: list[str]) -> Floats:
 def _density(model: pm.Model) -> list[Any]:
     """Log density and its gradient (flat) as graphs of the unconstrained parameters."""
     import pytensor.tensor as pt
-    from pymc.pytensorf import rewrite_pregrad
+    from pymc.pytensorf import pregrad_inner_graphs
+    from pytensor.graph.rewriting.utils import rewrite_graph
 
-    logp = rewrite_pregrad(model.logp())
+    # PyMC's `rewrite_pregrad`, but what is held constant for the gradient stays held: that rewrite
+    # removes `disconnected_grad` before the gradient is taken.
+    logp: Any = rewrite_graph(
+        model.logp(),
+        include=("canonicalize", "stabilize"),
+        exclude=("local_view_op",),
+        custom_rewrite=pregrad_inner_graphs,
+    )
     grads: Any = pt.grad(logp, model.value_vars)
     return [logp, *_joined(grads)]
 
@@ -217,8 +227,28 @@ def _by_address(run: Any, arguments: list[Any]) -> Any:
     return Address()
 
 
-def _initial_points(model: pm.Model) -> Callable[[int], dict[str, Floats]]:
-    """Starting points: support points with a U(-1, 1) jitter on the unconstrained scale."""
+@dataclass(frozen=True)
+class Start:
+    """Flat starting points by seed, at `values` of the data: else they would be those of the data
+    that happened to be sampled first, and so would the draws.
+    """
+
+    points: Callable[[int, Mapping[str, Any]], dict[str, Floats]]
+    order: list[str]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def given(self, values: Mapping[str, Any]) -> Start:
+        return replace(self, values=values)
+
+    def __call__(self, seed: int) -> Floats:
+        return _ravel(self.points(seed, self.values), self.order)
+
+
+def _initial_points(model: pm.Model) -> Callable[[int, Mapping[str, Any]], dict[str, Floats]]:
+    """Starting points: support points with a U(-1, 1) jitter on the unconstrained scale.
+
+    The second argument holds values of the model's data; none are those that it was built with.
+    """
     from pymc.initial_point import make_initial_point_fn
 
     draw = make_initial_point_fn(
@@ -228,9 +258,12 @@ def _initial_points(model: pm.Model) -> Callable[[int], dict[str, Floats]]:
         return_transformed=True,
     )
     lock = threading.Lock()
+    built = {node: node.get_value() for node in model.data_vars}
 
-    def start(seed: int) -> dict[str, Floats]:
+    def start(seed: int, values: Mapping[str, Any]) -> dict[str, Floats]:
         with lock:
+            for node, value in built.items():
+                node.set_value(np.asarray(values.get(node.name, value), dtype=node.dtype))
             point: dict[str, Floats] = draw(seed)
         return point
 

@@ -145,7 +145,7 @@ def diagnose(quantities: Mapping[str, Floats]) -> pd.DataFrame:
     tail = {"method": "tail", "prob": (0.05, 0.95)}
     records = []
     for name, draws in quantities.items():
-        if np.ptp(draws) < 1e-12:
+        if np.ptp(draws) <= 1e-12 * np.abs(draws).max():
             continue
         axes = {"chain_axis": 0, "draw_axis": 1}
         r_hat = float(array_stats.rhat(draws, **axes))

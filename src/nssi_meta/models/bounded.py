@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from nssi_meta.models.blocks import Layout
+from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.coefficients import coef_draws, coef_values, coefficients, flat_rank
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
@@ -93,8 +94,10 @@ def bounded_regression(
     PriorError
         A prior that cannot be used, or an improper posterior.
     ValueError
-        Shapes differ, a value of X is not finite, or a kind is not known.
+        Rows that are no evidence, shapes that differ, a value of X that is not finite, or a kind
+        that is not known.
     """
+    check_rows(data)
     design = np.asarray(X, dtype=float)
     rows = _first_guess(data, kind, design)
     p = design.shape[1]
@@ -224,8 +227,7 @@ def _mixed(form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, ops: O
     if form in ("exact", "unsigned"):
         signs = [x["y"]] if form == "exact" else [x["y"], -x["y"]]
         logs = [log_weight - 0.5 * ((y - mean)[:, None] / sd) ** 2 for y in signs]
-        made = [log_sum(one, STEPS / sd, ops) - 0.5 * LOG_2PI for one in logs]
-        return made[0] if form == "exact" else ops.logaddexp(*made)
+        return log_sum(logs[0], STEPS / sd, ops, *logs[1:]) - 0.5 * LOG_2PI
     if form == "beyond":
         p = ops.ndtr((x["sign"] * (mean - x["bound"]))[:, None] / sd)
     else:
@@ -233,7 +235,7 @@ def _mixed(form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, ops: O
         flip = low + high > 0  # to the lower tail, where the function is precise
         p = ops.ndtr(ops.where(flip, -low, high)) - ops.ndtr(ops.where(flip, -high, low))
     # Far out the widest of the normals decide, whose probabilities are not that small.
-    top = log_weight.max()
+    top = ops.held(log_weight.max())
     return top + ops.log(1e-300 + ops.exp(log_weight - top) * STEPS @ p.T)
 
 

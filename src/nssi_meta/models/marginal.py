@@ -54,16 +54,19 @@ def study_sums(
     total: Callable[[Any], Any],
     spread: Callable[[Any], Any],
     ops: Ops,
+    rest: Callable[[Any], Any],
 ) -> StudySums:
     """Sums of each study from `residual`, `z` and `variance` = d + omega^2, all (..., k).
 
-    `total` sums rows to studies, `spread` hands a study's value to its rows, `size` (J,).
+    `total` sums rows to studies, `rest` does so for the part without tau; `spread` hands a study's
+    value to its rows, `size` (J,).
     """
     weight = 1.0 / variance
     precision = total(weight * z**2)
     mean = total(weight * z * residual) / precision
-    within = weight * (residual - z * spread(mean)) ** 2 + ops.log(variance)
-    return StudySums(size * LOG_2PI + total(within), precision, mean)
+    # The mean is where this sum of squares is least, so that no gradient goes through it.
+    within = weight * (residual - z * spread(ops.held(mean))) ** 2 + ops.log(variance)
+    return StudySums(size * LOG_2PI + rest(within), precision, mean)
 
 
 def numpy_sums(rows: StudyRows, coef: Floats, omega2: Floats) -> StudySums:
@@ -74,11 +77,16 @@ def numpy_sums(rows: StudyRows, coef: Floats, omega2: Floats) -> StudySums:
     def spread(x: Floats) -> Floats:
         return x[:, rows.study]
 
-    return study_sums(residual, rows.z, variance, rows.size, rows.total, spread, numpy_ops())
+    total = rows.total
+    return study_sums(residual, rows.z, variance, rows.size, total, spread, numpy_ops(), total)
 
 
 def pytensor_sums(data: dict[str, Any], residual: Any, omega2: Any) -> StudySums:
-    """The same as an expression over the data nodes `z`, `d`, `study`, `size` of a model."""
+    """The same as an expression over the data nodes `z`, `d`, `study`, `size` of a model.
+
+    A model adds its studies up: of `free` only the sum over studies is right, which takes no sums
+    by study.
+    """
     import pytensor.tensor as pt
 
     from nssi_meta.models.ops import pytensor_ops
@@ -91,8 +99,11 @@ def pytensor_sums(data: dict[str, Any], residual: Any, omega2: Any) -> StudySums
     def spread(x: Any) -> Any:
         return x[study]
 
-    variance = data["d"] + omega2
-    return study_sums(residual, data["z"], variance, size, total, spread, pytensor_ops())
+    def rest(x: Any) -> Any:
+        return x.sum() / size.shape[0]
+
+    z, variance = data["z"], data["d"] + omega2
+    return study_sums(residual, z, variance, size, total, spread, pytensor_ops(), rest)
 
 
 def in_chunks(function: Callable[[slice], Floats], n_draws: int, width: int) -> Floats:

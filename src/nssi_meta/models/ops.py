@@ -30,6 +30,8 @@ class Ops:
     logaddexp: Callable[..., Any]
     cholesky: Callable[..., Any]
     solve_lower: Callable[..., Any]
+    #: A value that gradients take as a constant.
+    held: Callable[..., Any]
 
 
 def static_shape(x: Any) -> tuple[int, ...]:
@@ -37,14 +39,19 @@ def static_shape(x: Any) -> tuple[int, ...]:
     return tuple(getattr(x, "type", x).shape)
 
 
-def log_sum(exponent: Any, factor: Any, ops: Ops) -> Any:
+def log_sum(exponent: Any, factor: Any, ops: Ops, *more: Any) -> Any:
     """log of the sum of factor exp(exponent) over the last axis, for factors far from overflow.
 
-    Every exponential is computed once; PyTensor's own logsumexp takes three with its gradient.
+    `more` exponents of the same shape are summed with the first. Every exponential is computed
+    once; PyTensor's own logsumexp takes three with its gradient. The value does not depend on what
+    is taken out as the largest, so no gradient goes through it.
     """
-    top = exponent.max(axis=-1, keepdims=True)
-    total = (ops.exp(exponent - top) * factor).sum(axis=-1)
-    return top[..., 0] + ops.log(total)
+    largest = exponent
+    for other in more:
+        largest = ops.where(other > largest, other, largest)
+    top = ops.held(largest.max(axis=-1, keepdims=True))
+    total = sum(ops.exp(one - top) for one in (exponent, *more))
+    return top[..., 0] + ops.log((total * factor).sum(axis=-1))
 
 
 def _log1mexp(x: Any) -> Any:
@@ -77,6 +84,7 @@ def numpy_ops() -> Ops:
         logaddexp=np.logaddexp,
         cholesky=np.linalg.cholesky,
         solve_lower=np.linalg.solve,
+        held=lambda x: x,
     )
 
 
@@ -84,6 +92,7 @@ def pytensor_ops() -> Ops:
     """The functions for PyTensor expressions (imports PyTensor)."""
     import pytensor.tensor as pt
     from pymc.distributions.dist_math import normal_lcdf
+    from pytensor.gradient import disconnected_grad
 
     def log_ndtr(z: Any) -> Any:
         # Beyond 25 the value is 0 to machine precision, while erfcx(-z) overflows and would turn
@@ -102,6 +111,7 @@ def pytensor_ops() -> Ops:
         logaddexp=pt.logaddexp,
         cholesky=pt.linalg.cholesky,
         solve_lower=lambda lower, b: pt.linalg.solve_triangular(lower, b, lower=True),
+        held=disconnected_grad,
     )
 
 

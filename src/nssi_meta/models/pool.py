@@ -13,7 +13,16 @@ from nssi_meta.models.blocks import Layout
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.layout_nodes import layout_key, layout_nodes, layout_values
 from nssi_meta.models.priors import Prior, PriorError
-from nssi_meta.models.structure import FIXED, Recipe, Values, data_nodes, prior_key, prior_values
+from nssi_meta.models.structure import (
+    FIXED,
+    Draws,
+    Floats,
+    Recipe,
+    Values,
+    data_nodes,
+    prior_key,
+    prior_values,
+)
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -52,6 +61,13 @@ def prior_variable(name: str, prior: Prior, params: Any = None) -> Any:
     if prior.name in ("flat", "uniform"):
         return pm.HalfFlat(name)
     raise PriorError(f"prior {prior} is for the exact engine alone: leave out engine nuts")
+
+
+def implied_sds(draws: Draws) -> dict[str, Floats]:
+    """tau and omega (S,) where a log-t prior has their squares' logarithm sampled."""
+    ends = "log_", "_squared"
+    logs = {n: x for n, x in draws.items() if n.startswith(ends[0]) and n.endswith(ends[1])}
+    return {n.removeprefix(ends[0]).removesuffix(ends[1]): np.exp(x / 2) for n, x in logs.items()}
 
 
 def pool_model(
