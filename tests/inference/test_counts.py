@@ -107,8 +107,27 @@ def test_what_has_no_posterior_is_refused():
         posterior(counts((2, 20, 4, 20), (0, 20, 3, 20)), tau="flat")
     with pytest.raises(PriorError, match="baseline log odds must be normal"):
         posterior(counts((2, 20, 4, 20)), baseline="flat")
+    with pytest.raises(PriorError, match="jeffreys follows sampling variances, and counts have"):
+        posterior(counts((2, 20, 4, 20), (1, 20, 3, 20)), tau="jeffreys")
     flat = posterior(counts((2, 20, 4, 20), (1, 20, 3, 20)), mu="flat")
     assert flat.log_evidence is None
+
+
+def test_the_fixed_effect_model_by_a_sum():
+    """tau = 0: prior times likelihoods of one log odds ratio; equal steps, exact to rounding."""
+    theta = np.linspace(-12, 10, 8001)
+    log_f = stats.norm.logpdf(theta, 0, 2)
+    for i in range(4):
+        log_f = log_f + log_likelihood(MIXED.one(i), theta, 0.0, 10.0)
+    w = np.exp(log_f - log_f.max())
+    mean = w @ theta / w.sum()
+    post = posterior(MIXED, tau="zero")
+    assert post.mu.mean == pytest.approx(mean, abs=1e-7)
+    assert post.mu.sd == pytest.approx(np.sqrt(w @ (theta - mean) ** 2 / w.sum()), abs=1e-7)
+    step = theta[1] - theta[0]
+    assert post.log_evidence == pytest.approx(log_f.max() + np.log(w.sum() * step), abs=1e-7)
+    assert post.tau_density.sd == 0.0
+    assert post.prediction.sd == post.mu.sd
 
 
 def far_mu(data, df, power):

@@ -147,6 +147,19 @@ def test_what_follows_a_three_level_fit(schools, groups, three_level):
         assert distance[int(name)] == pytest.approx(value, abs=1e-6)
 
 
+def test_limits_of_a_variance_know_no_unit():
+    """Standard errors of 1e-9 as of 0.2: the roots are sought to a share of the error."""
+    rng = np.random.default_rng(1)
+    v, study = rng.uniform(0.01, 0.1, 30), np.repeat(np.arange(10), 3)
+    y = 0.2 + rng.normal(0, np.sqrt(v + 0.16))
+    one, other = (
+        confint_mv(rma_mv(u * y, u**2 * v, groups={"study": study, "row": np.arange(30)}))
+        for u in (1.0, 1e-8)
+    )
+    assert one.loc["row", "ci_lb"] > 0
+    np.testing.assert_allclose(other.to_numpy() / 1e-16, one.to_numpy(), rtol=1e-6, atol=1e-9)
+
+
 def test_compound_symmetry_is_three_levels(schools, three_level):
     fit = rma_mv(
         schools["yi"], schools["vi"], inner=schools["school"], outer=schools["district"],

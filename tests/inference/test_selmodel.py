@@ -90,6 +90,37 @@ def test_pet_peese_is_that_of_lm_and_rma(reference, reference_dir, name, method)
         assert found.pet.p[1] == pytest.approx(expected["PET"]["p1"], abs=CLOSED)
 
 
+#: From grams to tonnes and back; the search runs in units of a standard error.
+UNITS = pytest.mark.parametrize("unit", [1e-6, 1e-3, 1e3, 1e6])
+
+
+@UNITS
+def test_selmodel_knows_no_unit(reference_dir, unit):
+    y, v = _data(reference_dir, "dorn2007_RR")
+    one, other = selmodel(y, v, (0.025,)), selmodel(unit * y, unit**2 * v, (0.025,))
+    assert one.at_limit == other.at_limit == ()
+    assert other.mu / unit == pytest.approx(one.mu, rel=ITERATIVE)
+    assert other.se_mu / unit == pytest.approx(one.se_mu, rel=ITERATIVE)
+    assert other.tau2 / unit**2 == pytest.approx(one.tau2, rel=ITERATIVE)
+    assert other.se_tau2 / unit**2 == pytest.approx(one.se_tau2, rel=ITERATIVE)
+    np.testing.assert_allclose(other.omega, one.omega, rtol=ITERATIVE)
+    gained = [m.log_likelihood - m.log_likelihood_unadjusted for m in (one, other)]
+    assert gained[1] == pytest.approx(gained[0], abs=1e-8)
+    shift = other.log_likelihood + len(y) * np.log(unit)
+    assert shift == pytest.approx(one.log_likelihood, abs=1e-8)
+
+
+@UNITS
+@pytest.mark.parametrize("method", ["reml", "ml"])
+def test_pet_peese_knows_no_unit(reference_dir, method, unit):
+    y, v = _data(reference_dir, "dorn2007_RR")
+    one, other = (pet_peese(u * y, u * np.sqrt(v), method=method) for u in (1.0, unit))
+    for a, b in ((one.pet, other.pet), (one.peese, other.peese)):
+        assert a.tau2 > 0
+        assert b.tau2 / unit**2 == pytest.approx(a.tau2, rel=1e-9)
+        assert b.b[0] / unit == pytest.approx(a.b[0], rel=1e-9)
+
+
 def test_an_effect_in_the_wrong_direction_does_not_choose_peese():
     s = np.linspace(0.1, 0.5, 12)
     y = -1.0 + 0.1 * s + 0.01 * np.cos(np.arange(12))

@@ -324,6 +324,13 @@ def test_horseshoe_draws_coefficients_from_their_conditional_posterior():
             PriorError,
             "improper prior on tau",
         ),
+        (  # no events among the treated: the odds ratio may be as low as it likes
+            lambda: binomial.binomial_normal(
+                binomial_tables.count_tables([0, 0, 0], [50] * 3, [5, 4, 6], [50] * 3), "flat"
+            ),
+            PriorError,
+            "flat prior on mu",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_refused(make, error, message):

@@ -11,18 +11,6 @@ from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, PriorError, bind_prior
 
 
-def check_rows(layout: Layout) -> None:
-    """Refuse variances that are not positive: a study known without error fixes mu + u alone."""
-    bad = np.flatnonzero(~(np.isfinite(layout.v) & (layout.v > 0)))
-    if bad.size:
-        raise ValueError(
-            f"row {bad[0] + 1} of the pool has a sampling variance of {layout.v[bad[0]]:g}; it "
-            "must be above 0 and finite: give the study's standard error, or leave the row out"
-        )
-    if not layout.k:
-        raise ValueError("a pool needs at least one row")
-
-
 def bound_priors(
     layout: Layout, tau: Prior, omega: Prior | None
 ) -> tuple[Prior | None, Prior | None]:

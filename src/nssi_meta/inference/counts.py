@@ -22,7 +22,7 @@ from nssi_meta.inference.conditions import tails
 from nssi_meta.inference.exact import ExactPosterior, assemble
 from nssi_meta.inference.panels import to_coefficients, with_tails
 from nssi_meta.models.blocks import Layout, independent
-from nssi_meta.models.priors import Prior, PriorError, check_propriety
+from nssi_meta.models.priors import TAU_DEFAULT, Prior, PriorError, check_propriety
 from nssi_meta.models.two_by_two import Counts, log_likelihood
 
 Floats = NDArray[np.float64]
@@ -84,14 +84,20 @@ def fit_counts(
 ) -> ExactPosterior:
     """Posterior of the mean log odds ratio mu and of tau, by quadrature.
 
-    `baseline_prior` is the normal prior of every study's control log odds. Raises `PriorError` for
-    another one and for an improper posterior, FloatingPointError when quadrature does not resolve
-    it.
+    `baseline_prior` is the normal prior of every study's control log odds; the tau prior `zero` is
+    the fixed-effect model. Raises `PriorError` for another baseline, for a tau prior that follows
+    sampling variances (counts have none) and for an improper posterior, FloatingPointError when
+    quadrature does not resolve it.
     """
     if baseline_prior.name != "normal":
         raise PriorError(
             f"the prior of the baseline log odds must be normal, not {baseline_prior}: "
             "use normal(0,10) for next to no information"
+        )
+    if tau_prior.family.from_data:
+        raise PriorError(
+            f"the prior {tau_prior} follows sampling variances, and counts have none: use "
+            f"{TAU_DEFAULT} or another prior with a scale of its own"
         )
     y, v = data.log_odds_ratio()
     # A table with an empty cell limits the odds ratio on one side at most.
@@ -102,22 +108,25 @@ def fit_counts(
     mean, sd = baseline_prior.params
     curves = _curves(data, y, np.sqrt(v), mean, sd)
 
-    def on_grid(mu: Floats, tau: Floats) -> Floats:
-        prior = mu_prior.logpdf(mu)[:, None] + tau_prior.logpdf(tau)
-        return prior + _log_marginal(curves, mu, tau)
+    fixed = tau_prior.name == "zero"
+
+    def on_grid(mu: Floats, *sds: Floats) -> Floats:
+        if fixed:
+            return np.asarray(mu_prior.logpdf(mu) + _log_marginal(curves, mu, np.zeros(1))[:, 0])
+        prior = mu_prior.logpdf(mu)[:, None] + tau_prior.logpdf(sds[0])
+        return prior + _log_marginal(curves, mu, sds[0])
 
     fall = tails(limits(data), mu_prior, tau_prior)
     axis, first = mu_axis(layout, mu_prior, scale)
-    axes = [
-        (with_tails(axis, fall.mu_low, fall.mu_high), first),
-        heavy_sd_axis(tau_prior, layout, scale, fall.tau),
-    ]
+    axes = [(with_tails(axis, fall.mu_low, fall.mu_high), first)]
+    if not fixed:
+        axes.append(heavy_sd_axis(tau_prior, layout, scale, fall.tau))
     grid = integrate(on_grid, [a for a, _ in axes], [e for _, e in axes], tol=1e-6)
-    mu, tau = grid.x[0][:, None], grid.x[1][None, :]
-    proper = mu_prior.proper and tau_prior.proper
-    density = grid.marginal(0)
     zero = np.zeros(1)
-    return assemble(grid, mu, zero, tau[0], zero, (True, False), proper, fall, density)
+    mu, tau = (grid.x[0], zero) if fixed else (grid.x[0][:, None], grid.x[1])
+    proper = mu_prior.proper and tau_prior.proper
+    free = (not fixed, False)
+    return assemble(grid, mu, zero, tau, zero, free, proper, fall, grid.marginal(0))
 
 
 def limits(data: Counts) -> Layout:

@@ -16,9 +16,8 @@ from nssi_meta.inference.shrinkage import (
     estimates,
     sampling_covariance,
     stratified,
-    study_shares,
 )
-from nssi_meta.models.blocks import RHO, Layout, Vcalc
+from nssi_meta.models.blocks import RHO, Layout, Vcalc, shared_tau
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +71,7 @@ def _block(
 ) -> Floats:
     """theta (S, n) of the rows of one block."""
     n = len(part)
-    V, shares = sampling_covariance(part, vcalc, rho), study_shares(part)
+    V, shares = sampling_covariance(part, vcalc, rho), shared_tau(part)
     between = tau[:, None, None] ** 2 * shares + omega[:, None, None] ** 2 * np.eye(n)
     sigma = between + V
     reported = estimates(part, mu, sigma, rng)

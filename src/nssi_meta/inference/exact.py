@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.conditions import Tails, bound_priors, check_rows, tails
+from nssi_meta.inference.conditions import Tails, bound_priors, tails
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import OnGrid
@@ -24,6 +24,7 @@ from nssi_meta.inference.panels import LIGHT_FALL, tail_rule, with_tails
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import Predictive
 from nssi_meta.models.blocks import Layout
+from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
 Floats = NDArray[np.float64]

@@ -18,6 +18,7 @@ from nssi_meta.inference.checked import Floats, check_level, column, refuse
 from nssi_meta.inference.components_fit import hessian, minimum
 from nssi_meta.inference.mantel_haenszel import read_tables
 from nssi_meta.inference.tests_and_limits import critical, two_sided
+from nssi_meta.models.two_by_two import log_choose
 
 Model = Literal["UM.FS", "CM.EL", "CM.AL"]
 MODELS: tuple[str, ...] = get_args(Model)
@@ -132,17 +133,11 @@ def _check(value: str, allowed: tuple[str, ...], name: str, problems: list[str])
         problems.append(f"{name} = {value!r} is not known; allowed: {', '.join(allowed)}")
 
 
-def _log_choose(n: Floats, x: Floats) -> Floats:
-    from scipy.special import gammaln
-
-    return np.asarray(gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1))
-
-
 def _binomial(x: Floats, n: Floats, offset: Floats) -> Study:
     """x ~ Bin(n, p), logit p = offset + theta."""
     from scipy.special import expit
 
-    constant = _log_choose(n, x)[:, None]
+    constant = log_choose(n, x)[:, None]
 
     def terms(theta: Floats, alpha: Floats) -> Terms:
         eta = theta + offset[:, None]
@@ -176,9 +171,9 @@ def _exact(a: Floats, b: Floats, c: Floats, d: Floats) -> Study:
     steps = np.arange(int((high - low).max()) + 1)
     x = np.minimum(low[:, None] + steps, high[:, None])
     inside = low[:, None] + steps <= high[:, None]
-    weight = _log_choose(n1[:, None], x) + _log_choose(n2[:, None], t[:, None] - x)
+    weight = log_choose(n1[:, None], x) + log_choose(n2[:, None], t[:, None] - x)
     weight = np.where(inside, weight, -np.inf)
-    own = _log_choose(n1, a) + _log_choose(n2, c)
+    own = log_choose(n1, a) + log_choose(n2, c)
 
     def terms(theta: Floats, alpha: Floats) -> Terms:
         total, mean, square = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)

@@ -15,10 +15,11 @@ from scipy.special import gammaln, logsumexp
 
 from nssi_meta.inference.adaptive import integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.conditions import bound_priors, check_rows
+from nssi_meta.inference.conditions import bound_priors
 from nssi_meta.inference.densities import PanelDensity, gauss_legendre, to_coefficients
 from nssi_meta.inference.exact import coarse
 from nssi_meta.models.blocks import Layout
+from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.priors import Prior, PriorError
 from nssi_meta.models.robust import NODES, NU_LOW, NU_RATE, log_mixing

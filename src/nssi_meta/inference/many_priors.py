@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import integrate, node_weights
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.conditions import bound_priors, check_rows
+from nssi_meta.inference.conditions import bound_priors
 from nssi_meta.inference.densities import Axis, Density, PanelDensity, gauss_legendre
 from nssi_meta.inference.exact import coarse, conjugate_mu, fit_exact
 from nssi_meta.inference.on_grid import OnGrid
 from nssi_meta.models.blocks import Layout
+from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 
 Floats = NDArray[np.float64]

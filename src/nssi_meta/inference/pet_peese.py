@@ -8,7 +8,6 @@ Personal Sci 8:581), or an effect in the wrong direction would count as one.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,6 +132,9 @@ def _tau2(y: Floats, v: Floats, X: Floats, method: Method) -> float:
     at = int(np.argmin([loss(t) for t in grid]))
     low, high = grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)]
     if slope(low) < 0 < slope(high):
-        return float(brentq(slope, low, high, xtol=1e-14))
-    found = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
-    return found if loss(found) < loss(0.0) and not math.isclose(found, 0.0, abs_tol=1e-9) else 0.0
+        return float(brentq(slope, low, high, xtol=1e-15 * top))
+    at_best = minimize_scalar(
+        loss, bounds=(low, high), method="bounded", options={"xatol": 1e-9 * top}
+    )
+    found = float(at_best.x)
+    return found if loss(found) < loss(0.0) and found > 1e-9 * top else 0.0

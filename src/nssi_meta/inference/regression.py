@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import integrate
 from nssi_meta.inference.axes import heavy_sd_axis, tau_scale
-from nssi_meta.inference.conditions import bound_priors, check_rows
+from nssi_meta.inference.conditions import bound_priors
 from nssi_meta.inference.densities import NormalMixture, PanelDensity
 from nssi_meta.inference.linear_rows import LinearRows
 from nssi_meta.inference.panels import tail_rule
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.models.blocks import Layout
+from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.priors import TAU_DEFAULT, Prior, PriorError
 
 Floats = NDArray[np.float64]

@@ -108,12 +108,13 @@ def confint_mv(fit: RmaMv) -> pd.DataFrame:
             warm[0] = found[0]
             return found[1] - top + drop
 
-        best = abs(float(theta[j]))
-        low = 0.0 if gap(0.0) >= 0 else float(brentq(gap, 0.0, best, rtol=1e-9))
-        high = 2 * best + 0.1 * float(np.sqrt(fit.design.vi.mean()))
+        best, error = abs(float(theta[j])), float(np.sqrt(fit.design.vi.mean()))
+        xtol = 1e-11 * error
+        low = 0.0 if gap(0.0) >= 0 else float(brentq(gap, 0.0, best, xtol=xtol, rtol=1e-9))
+        high = 2 * best + 0.1 * error
         while gap(high) > 0:
             high *= 2
-        return low**2, float(brentq(gap, best, high, rtol=1e-9)) ** 2
+        return low**2, float(brentq(gap, best, high, xtol=xtol, rtol=1e-9)) ** 2
 
     bounds = np.array([limits(j) for j in range(c.n_sigma)]).reshape(c.n_sigma, 2)
     data = {"estimate": fit.sigma2, "ci_lb": bounds[:, 0], "ci_ub": bounds[:, 1]}

@@ -14,6 +14,7 @@ from nssi_meta.inference.compiled import CAREFUL, refit, sample
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.nuts import Fit
 from nssi_meta.models.blocks import Layout
+from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.pool import pool_model
 from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, check_propriety
 from nssi_meta.models.structure import Structure
@@ -124,8 +125,10 @@ def fit_pool_nuts(
     """Sample one pool; look at `Fit.converged` before using the posterior.
 
     Pools of exact effects share one compiled model, others one for each form of their rows and
-    priors.
+    priors. Raises ValueError for rows that are no evidence, `PriorError` for an improper posterior
+    or a prior of the exact engine alone.
     """
+    check_rows(data)
     sizes = np.isfinite(data.y)
     n_studies = len(set(data.block_of_row[sizes].tolist()))
     check_propriety(mu_prior, tau_prior, int(sizes.sum()), n_studies)

@@ -85,8 +85,12 @@ def selmodel(
         estimates than parameters.
     """
     y, v, steps = *_checked(yi, vi), Steps(tuple(cuts), side)
+    # Steps and limits of the search are numbers: in units of a typical standard error they mean
+    # the same on any scale of the outcome.
+    unit = float(np.sqrt(np.median(v)))
     sign = 1.0 if positive or side == "two" else -1.0
-    binned = Binned.sort(sign * y, normal_critical(np.sqrt(v)), steps)
+    y, v = sign * y / unit, v / unit**2
+    binned = Binned.sort(y, normal_critical(np.sqrt(v)), steps)
     fixed = None if weights is None else _fixed(weights, steps)
     n_free = 1 + random + (0 if fixed is not None else steps.n_bins - 1)
     if len(y) < n_free:
@@ -99,7 +103,7 @@ def selmodel(
 
     def loss(x: Floats) -> float:
         mu, tau2, omega = unpack(x)
-        value = log_likelihood(sign * y, v, binned, mu, tau2, omega)
+        value = log_likelihood(y, v, binned, mu, tau2, omega)
         return -value if math.isfinite(value) else 1e10
 
     spread = max(float(np.var(y)), float(np.median(v)))
@@ -108,7 +112,7 @@ def selmodel(
         bounds.append((0.0, None))
     bounds += [(0.0, MAX_WEIGHT)] * (n_free - len(bounds))
     best, value = np.zeros(n_free), np.inf
-    start_mu = float(np.average(sign * y, weights=1 / v))
+    start_mu = float(np.average(y, weights=1 / v))
     for tau2, w in ((0.5 * spread, 1.0), (0.05 * spread, 0.3), (spread, 0.1)):
         start = np.array([start_mu, tau2, *[w] * n_free])[: 1 + random]
         start = np.concatenate([start, np.full(n_free - len(start), w)])
@@ -121,23 +125,22 @@ def selmodel(
     se, limit = _standard_errors(loss, best, bounds)
     mu, tau2, omega = unpack(best)
     names = ["mu", "tau2"][: 1 + random] + [f"omega{j + 1}" for j in range(1, steps.n_bins)]
-    unadjusted = (
-        selmodel(
-            sign * y, v, cuts, side=side, random=random, weights=np.ones(steps.n_bins).tolist()
-        ).log_likelihood
-        if fixed is None
-        else -value
-    )
+    height = -value - len(y) * math.log(unit)
+    unadjusted = height
+    if fixed is None:
+        same = np.ones(steps.n_bins).tolist()
+        plain = selmodel(unit * y, unit**2 * v, cuts, side=side, random=random, weights=same)
+        unadjusted = plain.log_likelihood
     return SelModel(
-        mu=sign * mu,
-        se_mu=float(se[0]),
-        tau2=tau2,
-        se_tau2=float(se[1]) if random else math.nan,
+        mu=sign * unit * mu,
+        se_mu=unit * float(se[0]),
+        tau2=unit**2 * tau2,
+        se_tau2=unit**2 * float(se[1]) if random else math.nan,
         omega=omega,
         se_omega=np.concatenate([[np.nan], se[1 + random :]])
         if fixed is None
         else np.full(steps.n_bins, np.nan),
-        log_likelihood=-value,
+        log_likelihood=height,
         log_likelihood_unadjusted=unadjusted,
         k_bins=np.bincount(binned.bins, minlength=steps.n_bins),
         at_limit=tuple(n for n, out in zip(names, limit, strict=False) if out),

@@ -42,7 +42,7 @@ def binomial_normal(
 
     `counts` come from `binomial_tables.count_tables`; mu and tau are on the log odds ratio scale.
     Raises ValueError for counts that are no such tables, `PriorError` for priors that cannot be
-    used.
+    used (under a flat one, tables with an empty cell do not count as studies).
     """
     if not isinstance(counts, Tables):
         raise ValueError(
@@ -50,7 +50,7 @@ def binomial_normal(
             "binomial_normal(count_tables(events_t, n_t, events_c, n_c))"
         )
     mu, tau = parse_prior(mu_prior, "mu"), parse_prior(tau_prior, "tau")
-    check_propriety(mu, tau, len(counts.names), len(counts.names))
+    check_propriety(mu, tau, counts.n_full, counts.n_full)
     c0, c1, c2, c3 = counts.coef
     values = {
         "studies": {

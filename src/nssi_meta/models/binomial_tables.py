@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln
+
+from nssi_meta.models.two_by_two import log_choose
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +33,7 @@ _CHUNK = 2_000_000
 class Tables:
     """k two-by-two tables: `centre`, `scale` (k,) of each one's grid, `coef` (4, k CELLS).
 
+    `n_full` of them have no empty cell: only these limit the odds ratio on both sides.
     On cell j of table i, at distance f above its lower end, the log likelihood is
     c0 + c1 f + c2 f^2 + c3 f^3 with c = coef[:, i CELLS + j].
     """
@@ -40,6 +42,7 @@ class Tables:
     centre: Floats
     scale: Floats
     coef: Floats
+    n_full: int
 
 
 def count_tables(
@@ -81,7 +84,8 @@ def count_tables(
         part = slice(i, i + step)
         log_l[part] = _log_integral(theta[part], [x[part, None] for x in columns], baseline_sd)
     chosen = np.arange(1, len(et) + 1).astype(str) if names is None else np.asarray(names)
-    return Tables(tuple(map(str, chosen)), centre, scale, _spline(log_l))
+    n_full = int(((et > 0) & (et < nt) & (ec > 0) & (ec < nc)).sum())
+    return Tables(tuple(map(str, chosen)), centre, scale, _spline(log_l), n_full)
 
 
 def _log_integral(theta: Floats, counts: list[Floats], sd: float) -> Floats:
@@ -110,12 +114,8 @@ def _log_integral(theta: Floats, counts: list[Floats], sd: float) -> Floats:
     )
     top = log_p.max(axis=-1)
     integral = np.exp(log_p - top[..., None]).sum(axis=-1) * _T_STEP * width
-    choose = _log_choose(nt, et) + _log_choose(nc, ec)
+    choose = log_choose(nt, et) + log_choose(nc, ec)
     return np.asarray(top + np.log(integral) - np.log(sd) - 0.5 * np.log(2 * np.pi) + choose)
-
-
-def _log_choose(n: Floats, e: Floats) -> Floats:
-    return np.asarray(gammaln(n + 1) - gammaln(e + 1) - gammaln(n - e + 1))
 
 
 def _logistic(x: Floats) -> Floats:

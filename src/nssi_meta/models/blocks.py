@@ -22,6 +22,8 @@ from nssi_meta.models.ops import static_shape
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: What a row may tell: its effect, in which interval the effect fell, or its size without a sign.
+KINDS = ("exact", "interval", "unsigned")
 #: Rows with one of these in common depend on each other.
 _SHARED = ("study_id", "sample_id", "control_id")
 #: What the correlation of two rows' errors is told from.
@@ -133,8 +135,8 @@ def independent(y: Floats, v: Floats) -> Layout:
     )
 
 
-def _shared_tau(frame: pd.DataFrame) -> Floats:
-    """G (n, n): arms of one study carry independent effects of variance tau^2 / 2 each.
+def shared_tau(frame: pd.DataFrame) -> Floats:
+    """G (n, n) of `ExactBlocks`: arms of a study carry independent effects of variance tau^2 / 2.
 
     Every contrast then varies by tau^2, and two contrasts of a study share +-1/2 for each arm in
     common: the usual homogeneous-variance network model (Higgins & Whitehead 1996).
@@ -208,10 +210,13 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
 
     `frame` has the columns of `nssi_meta.evidence.effects.derive` plus study_id, sample_id,
     control_id, mechanism, condition, comparator. `vcalc` gives the sampling covariance of exact
-    rows (`nssi_meta.evidence.vcalc.vcalc`). Blocks never cross mechanisms.
+    rows (`nssi_meta.evidence.vcalc.vcalc`). Blocks never cross mechanisms. Raises ValueError for a
+    kind that is none of `KINDS`.
     """
     frame = frame.reset_index(drop=True)
     kind = frame["kind"].to_numpy()
+    if unknown := sorted(map(str, set(kind.tolist()) - set(KINDS))):
+        raise ValueError(f"kind {unknown[0]!r} is not known; allowed: {', '.join(KINDS)}")
     is_bound = kind == "interval"
     lower = frame["lower"].to_numpy(dtype=float)
     upper = frame["upper"].to_numpy(dtype=float)
@@ -239,7 +244,7 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
         for local_rows in groups(at, components(linked, _SHARED)):
             local = linked.iloc[local_rows]
             index = local.index.to_numpy(dtype=np.int64)
-            exact_list.append((index, vcalc(local), _shared_tau(local)))
+            exact_list.append((index, vcalc(local), shared_tau(local)))
             block_rows.append(index)
     singles = np.flatnonzero(alone & ~taken)
     block_of_row = np.empty(len(frame), dtype=np.int64)

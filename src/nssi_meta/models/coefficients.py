@@ -69,6 +69,7 @@ def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
     """Posterior mean (p,) and Cholesky factor of its covariance (p, p) at guessed variances.
 
     The residual variance beyond the sampling errors, by moments, is shared by tau and omega.
+    Raises `PriorError` where the coefficients are not identified.
     """
     p = rows.X.shape[1]
     extra = guessed_variance(rows)

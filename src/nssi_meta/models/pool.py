@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 def prior_variable(name: str, prior: Prior, params: Any = None) -> Any:
-    """A PyMC random variable for a named prior; `params` is a data node in place of its numbers."""
+    """A PyMC random variable for a named prior; `params` is a data node in place of its numbers.
+
+    Raises `PriorError` for priors of the exact engine alone (`zero`, those made from the data).
+    """
     import pymc as pm
 
     p = prior.params if params is None else params

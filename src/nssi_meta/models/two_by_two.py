@@ -84,9 +84,10 @@ def log_likelihood(data: Counts, theta: Floats, mean: float, sd: float) -> Float
             at = x[:, None] + side * far[:, None] * (piece + unit) / pieces
             value = np.exp(log_f(at, theta[:, None]) - peak[:, None])
             total += far / (2 * pieces) * (value @ weight)
-    constant = _log_choose(n1, a) + _log_choose(n2, c) - np.log(sd) - 0.5 * np.log(2 * np.pi)
+    constant = log_choose(n1, a) + log_choose(n2, c) - np.log(sd) - 0.5 * np.log(2 * np.pi)
     return np.asarray(peak + np.log(total) + constant)
 
 
-def _log_choose(n: Floats, k: Floats) -> Floats:
+def log_choose(n: Floats, k: Floats) -> Floats:
+    """Log of the binomial coefficient, elementwise."""
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
