@@ -101,8 +101,8 @@ def test_the_joint_model_has_the_term_and_a_finite_gradient(with_errors, mixed_r
     data = profile_data(frame, ("ill", "worse"), "well", vcalc)
     model = profiles_model(data, tails=4.0, reports=reports(frame)).model()
     names = {v.name for v in model.free_RVs}
-    assert {"w", "mixing"} <= names
-    assert not {"w", "mixing"} & {v.name for v in profiles_model(data).model().free_RVs}
+    assert "w" in names
+    assert "w" not in {v.name for v in profiles_model(data).model().free_RVs}
     point = model.initial_point()
     assert np.isfinite(model.compile_logp(mode="FAST_COMPILE")(point))
     assert np.isfinite(model.compile_dlogp(mode="FAST_COMPILE")(point)).all()

@@ -37,7 +37,8 @@ class Settings:
     target_accept: float = 0.9
 
     def stricter(self) -> Settings:
-        return Settings(2 * self.draws, 2 * self.tune, self.chains, 0.98)
+        smaller = max(0.98, (1.0 + self.target_accept) / 2)
+        return Settings(2 * self.draws, 2 * self.tune, self.chains, smaller)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, layout
 from nssi_meta.models.evidence_term import add_evidence
@@ -96,8 +97,7 @@ def profiles_model(
     Compiled once for a number of mechanisms and conditions; the rows are mutable data.
     `tails`, degrees of freedom: below infinity the means of a mechanism are multivariate t with
     scale matrix diag(sigma) R diag(sigma), so that few mechanisms with very large effects move
-    sigma and R less. It is a normal whose covariance is divided by `mixing`, Gamma(tails / 2,
-    tails / 2), one a mechanism. `reports` adds selective reporting (`reporting_term`).
+    sigma and R less. `reports` adds selective reporting (`reporting_term`).
     Raises ValueError for tails of 2 or less, where effects would have no variance.
     """
     if not tails > 2:
@@ -132,12 +132,8 @@ def _joint(values: Values, *, shape: tuple[int, int], tails: float, selective: b
         sigma = pm.HalfNormal("sigma", PRIOR_SCALES["sigma"], dims="condition")
         chol = pm.LKJCorr("chol", n=n_c, eta=LKJ_ETA)  # PyMC 6 returns the Cholesky factor
         pm.Deterministic("R", chol @ chol.T, dims=("condition", "condition_b"))
-        z = pm.Normal("z", 0.0, 1.0, dims=("mechanism", "condition"))
-        deviation = z @ chol.T
-        if np.isfinite(tails):
-            mixing = pm.Gamma("mixing", tails / 2, tails / 2, dims="mechanism")
-            deviation = deviation / pt.sqrt(mixing)[:, None]
-        mu = pm.Deterministic("mu", deviation * sigma, dims=("mechanism", "condition"))
+        z = _standard(tails, n_c)
+        mu = pm.Deterministic("mu", (z @ chol.T) * sigma, dims=("mechanism", "condition"))
         tau_0 = pm.HalfNormal("tau_0", PRIOR_SCALES["tau_0"])
         z_tau = pm.HalfNormal("z_tau", 1.0, dims="mechanism")
         tau = pm.Deterministic("tau", tau_0 * z_tau, dims="mechanism")
@@ -150,6 +146,22 @@ def _joint(values: Values, *, shape: tuple[int, int], tails: float, selective: b
         if selective:
             add_reporting(null_nodes(nodes, values), mean, tau[at] ** 2, omega**2)
     return model
+
+
+def _standard(tails: float, n_c: int) -> Any:
+    """z (M, C), each row of a spherical normal or t distribution in C dimensions."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    dims = ("mechanism", "condition")
+    if not np.isfinite(tails):
+        return pm.Normal("z", 0.0, 1.0, dims=dims)
+    # The density itself: with a gamma variable under a normal the sampler meets a ridge.
+    z = pm.Flat("z", dims=dims)
+    constant = gammaln((tails + n_c) / 2) - gammaln(tails / 2) - n_c / 2 * np.log(tails * np.pi)
+    density = constant - (tails + n_c) / 2 * pt.log1p(pt.sum(z**2, axis=1) / tails)
+    pm.Potential("z_prior", pt.sum(density))
+    return z
 
 
 def _numbered(n_m: int, n_c: int) -> dict[str, range]:

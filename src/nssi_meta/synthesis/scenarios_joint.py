@@ -10,7 +10,7 @@ and selective reporting, the data drawn from these very models.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,8 @@ MECHANISMS = tuple(f"m{i}" for i in range(6))
 #: Cells without a row of their own.
 EMPTY = (("m5", "gamma"), ("m4", "beta"))
 DELTA = 0.2
+#: As the analysis with heavy tails has them.
+_SMALL_STEPS = replace(SETTINGS, target_accept=0.99)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def joint_trial(
         profiles_model(_data(seen), options.tails, found_in),
         _reported,
         seed=int(rng.integers(2**31)),
-        settings=SETTINGS,
+        settings=SETTINGS if np.isinf(options.tails) else _SMALL_STEPS,
         cores=1,
     )
     posterior = fit.posterior_data["posterior"]
