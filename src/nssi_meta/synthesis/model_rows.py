@@ -15,6 +15,7 @@ from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import RHO, Layout, layout
+from nssi_meta.models.bounded_rows import BoundedRows, bounded_rows
 from nssi_meta.models.design import Combinations, Design, combinations, design
 from nssi_meta.models.priors import MU_DEFAULT, PriorError, parse_prior
 from nssi_meta.models.study_rows import StudyRows, study_rows
@@ -44,9 +45,10 @@ class ModelRows:
     """Checked rows of a frame with their design matrix.
 
     `exact` and `bounded` are the first arguments of the models by name: `exact` of `regression`,
-    `robust_regression` and `location_scale`, which take exact effects, `bounded` of
-    `bounded_regression`, which takes bounds too. `X` (k, p) and `names` (p,) are the design matrix
-    with its columns, `priors` (p,) those of the coefficients, `frame` (k rows) what was read.
+    `robust_regression` and `location_scale` for exact effects, `bounded` of `bounded_regression`
+    and `location_scale` where bounds are among them; `rows` is that of `horseshoe` for both. `X`
+    (k, p) and `names` (p,) are the design matrix with its columns, `priors` (p,) those of the
+    coefficients, `frame` (k rows) what was read.
     """
 
     frame: pd.DataFrame
@@ -76,29 +78,41 @@ class ModelRows:
         return vcalc(self.frame, self.rho)
 
     @property
-    def rows(self) -> StudyRows:
-        """Rows grouped by study. Raises ValueError where one of them is a bound."""
-        bound = np.flatnonzero((self.frame["kind"] != "exact").to_numpy())
-        if bound.size:
-            raise ValueError(
-                f"{self.frame['effect_id'].iloc[bound[0]]} is a bound, and this model takes exact "
-                f"effects only: leave out its {bound.size} bound(s), or use "
-                "bounded_regression(**rows.bounded)"
-            )
-        return study_rows(self.frame["yi"], self.V, self.frame["study_id"], self.X)
+    def rows(self) -> StudyRows | BoundedRows:
+        """Rows grouped by study, or with a bound or a size without sign among them by block."""
+        return self._bounded if self._bounds.size else self._exact
 
     @property
     def exact(self) -> dict[str, Any]:
-        """Arguments of the models of exact effects."""
-        return {"rows": self.rows, "names": self.names, "coef_priors": self.priors,
-                "combinations": self.combinations}  # fmt: skip
+        """Arguments of the models of exact effects. Raises ValueError where a row is a bound."""
+        if self._bounds.size:
+            raise ValueError(
+                f"{self.frame['effect_id'].iloc[self._bounds[0]]} is a bound, and this takes exact "
+                f"effects only: leave out its {self._bounds.size} bound(s), or use **rows.bounded "
+                "with a model that takes them, as bounded_regression(**rows.bounded)"
+            )
+        return {"rows": self._exact, **self._described}
 
     @property
     def bounded(self) -> dict[str, Any]:
-        """Arguments of `bounded_regression`."""
-        return {"data": self.layout, "kind": self.frame["kind"].to_numpy(), "X": self.X,
-                "names": self.names, "coef_priors": self.priors,
-                "combinations": self.combinations}  # fmt: skip
+        """Arguments of the models in which bounds count."""
+        return {"rows": self._bounded, **self._described}
+
+    @property
+    def _bounds(self) -> NDArray[np.intp]:
+        return np.flatnonzero((self.frame["kind"] != "exact").to_numpy())
+
+    @property
+    def _exact(self) -> StudyRows:
+        return study_rows(self.frame["yi"], self.V, self.frame["study_id"], self.X)
+
+    @property
+    def _bounded(self) -> BoundedRows:
+        return bounded_rows(self.layout, self.frame["kind"].to_numpy(), self.X)
+
+    @property
+    def _described(self) -> dict[str, Any]:
+        return {"names": self.names, "coef_priors": self.priors, "combinations": self.combinations}
 
 
 def model_rows(
@@ -128,7 +142,7 @@ def model_rows(
         level, `a:b` is a product. None leaves the intercept, the mean effect, alone.
     yi, vi, sei, study, sample, lower, upper
         Names of columns as for `read_simple`: a row with a bound in place of an effect is taken by
-        `bounded_regression` alone; rows of one sample have errors correlated by `rho`.
+        the models with bounds alone; rows of one sample have errors correlated by `rho`.
     mu_prior
         Of the intercept: the mean effect at average numbers and reference levels; normal or flat.
     beta_prior
