@@ -90,7 +90,7 @@ def horseshoe(
     _require_many(m, expected, isinstance(rows, StudyRows))
     if not (np.isfinite(slab) and slab > 0):
         raise ValueError(f"slab must be finite and above 0, got {slab}")
-    priors = [intercept_prior] + [f"normal(0,{slab!r})"] * m
+    priors = [intercept_prior] + [f"normal(0,{float(slab)!r})"] * m
     prior, tau, omega = checked(rows, names, priors, tau_prior, omega_prior)
     if not prior.proper:
         raise PriorError("the horseshoe needs a proper intercept prior, such as normal(0,1)")
