@@ -144,7 +144,7 @@ def test_evidence_makes_the_rows_of_its_pool(evidence):
         ({"se": [0, 1, 1, 1, 1, 1]}, ["age"], {}, "index 0, column se: '0' is out of range"),
         ({"g": [1, None, 1, 1, 1, 1]}, [], {}, "index 1, column g: the effect is missing"),
         ({"age": [1, None, 1, 2, 1, 1]}, ["age"], {}, "age is missing in 1 of 6 rows"),
-        ({}, ["agee"], {}, "no column agee. Did you mean age"),
+        ({}, ["agee"], {}, "no moderator 'agee'; did you mean 'age'"),
         ({}, ["age"], {"vi": "se"}, "exactly one of vi"),
         ({}, ["age"], {"beta_prior": "student_t(3,0,1)"}, r"not possible.*normal\(mean,sd\)"),
         ({}, ["age"], {"study": "trail"}, "did you mean 'trial'"),

@@ -16,7 +16,7 @@ from nssi_meta.evidence.simple import read_simple
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import RHO, Layout, layout
 from nssi_meta.models.bounded_rows import BoundedRows, bounded_rows
-from nssi_meta.models.design import Combinations, Design, combinations, design
+from nssi_meta.models.design import Combinations, Design, combinations, design, require_independent
 from nssi_meta.models.priors import MU_DEFAULT, PriorError, parse_prior
 from nssi_meta.models.study_rows import StudyRows, study_rows
 from nssi_meta.synthesis.pooled import comparable_rows
@@ -53,13 +53,10 @@ class ModelRows:
 
     frame: pd.DataFrame
     layout: Layout
+    X: Floats
     design: Design
     priors: tuple[str, ...]
     rho: float
-
-    @property
-    def X(self) -> Floats:
-        return self.design.X
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -138,8 +135,9 @@ def model_rows(
         A frame with one row an effect, whose columns are named below; or evidence of one estimand,
         which knows them (its used rows, as `pool` takes them), or such rows as a frame.
     moderators
-        Names of columns: numbers are centred at their mean, texts are coded against their first
-        level, `a:b` is a product. None leaves the intercept, the mean effect, alone.
+        Names of columns: numbers are centred at their mean, texts and truth values are coded
+        against their first level in alphabetical order, `a:b` is a product. None leaves the
+        intercept, the mean effect, alone.
     yi, vi, sei, study, sample, lower, upper
         Names of columns as for `read_simple`: a row with a bound in place of an effect is taken by
         the models with bounds alone; rows of one sample have errors correlated by `rho`.
@@ -172,8 +170,10 @@ def model_rows(
     for prior in (mu, beta):
         if prior.name not in ("normal", "flat"):
             raise PriorError(f"{prior} is not possible for a coefficient: normal(mean,sd) or flat")
-    priors = (str(mu), *(str(beta.scaled(1 / s)) for s in _spreads(found, table)))
-    return ModelRows(frame, layout(frame, partial(vcalc, rho=rho), rho), found, priors, rho)
+    X = found.matrix(table)
+    require_independent(X, found.names)
+    priors = (str(mu), *(str(beta.scaled(1 / s)) for s in found.spread[1:]))
+    return ModelRows(frame, layout(frame, partial(vcalc, rho=rho), rho), X, found, priors, rho)
 
 
 def _one_pool(rows: pd.DataFrame) -> pd.DataFrame:
@@ -186,20 +186,3 @@ def _one_pool(rows: pd.DataFrame) -> pd.DataFrame:
     # What was measured still tells outcomes of the same people apart.
     outcome = rows["mechanism"].astype(str) + "/" + rows["measure"].astype(str)
     return rows.assign(mechanism="", measure=outcome)
-
-
-def _spreads(found: Design, data: pd.DataFrame) -> list[float]:
-    """By how much each column after the intercept moves with one SD of its numbers."""
-    out: list[float] = []
-    for term in found.terms:
-        sizes = [1.0]
-        for part in term.split(":"):
-            levels = found.levels.get(part)
-            own = [1.0] * (len(levels) - 1) if levels else [_sd(data[part])]
-            sizes = [a * b for a in sizes for b in own]
-        out += sizes
-    return out
-
-
-def _sd(column: pd.Series[float]) -> float:
-    return float(column.to_numpy(dtype=float).std())
