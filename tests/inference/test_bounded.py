@@ -11,6 +11,7 @@ from nssi_meta.inference.compiled import refit
 from nssi_meta.inference.heavy_tails import StudyTables, fit_heavy_tails
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.bounded import bounded_regression
+from nssi_meta.models.bounded_rows import bounded_rows
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.priors import parse_prior
@@ -54,11 +55,10 @@ def agrees(fit, name, mean, sd):
 @pytest.mark.slow
 def test_student_effects_with_bounds_agree_with_quadrature():
     frame = frame_of(ROWS)
-    data, kind = layout(frame, vcalc), frame["kind"].to_numpy()
+    data = layout(frame, vcalc)
+    rows = bounded_rows(data, frame["kind"], np.ones((8, 1)))
     mean = Combinations(means={"mu": np.ones(1)})
-    made = bounded_regression(
-        data, kind, np.ones((8, 1)), ["mu"], [MU], TAU, combinations=mean, student=True
-    )
+    made = bounded_regression(rows, ["mu"], [MU], TAU, combinations=mean, student=True)
     fit = refit(made, seed=3)
     assert fit.converged
     tables = StudyTables(data, frame["study_id"].to_numpy(dtype=object))
@@ -72,10 +72,12 @@ def test_a_slope_with_bounds_agrees_with_quadrature():
     """Three dimensions by Gauss-Legendre; a study of two bounds has a common part to sample."""
     two = {"study_id": "s6", "kind": "interval", "lower": -0.35, "upper": 0.35}
     frame = frame_of([*ROWS[:7], two])
-    data, kind = layout(frame, vcalc), frame["kind"].to_numpy()
+    data = layout(frame, vcalc)
     x = np.array([-1.0, -0.5, 0.2, 1.5, 0.0, 0.8, -0.7, -0.7])
     X, slope = np.c_[np.ones(8), x], parse_prior("normal(0,0.5)", "mu")
-    made = bounded_regression(data, kind, X, ["mu", "slope"], [MU, slope], TAU, TAU)
+    made = bounded_regression(
+        bounded_rows(data, frame["kind"], X), ["mu", "slope"], [MU, slope], TAU, TAU
+    )
     fit = refit(made, seed=4)
     assert fit.converged
 

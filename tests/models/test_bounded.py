@@ -1,4 +1,4 @@
-"""Regression with bounds: PyMC samples what the numpy functions report, and that is right."""
+"""Models with bounds: PyMC samples what the numpy functions report, and that is right."""
 
 from __future__ import annotations
 
@@ -10,24 +10,56 @@ from scipy import integrate, stats
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.bounded import block_log_likelihood, bounded_regression
+from nssi_meta.models.bounded_rows import bounded_rows
+from nssi_meta.models.horseshoe import horseshoe
+from nssi_meta.models.location_scale import location_scale
 from nssi_meta.models.priors import PriorError
 from nssi_meta.models.regression import regression
 from nssi_meta.models.robust import robust_regression
 from nssi_meta.models.structure import pack
 from nssi_meta.models.study_rows import study_rows
 
-INF = np.inf
+INF, RNG = np.inf, np.random.default_rng(3)
 NAMES, PRIORS = ["intercept", "slope"], ["normal(0,1)", "normal(0,0.5)"]
 MODES = pytest.mark.parametrize("student", [False, True], ids=["normal", "student"])
+MODELS = pytest.mark.parametrize("which", ["normal", "student", "location-scale", "horseshoe"])
+
+
+def rows_of(frame, columns=2):
+    slope = np.linspace(-1, 1, len(frame))
+    X = np.c_[np.ones(len(frame)), slope, np.cos(4 * slope)][:, :columns]
+    return bounded_rows(layout(frame, vcalc), frame["kind"].to_numpy(), X)
 
 
 def structure(frame, student, sign=1.0, priors=PRIORS):
-    X = np.c_[np.ones(len(frame)), np.linspace(-1, 1, len(frame))]
     low, high = frame["lower"], frame["upper"]
     if sign < 0:
         frame = frame.assign(yi=-frame["yi"], lower=-high, upper=-low)
-    kind = frame["kind"].to_numpy()
-    return bounded_regression(layout(frame, vcalc), kind, X, NAMES, priors, student=student)
+    return bounded_regression(rows_of(frame), NAMES, priors, student=student)
+
+
+def horseshoe_of(frame, wide=1.0):
+    rows = rows_of(frame, 3)
+    return horseshoe(rows, [*NAMES, "other"], 1, f"normal(0.1,{wide})", tau_prior="halfnormal(0.5)")
+
+
+def scale_of(frame, constant=False, wide=1.0):
+    """A location-scale model; the scale's moderator tells studies with a letter from others."""
+    letter = (frame["study_id"].str.len() == 1).to_numpy(dtype=float)
+    Z = np.c_[np.ones(len(frame)), letter][:, : 1 if constant else 2]
+    priors = [f"normal(0,{wide})", "normal(0,0.5)"]
+    names = ["intercept", "letter"][: Z.shape[1]]
+    return location_scale(rows_of(frame), NAMES, priors, Z, names)
+
+
+def made_of(frame, which, wide=1.0):
+    """One of the models with bounds; `wide` is the SD of the intercept's prior."""
+    if which == "horseshoe":
+        return horseshoe_of(frame, wide)
+    if which == "location-scale":
+        return scale_of(frame, wide=wide)
+    priors = [f"normal(0,{wide})", "normal(0,0.5)"]
+    return structure(frame, which == "student", priors=priors)
 
 
 def density(model):
@@ -54,15 +86,20 @@ def parameters(made, at):
 
 
 def reported(made, at):
-    """Prior times likelihood (S,) from the structure's own functions, with the logs' Jacobian."""
+    """Prior times likelihood (S,) from the structure's own functions, with the Jacobians."""
     draws, jacobian = parameters(made, at)
     whole = made.log_likelihood(draws).sum(axis=1) + sum(made.log_prior(draws).values())
-    return whole + jacobian
+    # Coefficients are a linear function of what is sampled, which may depend on other parameters.
+    columns = [
+        made.extra(draws | {"coef_raw": draws["coef_raw"] + one})["coef"] - draws["coef"]
+        for one in np.eye(draws["coef"].shape[1])
+    ]
+    return whole + jacobian + np.linalg.slogdet(np.stack(columns, axis=-1))[1]
 
 
-@MODES
-def test_the_sampled_density_is_the_reported_prior_times_likelihood(frame_of, mixed_rows, student):
-    made = structure(frame_of(mixed_rows[:10]), student)
+@MODELS
+def test_the_sampled_density_is_the_reported_prior_times_likelihood(frame_of, mixed_rows, which):
+    made = made_of(frame_of(mixed_rows[:10]), which)
     model = made.model()
     at, logp = points(model), density(model)
     theirs = [float(logp(p)) for p in at]
@@ -70,11 +107,11 @@ def test_the_sampled_density_is_the_reported_prior_times_likelihood(frame_of, mi
     assert np.diff(theirs) == pytest.approx(np.diff(reported(made, at)), rel=1e-6, abs=1e-6)
 
 
-@MODES
+@MODELS
 def test_the_common_part_integrated_out_is_the_exact_engines_likelihood(
-    frame_of, mixed_rows, student
+    frame_of, mixed_rows, which
 ):
-    made = structure(frame_of([mixed_rows[0], *mixed_rows[12:15]]), student)
+    made = made_of(frame_of([mixed_rows[0], *mixed_rows[12:15]]), which)
     model = made.model()
     at, logp = points(model), density(model)
     x, w = np.polynomial.legendre.leggauss(60)
@@ -138,15 +175,15 @@ def test_a_bound_under_student_effects_has_its_probability(frame_of, nu, low, hi
     assert np.exp(ours[0, 0]) == pytest.approx(wanted, rel=1e-7)
 
 
-@MODES
-def test_one_compiled_model_serves_tables_of_any_size(frame_of, mixed_rows, student):
+@MODELS
+def test_one_compiled_model_serves_tables_of_any_size(frame_of, mixed_rows, which):
     frame = frame_of(mixed_rows)
-    one = structure(frame, student)
+    one = made_of(frame, which)
     model = one.model()
     logp, at = density(model), points(model, 1)[0]
     fewer = frame.drop(index=[0, 2, 3, 4]).assign(upper=frame["upper"] + 0.1)
-    for rows, priors in ((frame, ["normal(1,3)"] * 2), (fewer, PRIORS), (frame, PRIORS)):
-        other = structure(rows.reset_index(drop=True), student, priors=priors)
+    for rows, wide in ((frame, 3.0), (fewer, 1.0), (frame, 1.0)):
+        other = made_of(rows.reset_index(drop=True), which, wide)
         assert other.key == one.key
         for name, value in pack(other.values).items():
             model[name].set_value(value)
@@ -155,9 +192,78 @@ def test_one_compiled_model_serves_tables_of_any_size(frame_of, mixed_rows, stud
 
 def test_another_model_has_another_key(frame_of, mixed_rows):
     frame = frame_of(mixed_rows)
-    keys = {structure(frame, student).key for student in (False, True)}
-    keys.add(structure(frame.iloc[:10], False).key)  # no study with two bounds
-    assert len(keys) == 3
+    models = ["normal", "student", "location-scale", "horseshoe"]
+    keys = {made_of(part, w).key for part in (frame, frame.iloc[:10]) for w in models}
+    assert len(keys) == 8  # no study with two bounds among the first ten rows
+
+
+def test_a_constant_scale_is_the_regression_with_bounds(frame_of, mixed_rows):
+    """The same density at the same tau, that of PyMC and that of numpy."""
+    frame = frame_of(mixed_rows)
+    plain, made = structure(frame, False), scale_of(frame, constant=True)
+    one, other = plain.model(), made.model()
+    logp, scaled_logp = density(one), density(other)
+    at, mean, sd = points(one), -1.4, 0.8  # the prior of log tau
+    theirs, ours = [], []
+    for p in at:
+        raw = (p["tau_log__"] - mean) / sd
+        same = {name: v for name, v in p.items() if name != "tau_log__"}
+        same["scale_raw"] = np.array([raw])
+        tau = np.exp(p["tau_log__"])
+        # without each model's own prior of tau, the log's Jacobian included
+        priors = stats.halfnorm(scale=0.5).logpdf(tau) + np.log(tau), stats.norm.logpdf(raw)
+        theirs.append(float(logp(p)) - priors[0])
+        ours.append(float(scaled_logp(same)) - priors[1])
+    # 1e-6: constants in single precision inside PyMC's normal distribution function.
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    draws = parameters(plain, at)[0]
+    scaled = draws | {"scale": np.log(draws["tau"])[:, None]}
+    assert made.log_likelihood(scaled) == pytest.approx(plain.log_likelihood(draws), rel=1e-12)
+
+
+def test_each_block_has_the_tau_of_its_moderators(frame_of, mixed_rows):
+    """Blocks of either kind at their own tau, against the regression at that tau."""
+    frame = frame_of(mixed_rows)
+    plain, made = structure(frame, False), scale_of(frame)
+    draws = {"coef": np.array([[0.2, -0.3]]), "omega": np.array([0.15])}
+    ours = made.log_likelihood(draws | {"scale": np.array([[-1.5, 0.9]])})
+    for letter, log_tau in ((False, -1.5), (True, -0.6)):
+        blocks = [bool(len(frame["study_id"].iloc[b[0]]) == 1) == letter
+                  for b in layout(frame, vcalc).block_rows]  # fmt: skip
+        theirs = plain.log_likelihood(draws | {"tau": np.exp([log_tau])})
+        assert ours[:, blocks] == pytest.approx(theirs[:, blocks], rel=1e-12)
+
+
+def test_the_horseshoe_given_its_scales_is_the_regression_with_bounds(frame_of, mixed_rows):
+    frame = frame_of(mixed_rows)
+    made = horseshoe_of(frame)
+    draws = parameters(made, points(made.model()))[0]
+    rows = rows_of(frame, 3)
+    unit = np.r_[1.0, rows.X[:, 1:].std(axis=0)]
+    for i, scales in enumerate(draws["scales"]):
+        priors = [f"normal({m},{s})" for m, s in zip([0.1, 0, 0], scales / unit, strict=True)]
+        plain = bounded_regression(rows, [*NAMES, "other"], priors)
+        one = {name: value[i : i + 1] for name, value in draws.items()}
+        assert made.log_likelihood(one) == pytest.approx(plain.log_likelihood(one), rel=1e-12)
+        theirs = plain.log_prior(one)["coef"] - np.log(unit).sum()
+        assert made.log_prior(one)["coef"] == pytest.approx(theirs, rel=1e-9)
+
+
+def test_exact_rows_alone_are_the_horseshoe_of_exact_effects(frame_of):
+    """Sampled and integrated coefficients share scale, prior and likelihood."""
+    y, v = RNG.normal(0.2, 0.4, 8), np.linspace(0.02, 0.1, 8)
+    frame = frame_of([{"yi": a, "vi": b} for a, b in zip(y, v, strict=True)])
+    made, rows = horseshoe_of(frame), rows_of(frame, 3)
+    exact = study_rows(y, v, range(8), rows.X)
+    plain = horseshoe(exact, [*NAMES, "other"], 1, "normal(0.1,1)", tau_prior="halfnormal(0.5)")
+    for name in ("global_scale", "slab", "intercept_sd"):
+        assert made.values["fixed"][name] == pytest.approx(plain.values["fixed"][name], rel=1e-12)
+    draws = parameters(made, points(made.model()))[0]
+    assert made.log_likelihood(draws) == pytest.approx(plain.log_likelihood(draws), rel=1e-9)
+    ours, theirs = made.log_prior(draws), plain.log_prior(draws)
+    assert set(ours) == set(theirs)
+    for name, value in ours.items():
+        assert value == pytest.approx(theirs[name], rel=1e-12)
 
 
 def test_what_is_refused(frame_of, mixed_rows):
@@ -167,10 +273,28 @@ def test_what_is_refused(frame_of, mixed_rows):
         structure(lost, False)
     with pytest.raises(PriorError, match="the data identify 0"):
         structure(frame, False, priors=["flat", "flat"])
-    data, kind = layout(frame, vcalc), frame["kind"].to_numpy()
+    rows, data = rows_of(frame), layout(frame, vcalc)
+    kind, X = frame["kind"].to_numpy(), np.ones((3, 1))
+    with pytest.raises(ValueError, match="2 columns, but there are 1 names"):
+        bounded_regression(rows, NAMES[:1], PRIORS)
     with pytest.raises(ValueError, match="matrix of 3 rows"):
-        bounded_regression(data, kind, np.ones((2, 1)), ["mu"], ["normal(0,1)"])
-    with pytest.raises(ValueError, match="1 columns, but there are 2 names"):
-        bounded_regression(data, kind, np.ones((3, 1)), NAMES, PRIORS)
+        bounded_rows(data, kind, np.ones((2, 1)))
+    with pytest.raises(ValueError, match="not finite in row 2, column 1"):
+        bounded_rows(data, kind, [[1.0], [INF], [1.0]])
     with pytest.raises(ValueError, match="'censored' is not known; allowed: exact"):
-        bounded_regression(data, [*kind[:2].tolist(), "censored"], np.ones((3, 1)), ["mu"], PRIORS)
+        bounded_rows(data, [*kind[:2].tolist(), "censored"], X)
+    with pytest.raises(ValueError, match=r"exact effects only: use bounded_regression\(\*\*rows.b"):
+        regression(rows, NAMES, PRIORS)
+    with pytest.raises(ValueError, match=r"exact effects alone: bounded_regression\(\*\*rows.b"):
+        bounded_regression(study_rows([1.0], [1.0], ["a"]), ["mu"], PRIORS[:1])
+    with pytest.raises(ValueError, match=r"needs at least 2, here 1: use bounded_regression"):
+        horseshoe(rows, NAMES, 1)
+
+
+def test_the_scale_of_rows_that_belong_together_is_one(frame_of, mixed_rows):
+    frame = frame_of(mixed_rows[3:7])
+    Z = np.c_[np.ones(4), [0.0, 0.0, 0.0, 1.0]]
+    with pytest.raises(ValueError, match="x differs between rows 3, 4, which belong together"):
+        location_scale(rows_of(frame), NAMES, PRIORS, Z, ["intercept", "x"])
+    with pytest.raises(ValueError, match="finite matrix of 4 rows"):
+        location_scale(rows_of(frame), NAMES, PRIORS, Z[:3], ["intercept", "x"])

@@ -313,7 +313,7 @@ def test_horseshoe_draws_coefficients_from_their_conditional_posterior():
             PriorError,
             "flat prior on log tau",
         ),
-        (lambda: horseshoe(rows(), NAMES, expected=3), ValueError, "between 1 and 2"),
+        (lambda: horseshoe(rows(), NAMES, expected=3), ValueError, "at least 1 and below 3"),
         (lambda: horseshoe(rows(), NAMES, 1, "flat"), PriorError, "proper intercept prior"),
         (lambda: binomial_tables.count_tables([5], [4], [1], [4]), ValueError, "row 1: 5 of 4"),
         (lambda: binomial_tables.count_tables([0.5], [4], [1], [4]), ValueError, "no counts"),

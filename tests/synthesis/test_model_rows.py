@@ -82,6 +82,29 @@ def test_a_bound_counts_by_its_probability():
         rows.exact  # noqa: B018
 
 
+def test_models_with_bounds_take_the_same_rows():
+    frame = FRAME.assign(low=np.nan, high=np.nan, early=[1.0, 1, 0, 0, 0, 1])
+    frame.loc[3, ["g", "low", "high"]] = [np.nan, -0.6, 0.6]
+    names = {**NAMES, "lower": "low", "upper": "high"}
+    rows = nm.model_rows(frame, ["age", "kind"], **names)
+    plain = nm.bounded_regression(**rows.bounded)
+    spread = nm.model_rows(frame, ["early"], **names)
+    model = nm.location_scale(**rows.bounded, Z=spread.X, scale_names=spread.names)
+    draws = {**DRAWS, "coef": np.array([[0.2, 0.01, 0.1], [0.3, -0.02, 0.0]])}
+    same = draws | {"scale": np.c_[np.log(draws["tau"]), [0.0, 0.0]]}
+    np.testing.assert_allclose(
+        model.log_likelihood(same), plain.log_likelihood(draws), rtol=TOLERANCE
+    )
+    many = nm.horseshoe(rows.rows, rows.names, expected=1)
+    np.testing.assert_allclose(
+        many.log_likelihood(draws), plain.log_likelihood(draws), rtol=TOLERANCE
+    )
+    assert many.labels["coef"] == rows.names
+    for refuses in (nm.regression, nm.robust_regression):
+        with pytest.raises(ValueError, match=r"exact effects only: use bounded_regression"):
+            refuses(rows.rows, rows.names, rows.priors)
+
+
 def test_rows_of_the_same_people_have_correlated_errors():
     rows = nm.model_rows(FRAME.assign(team=list("xxyzuv")), sample="team", rho=0.4, **NAMES)
     assert rows.V[0, 1] == pytest.approx(0.4 * 0.2 * 0.25, rel=TOLERANCE)
@@ -121,7 +144,7 @@ def test_evidence_makes_the_rows_of_its_pool(evidence):
         ({"se": [0, 1, 1, 1, 1, 1]}, ["age"], {}, "index 0, column se: '0' is out of range"),
         ({"g": [1, None, 1, 1, 1, 1]}, [], {}, "index 1, column g: the effect is missing"),
         ({"age": [1, None, 1, 2, 1, 1]}, ["age"], {}, "age is missing in 1 of 6 rows"),
-        ({}, ["agee"], {}, "no column agee. Did you mean age"),
+        ({}, ["agee"], {}, "no moderator 'agee'; did you mean 'age'"),
         ({}, ["age"], {"vi": "se"}, "exactly one of vi"),
         ({}, ["age"], {"beta_prior": "student_t(3,0,1)"}, r"not possible.*normal\(mean,sd\)"),
         ({}, ["age"], {"study": "trail"}, "did you mean 'trial'"),
@@ -132,12 +155,19 @@ def test_what_cannot_be_read_is_named(change, moderators, names, says):
         nm.model_rows(FRAME.assign(**change), moderators, **{**NAMES, **names})
 
 
+def _of(moderators):
+    rows = nm.model_rows(FRAME, moderators, **NAMES)
+    return rows.rows, rows.names
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda: nm.binomial_normal([1, 2]), r"type list, .*count_tables\(events_t"),
         (lambda: nm.regression([1], ["a"], ["flat"]), r"type list, .*model_rows"),
         (lambda: nm.horseshoe(FRAME, ["a"], 1), r"type DataFrame, .*model_rows"),
+        (lambda: nm.horseshoe(*_of(["age"]), 1), r"at least 2, here 1: use regression\(\*\*rows"),
+        (lambda: nm.horseshoe(*_of(["age", "kind"]), 2), "at least 1 and below 2"),
         (lambda: nm.location_scale([1], ["a"], ["flat"], [[1]], ["b"]), "type list"),
         (lambda: nm.model_rows([1, 2], vi="vi"), "a data frame, not list"),
         (lambda: nm.read_simple([1, 2], "yi", vi="vi"), "a data frame, not list"),
@@ -148,3 +178,11 @@ def test_what_cannot_be_read_is_named(change, moderators, names, says):
 def test_what_is_no_data_for_a_model_is_told_what_to_do(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize("what", [[1], FRAME, None])
+def test_only_models_are_sampled(what):
+    with pytest.raises(TypeError, match=rf"not {type(what).__name__}: rows = model_rows\(frame"):
+        nm.refit(what, seed=1)
+    with pytest.raises(TypeError, match="seed"):
+        nm.refit(what)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nssi_meta.synthesis.design import build_design
+from nssi_meta.models.design import design
 from nssi_meta.synthesis.regression import regress
 
 _DATA = json.loads(
@@ -114,11 +114,11 @@ def test_unusable_effects_are_refused(bcg):
 
 
 def test_a_level_that_nobody_has_is_refused(bcg):
-    design = build_design(bcg, ["alloc"])
+    chosen = design(bcg, ["alloc"])
     with pytest.raises(ValueError, match="'coin' is not among the levels"):
-        design.row({"alloc": "coin"})
+        chosen.row({"alloc": "coin"})
     with pytest.raises(ValueError, match="'year' is no moderator"):
-        design.row({"year": 1990})
+        chosen.row({"year": 1990})
 
 
 @pytest.mark.parametrize("own", [False, True])

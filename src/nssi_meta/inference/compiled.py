@@ -84,8 +84,14 @@ def refit(
     Every quantity of the structure is checked, derived ones (estimated means, contrasts,
     predictions) included; look at `Fit.converged`. The returned DataTree has the groups
     `posterior` (all reported quantities), `sample_stats`, `log_likelihood` (one value a study)
-    and `log_prior` (one a parameter).
+    and `log_prior` (one a parameter). Raises TypeError for what is no structure.
     """
+    if not isinstance(structure, Structure):
+        raise TypeError(
+            f"refit takes what a model's function returns, not {type(structure).__name__}: "
+            'rows = model_rows(frame, ["age"], vi="vi"), then refit(regression(**rows.exact), '
+            "seed=1)"
+        )
 
     def reported(posterior: xr.Dataset) -> Mapping[str, Floats]:
         return _named(structure, _quantities(structure, posterior, seed))

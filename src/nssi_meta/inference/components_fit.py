@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nssi_meta.inference import marginal
+from nssi_meta.inference import correlated_blocks
 from nssi_meta.inference.checked import Floats
 from nssi_meta.inference.variance_structures import Components, chain, matrices, start
 from nssi_meta.inference.weighted import Design
@@ -19,7 +19,7 @@ _STARTS = ((1.0, 1.0, 0.5), (0.3, 1.0, 0.1), (1.0, 0.2, 0.8), (1.0, 5.0, -0.1))
 
 def maximise(
     d: Design,
-    parts: list[marginal.Batch],
+    parts: list[correlated_blocks.Batch],
     c: Components,
     restricted: bool,
     fixed: tuple[int, float] | None = None,
@@ -51,10 +51,10 @@ def maximise(
         theta = full(x)
         sigma2, G = matrices(c, theta)
         try:
-            s = marginal.solve(d, parts, sigma2, G, restricted)
+            s = correlated_blocks.solve(d, parts, sigma2, G, restricted)
         except np.linalg.LinAlgError:
             return 1e300, np.zeros(len(x))
-        by = marginal.gradient(d, parts, s, c.n_sigma, c.m, restricted)
+        by = correlated_blocks.gradient(d, parts, s, c.n_sigma, c.m, restricted)
         return -s.logLik, -(chain(c, theta, *by) * unit)[free]
 
     if not free.any():

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from nssi_meta.inference import marginal
+from nssi_meta.inference import correlated_blocks
 from nssi_meta.inference.checked import Floats, check_level, refuse
 from nssi_meta.inference.components_fit import maximise
 from nssi_meta.inference.tests_and_limits import (
@@ -46,7 +46,7 @@ class RmaMv:
 
     design: Design
     V: Floats
-    parts: list[marginal.Batch]
+    parts: list[correlated_blocks.Batch]
     components: Components
     method: str
     test: str
@@ -143,20 +143,20 @@ def rma_mv(
         text = f"the number of effects ({d.k}) must exceed that of coefficients ({d.p})"
         refuse([f"{text}; remedy: more effects or fewer moderators"])
     terms = [codes for codes, _ in coded.values()]
-    parts = marginal.batches(cov, terms, ins[0], outs[0])
+    parts = correlated_blocks.batches(cov, terms, ins[0], outs[0])
     c = Components(len(terms), len(ins[1]), struct)
     restricted = method == "REML"
     theta, _ = maximise(d, parts, c, restricted)
     sigma2, G = matrices(c, theta)
     # The optimum at 0 is approached, never met.
     sigma2 = np.where(sigma2 < _NOTHING * d.vi.mean(), 0.0, sigma2)
-    s = marginal.solve(d, parts, sigma2, G, restricted)
+    s = correlated_blocks.solve(d, parts, sigma2, G, restricted)
     df = None if test == "z" else d.k - d.p
     beta, vb = d.coefficients(s.delta), d.covariance(s.A)
     w = wald(beta, vb, level, df, tested_columns(d.names))
     tau2, rho = reported(c, G)
     aic, bic, aicc = information_criteria(s.logLik, d.k, d.p, c.n, restricted)
-    QE = marginal.solve(d, parts, 0 * sigma2, 0 * G, False).rss
+    QE = correlated_blocks.solve(d, parts, 0 * sigma2, 0 * G, False).rss
     from scipy.special import chdtrc
 
     return RmaMv(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from nssi_meta.inference import marginal
+from nssi_meta.inference import correlated_blocks
 from nssi_meta.inference.checked import refuse
 from nssi_meta.inference.components_fit import maximise
 from nssi_meta.inference.rma_mv import RmaMv, rma_mv
@@ -52,7 +52,7 @@ def i2_levels(fit: RmaMv) -> pd.Series:
     if fit.components.m:
         refuse(["I2 by level is for models with groups only; remedy: fit without inner"])
     d = fit.design
-    s = marginal.solve(d, fit.parts, 0 * fit.sigma2, fit.G, False)
+    s = correlated_blocks.solve(d, fit.parts, 0 * fit.sigma2, fit.G, False)
     trace = 0.0
     for b, W in zip(fit.parts, s.inverse, strict=True):
         WQ = W @ d.Q[b.rows]
@@ -67,7 +67,7 @@ def i2_levels(fit: RmaMv) -> pd.Series:
 def ranef(fit: RmaMv) -> dict[str, pd.DataFrame]:
     """Predicted random effects of each term of `groups`: intrcpt, se, pi_lb, pi_ub a label."""
     d = fit.design
-    s = marginal.solve(d, fit.parts, fit.sigma2, fit.G, fit.method == "REML")
+    s = correlated_blocks.solve(d, fit.parts, fit.sigma2, fit.G, fit.method == "REML")
     crit = critical(fit.level, fit.df)
     out = {}
     for t, (name, codes, labels) in enumerate(

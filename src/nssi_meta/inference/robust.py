@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.inference.checked import Floats, refuse
+from nssi_meta.inference.correlated_blocks import Batch, covariance
 from nssi_meta.inference.frequentist import Rma
-from nssi_meta.inference.marginal import Batch, covariance
 from nssi_meta.inference.rma_mv import RmaMv
 from nssi_meta.inference.tests_and_limits import two_sided
 

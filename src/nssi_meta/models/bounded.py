@@ -10,30 +10,23 @@ serves tables of any size (`layout_nodes`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from nssi_meta.models.blocks import Layout
-from nssi_meta.models.checked_rows import check_rows
-from nssi_meta.models.coefficients import coef_draws, coef_values, coefficients, flat_rank
+from nssi_meta.models.bounded_rows import BoundedRows, require_rows
+from nssi_meta.models.coefficients import coef_draws, coef_values, coefficients
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
-from nssi_meta.models.layout_nodes import (
-    RowNodes,
-    given_f,
-    layout_key,
-    layout_nodes,
-    layout_values,
-)
+from nssi_meta.models.layout_nodes import RowNodes, given_f, layout_key, layout_nodes
 from nssi_meta.models.likelihood import LOG_2PI, SINGLE, Arrays, closed_densities, log_likelihood
 from nssi_meta.models.marginal import in_chunks
 from nssi_meta.models.ops import Ops, log_sum, numpy_ops
-from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
+from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior
 from nssi_meta.models.regression import (
+    checked,
     combined,
     labels,
     sampled,
@@ -52,23 +45,17 @@ from nssi_meta.models.robust import (
     log_mixing,
 )
 from nssi_meta.models.structure import (
-    FIXED,
     Draws,
     Floats,
     Structure,
     Values,
-    check_sd_priors,
-    coef_prior,
     data_nodes,
     prior_key,
 )
-from nssi_meta.models.study_rows import StudyRows, study_rows
 
 
 def bounded_regression(
-    data: Layout,
-    kind: NDArray[np.object_],
-    X: ArrayLike,
+    rows: BoundedRows,
     names: Sequence[str],
     coef_priors: Sequence[str | Prior],
     tau_prior: str | Prior = TAU_DEFAULT,
@@ -80,10 +67,8 @@ def bounded_regression(
 
     Parameters
     ----------
-    data, kind
-        Rows sorted into blocks (`blocks.layout`) and their kinds (k,): exact, interval, unsigned.
-    X
-        Design matrix (k, p), in the order of the rows.
+    rows
+        Of any kind, with their design matrix (k, p): `bounded_rows`, `model_rows`.
     names, coef_priors, tau_prior, omega_prior, combinations
         As in `regression`. Only exact rows identify a coefficient with a flat prior.
     student
@@ -94,28 +79,13 @@ def bounded_regression(
     PriorError
         A prior that cannot be used, or an improper posterior.
     ValueError
-        Rows that are no evidence, shapes that differ, a value of X that is not finite, or a kind
-        that is not known.
+        Numbers of names, priors and columns differ.
     """
-    check_rows(data)
-    design = np.asarray(X, dtype=float)
-    rows = _first_guess(data, kind, design)
-    p = design.shape[1]
-    if len(names) != p or len(coef_priors) != p:
-        raise ValueError(
-            f"the design has {p} columns, but there are {len(names)} names and "
-            f"{len(coef_priors)} priors: give one of each for every column"
-        )
-    prior, tau = coef_prior(coef_priors), parse_prior(tau_prior, "tau")
-    nested = any(len(block) > 1 for block in data.block_rows)
-    omega = parse_prior(omega_prior, "tau") if nested else None
-    sizes = kind == "exact"
-    rank = flat_rank(replace(rows, X=design[sizes]), prior) if sizes.any() else 0
-    n_sized = len(set(data.block_of_row[sizes].tolist()))
-    check_sd_priors(tau, omega, n_sized, prior, rank)
-    fixed = {**coef_values(rows, prior), **sd_values(tau, omega)}
-    of_rows = layout_values(data, kind, {"X": design.T})
-    values = {**of_rows, FIXED: {**fixed, **of_rows[FIXED]}}
+    require_rows(rows, BoundedRows)
+    prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
+    data, design, p = rows.layout, rows.X, rows.X.shape[1]
+    fixed = {**coef_values(rows.guess(), prior), **sd_values(tau, omega)}
+    values = rows.values(fixed, X=design.T)
 
     def build(values: Values) -> Any:
         import pymc as pm
@@ -160,22 +130,20 @@ def bounded_regression(
         quantities=quantities,
         log_likelihood=pointwise,
         log_prior=log_prior,
-        studies=_names(data),
+        studies=rows.names,
         labels=labels(names, combinations),
     )
-
-
-def _names(data: Layout) -> tuple[str, ...]:
-    """What a block is called: the positions of its rows."""
-    return tuple(f"rows {', '.join(str(i + 1) for i in rows)}" for rows in data.block_rows)
 
 
 def block_log_likelihood(
     data: Layout, mean: Floats, tau: Floats, omega: Floats, nu: Floats | None = None
 ) -> Floats:
-    """Log marginal likelihood of each block (S, blocks): `mean` (S, k), the others (S,)."""
+    """Log marginal likelihood of each block (S, blocks): `mean` (S, k), the others (S,).
+
+    Without `nu` tau may differ between rows, (S, k).
+    """
     if nu is None:
-        wide = np.broadcast_to(tau[:, None], mean.shape)
+        wide = tau if tau.ndim == 2 else np.broadcast_to(tau[:, None], mean.shape)
         return np.asarray(log_likelihood(data, mean, wide, omega[:, None]))
     log_weight, inflate = log_mixing(nu[:, None], NODES, np.exp, np.log, gammaln)
     n, k = len(NODES), data.k
@@ -237,26 +205,3 @@ def _mixed(form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, ops: O
     # Far out the widest of the normals decide, whose probabilities are not that small.
     top = ops.held(log_weight.max())
     return top + ops.log(1e-300 + ops.exp(log_weight - top) * STEPS @ p.T)
-
-
-def _first_guess(data: Layout, kind: NDArray[np.object_], design: Floats) -> StudyRows:
-    """Rows as if each were an exact effect: from where the sampler starts, no more.
-
-    Raises ValueError where shapes differ, X is not finite, or a kind is not known.
-    """
-    if design.ndim != 2 or len(design) != data.k or len(kind) != data.k:
-        raise ValueError(
-            f"X must be a matrix of {data.k} rows with as many kinds, got shape {design.shape} "
-            f"and {len(kind)} kinds"
-        )
-    wrong = sorted({str(word) for word in kind} - {"exact", "interval", "unsigned"})
-    if wrong:
-        raise ValueError(f"kind {wrong[0]!r} is not known; allowed: exact, interval, unsigned")
-    sd = np.sqrt(data.v)
-    low = np.where(np.isfinite(data.lower), data.lower, data.upper - 2 * sd)
-    high = np.where(np.isfinite(data.upper), data.upper, data.lower + 2 * sd)
-    y, v = np.nan_to_num(data.y), data.v.copy()
-    bound, unsigned = kind == "interval", kind == "unsigned"
-    y[bound], v[bound] = ((low + high) / 2)[bound], (v + ((high - low) / 4) ** 2)[bound]
-    y[unsigned], v[unsigned] = 0.0, (data.v + np.nan_to_num(data.y) ** 2)[unsigned]
-    return study_rows(y, v, data.block_of_row, design)

@@ -59,10 +59,10 @@ def residual(data: dict[str, Any], coef: Any) -> Any:
     return data["y"] - coef @ data["X"]
 
 
-def flat_rank(rows: StudyRows, prior: CoefPrior) -> int:
-    """Rank of the design's columns whose coefficients have flat priors."""
-    columns = rows.X[:, prior.precision == 0]
-    return int(np.linalg.matrix_rank(columns)) if columns.shape[1] else 0
+def flat_rank(X: Floats, prior: CoefPrior) -> int:
+    """Rank of the columns of a design (k, p) whose coefficients have flat priors."""
+    columns = X[:, prior.precision == 0]
+    return int(np.linalg.matrix_rank(columns)) if columns.size else 0
 
 
 def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
@@ -74,7 +74,7 @@ def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
     p = rows.X.shape[1]
     extra = guessed_variance(rows)
     share = 0.5 if rows.nested else 1.0
-    left, right = _normal_equations(rows, prior, share * extra, (1 - share) * extra)
+    left, right = normal_equations(rows, prior, share * extra, (1 - share) * extra)
     try:
         chol = np.linalg.cholesky(np.linalg.inv(left))
     except np.linalg.LinAlgError as error:
@@ -95,7 +95,7 @@ def guessed_variance(rows: StudyRows) -> float:
     return max(float(np.mean((rows.y - rows.X @ fit) ** 2 - rows.d)), 0.0)
 
 
-def _normal_equations(
+def normal_equations(
     rows: StudyRows, prior: CoefPrior, tau2: float, omega2: float
 ) -> tuple[Floats, Floats]:
     """Precision (p, p) and its product with the posterior mean (p,) under given variances."""

@@ -1,10 +1,11 @@
-"""Design matrix of a meta-regression: continuous and categorical moderators and their products."""
+"""From moderators by name to a design matrix: centred numbers, coded categories, products."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import combinations as pairs
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+INTERCEPT = "intercept"
 
 
 @dataclass(frozen=True)
@@ -31,103 +33,149 @@ class Combinations:
 
 
 @dataclass(frozen=True)
-class Design:
-    """Design matrix X (k, p), the columns' `names`, and how each moderator was coded.
+class Moderator:
+    """A moderator of one name: `levels` of a category (the first is the reference), or none.
 
-    `levels` lists a categorical moderator's levels, the reference first; `centre` the mean that was
-    subtracted from a continuous one. `terms` are the moderators and products in order.
+    A number enters as x - `centre`; `spread` is its SD over the rows.
     """
 
-    X: Floats
+    name: str
+    levels: tuple[str, ...] = ()
+    centre: float = 0.0
+    spread: float = 1.0
+
+    def columns(self) -> list[str]:
+        """Names of the columns: `alloc[random]`, or the moderator's own."""
+        return [f"{self.name}[{v}]" for v in self.levels[1:]] if self.levels else [self.name]
+
+    def code(self, values: pd.Series[str]) -> Floats:
+        """Columns (rows, number of columns) for values of the moderator."""
+        if not self.levels:
+            return values.to_numpy(dtype=float)[:, None] - self.centre
+        text = values.astype(str)
+        if unknown := sorted(set(text) - set(self.levels)):
+            raise ValueError(
+                f"{self.name} {unknown[0]!r} is not among the levels of the data: "
+                f"{', '.join(self.levels)}"
+            )
+        return np.stack([(text == v).to_numpy(dtype=float) for v in self.levels[1:]], axis=1)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Moderators, their terms (tuples of names, two for a product) and the columns' names (p).
+
+    `spread` (p,) is by how much a column moves when its numbers move by one SD: 1 for the
+    intercept and for categories.
+    """
+
+    moderators: dict[str, Moderator]
+    terms: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
-    terms: tuple[str, ...]
-    levels: Mapping[str, tuple[str, ...]]
-    centre: Mapping[str, float]
+    spread: Floats
+
+    def matrix(self, frame: pd.DataFrame) -> Floats:
+        """Design matrix (rows, p) of a frame with the moderators' columns."""
+        coded = {name: m.code(frame[name]) for name, m in self.moderators.items()}
+        columns = [np.ones((len(frame), 1))]
+        columns += [reduce(_product, [coded[name] for name in term]) for term in self.terms]
+        return np.concatenate(columns, axis=1)
+
+    def row(self, values: Mapping[str, object]) -> Floats:
+        """One row (p,): numbers not given are at their mean, categories at the reference level."""
+        if unknown := sorted(set(values) - set(self.moderators)):
+            raise ValueError(
+                f"{unknown[0]!r} is no moderator; there are {', '.join(self.moderators) or 'none'}"
+            )
+        full = {
+            name: [values.get(name, m.levels[0] if m.levels else m.centre)]
+            for name, m in self.moderators.items()
+        }
+        frame = pd.DataFrame(full, index=[0])
+        return self.matrix(frame)[0]
 
 
-def design(frame: pd.DataFrame, terms: Sequence[str]) -> Design:
-    """Design matrix with an intercept for the rows of `frame`.
+def design(frame: pd.DataFrame, moderators: Sequence[str]) -> Design:
+    """Design, with an intercept, for the rows of `frame`.
 
     Parameters
     ----------
     frame
-        One row an effect. Numeric and boolean columns are continuous and centred at their mean;
-        all others are categorical, their first level (in order of appearance, or the categories'
-        own order) being the reference.
-    terms
-        Moderators by column name; `a:b` is the product of two (their main effects must be terms
-        too). No term gives the intercept alone.
+        One row an effect. Columns of numbers are continuous and centred at their mean; texts and
+        truth values are categories, coded against the first level in alphabetical order (in their
+        own order where the column is a `pd.Categorical`).
+    moderators
+        Names of columns; `a:b` is the product of two, which must be named as well.
 
     Raises
     ------
     ValueError
-        Unknown column, missing value, a moderator without variation, a product without its main
-        effects, or columns that follow from one another.
+        A name that is unknown or given twice, a missing value, a moderator that does not vary, or
+        a product without its main effects.
     """
-    single = [t for t in terms if ":" not in t]
-    coded: dict[str, tuple[Floats, list[str]]] = {}
-    levels: dict[str, tuple[str, ...]] = {}
-    centre: dict[str, float] = {}
-    for term in single:
-        _refuse(frame, term)
-        coded[term] = _code(frame[term], term, levels, centre)
-    columns, names = [np.ones((len(frame), 1))], ["intercept"]
+    if len(set(moderators)) < len(moderators):
+        raise ValueError("a moderator is named twice")
+    known = {name: _moderator(frame, name) for name in moderators if ":" not in name}
+    terms: list[tuple[str, ...]] = [(name,) for name in known]
+    for name in (m for m in moderators if ":" in m):
+        parts = tuple(part.strip() for part in name.split(":"))
+        if missing := [part for part in parts if part not in known]:
+            raise ValueError(f"the product {name!r} needs {missing[0]!r} as a moderator too")
+        terms.append(parts)
+    names, spread = [INTERCEPT], [1.0]
     for term in terms:
-        parts = term.split(":")
-        missing = [p for p in parts if p not in coded]
-        if missing:
-            raise ValueError(
-                f"the product {term} needs its main effects: add {', '.join(missing)} to the terms"
-            )
-        block, label = coded[parts[0]]
-        for part in parts[1:]:
-            other, other_label = coded[part]
-            block = np.einsum("ka,kb->kab", block, other).reshape(len(frame), -1)
-            label = [f"{a}:{b}" for a in label for b in other_label]
-        columns.append(block)
-        names += label
-    X = np.concatenate(columns, axis=1)
+        labels, sizes = [""], [1.0]
+        for part in term:
+            m = known[part]
+            labels = [f"{a}:{b}".lstrip(":") for a in labels for b in m.columns()]
+            sizes = [a * m.spread for a in sizes for _ in m.columns()]
+        names += labels
+        spread += sizes
+    return Design(known, tuple(terms), tuple(names), np.array(spread))
+
+
+def require_independent(X: Floats, names: Sequence[str]) -> None:
+    """ValueError where columns of a design matrix (k, p) follow from one another."""
     scaled = X / np.maximum(np.abs(X).max(axis=0), 1e-300)
     if np.linalg.matrix_rank(scaled) < X.shape[1]:
         raise ValueError(
             f"the {X.shape[1]} columns of the design ({', '.join(names)}) follow from one another "
-            f"in {len(frame)} rows: leave out a moderator, or merge rare levels"
+            f"in {len(X)} rows: leave out a moderator, or merge rare levels"
         )
-    return Design(X, tuple(names), tuple(terms), levels, centre)
 
 
-def _refuse(frame: pd.DataFrame, term: str) -> None:
-    if term not in frame:
-        near = difflib.get_close_matches(term, frame.columns.astype(str), n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"there is no column {term}.{hint}")
-    empty = np.flatnonzero((frame[term].isna() | (frame[term].astype(object) == "")).to_numpy())
+def _moderator(frame: pd.DataFrame, name: str) -> Moderator:
+    if name not in frame:
+        near = difflib.get_close_matches(name, [str(c) for c in frame.columns], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(frame.columns)}"
+        raise ValueError(f"the rows have no moderator {name!r}; {hint}")
+    values = frame[name]
+    empty = np.flatnonzero((values.isna() | (values.astype(object) == "")).to_numpy())
     if len(empty):
         raise ValueError(
-            f"{term} is missing in {len(empty)} of {len(frame)} rows (first: row {empty[0] + 1}): "
+            f"{name} is missing in {len(empty)} of {len(frame)} rows (first: row {empty[0] + 1}): "
             "leave these rows out, or fill the cells"
         )
-    if frame[term].nunique() < 2:
-        raise ValueError(f"{term} has the same value in every row: it can explain nothing")
+    same = f"{name} is {values.iloc[0]} in every row: it explains no differences"
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        numbers = values.to_numpy(dtype=float)
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{name} has values that are not finite")
+        if np.ptp(numbers) == 0:
+            raise ValueError(same)
+        return Moderator(name, (), float(numbers.mean()), float(numbers.std()))
+    found = set(values.astype(str))
+    ordered = isinstance(values.dtype, pd.CategoricalDtype)
+    every = [str(v) for v in values.cat.categories] if ordered else sorted(found)
+    levels = tuple(v for v in every if v in found)
+    if len(levels) < 2:
+        raise ValueError(same)
+    return Moderator(name, levels)
 
 
-def _code(
-    column: pd.Series, term: str, levels: dict[str, tuple[str, ...]], centre: dict[str, float]
-) -> tuple[Floats, list[str]]:
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        x = column.to_numpy(dtype=float)
-        if not np.isfinite(x).all():
-            raise ValueError(f"{term} holds a value that is not finite")
-        centre[term] = float(x.mean())
-        return (x - centre[term])[:, None], [term]
-    found = (
-        [c for c in column.cat.categories if (column == c).any()]
-        if isinstance(column.dtype, pd.CategoricalDtype)
-        else list(dict.fromkeys(column))
-    )
-    levels[term] = tuple(map(str, found))
-    block = np.stack([(column == level).to_numpy(dtype=float) for level in found[1:]], axis=1)
-    return block, [f"{term}[{level}]" for level in levels[term][1:]]
+def _product(a: Floats, b: Floats) -> Floats:
+    """Products (rows, n m) of every column of a (rows, n) with every one of b (rows, m)."""
+    return (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
 
 
 def combinations(chosen: Design) -> Combinations:
@@ -139,24 +187,19 @@ def combinations(chosen: Design) -> Combinations:
     """
     means: dict[str, Floats] = {}
     contrasts: dict[str, Floats] = {}
-    for term, levels in chosen.levels.items():
-        at = {level: _weights(chosen, {term: level}) for level in levels}
+    for term, moderator in chosen.moderators.items():
+        at = {level: _weights(chosen, {term: level}) for level in moderator.levels}
         means |= {f"{term}[{level}]": w for level, w in at.items()}
-        contrasts |= {f"{term}[{b}] - {term}[{a}]": at[b] - at[a] for a, b in pairs(levels, 2)}
+        contrasts |= {f"{term}[{b}] - {term}[{a}]": at[b] - at[a] for a, b in pairs(at, 2)}
     return Combinations(means or {"overall": _weights(chosen, {})}, contrasts)
 
 
 def _weights(chosen: Design, fixed: Mapping[str, str]) -> Floats:
     """Weights (p,) of the coefficients in the mean at the fixed levels."""
-    value: dict[str, Floats] = {term: np.zeros(1) for term in chosen.centre}
-    for term, levels in chosen.levels.items():
-        rest = levels[1:]
-        one = [float(level == fixed[term]) if term in fixed else 1 / len(levels) for level in rest]
-        value[term] = np.array(one)
+    value: dict[str, Floats] = {}
+    for name, m in chosen.moderators.items():
+        one = [float(v == fixed[name]) if name in fixed else 1 / len(m.levels) for v in m.levels]
+        value[name] = np.array(one[1:]) if m.levels else np.zeros(1)
     parts = [np.ones(1)]
-    for term in chosen.terms:
-        block = np.ones(1)
-        for part in term.split(":"):
-            block = np.outer(block, value[part]).ravel()
-        parts.append(block)
+    parts += [reduce(np.outer, [value[n] for n in term]).ravel() for term in chosen.terms]
     return np.concatenate(parts)

@@ -3,7 +3,8 @@
 b_m ~ N(0, s_m^2), s_m^2 = g^2 c^2 l_m^2 / (c^2 + g^2 l_m^2), l_m ~ half-Cauchy(1),
 g ~ half-Cauchy(g_0), c^2 ~ inverse-gamma(2, 2 slab^2) (Electron J Stat 11:5018). Given the scales
 the coefficients are normal, so they are integrated out in closed form and drawn afterwards: NUTS
-meets no funnel between a coefficient and its scale.
+meets no funnel between a coefficient and its scale. With bounds among the rows they are sampled
+(`horseshoe_bounds`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from nssi_meta.models.bounded import block_log_likelihood
+from nssi_meta.models.bounded_rows import BoundedRows, require_rows
 from nssi_meta.models.coefficients import guessed_variance, row_values, study_log_likelihood
 from nssi_meta.models.design import Combinations
+from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.horseshoe_bounds import (
+    coefficients_of_scale_one,
+    guess_values,
+    scaled_draws,
+)
+from nssi_meta.models.layout_nodes import layout_key, layout_nodes
 from nssi_meta.models.marginal import in_chunks, numpy_sums, pytensor_sums
 from nssi_meta.models.priors import MU_DEFAULT, OMEGA_DEFAULT, TAU_DEFAULT, Prior, PriorError
 from nssi_meta.models.regression import (
@@ -36,16 +46,16 @@ from nssi_meta.models.structure import (
     data_nodes,
     prior_key,
 )
-from nssi_meta.models.study_rows import StudyRows, require_rows
+from nssi_meta.models.study_rows import StudyRows
 
 #: Student-t slab with 4 degrees of freedom: c^2 ~ inverse-gamma(2, 2 slab^2).
 SLAB_SHAPE = 2.0
 
 
 def horseshoe(
-    rows: StudyRows,
+    rows: StudyRows | BoundedRows,
     names: Sequence[str],
-    expected: int,
+    expected: float,
     intercept_prior: str | Prior = MU_DEFAULT,
     slab: float = 0.5,
     tau_prior: str | Prior = TAU_DEFAULT,
@@ -56,8 +66,11 @@ def horseshoe(
 
     Parameters
     ----------
-    rows, names, tau_prior, omega_prior, combinations
-        As in `regression`; moderators are brought to SD 1 inside and reported in their own unit.
+    rows
+        Exact effects (`study_rows`), or rows of any kind (`bounded_rows`); moderators are brought
+        to SD 1 inside and reported in their own unit.
+    names, tau_prior, omega_prior, combinations
+        As in `regression`.
     expected
         How many of the moderators are guessed to matter (p_0); sets the global scale g_0 =
         p_0 / (m - p_0) sigma / sqrt(k), with sigma^2 the guessed total variance of a row.
@@ -69,45 +82,43 @@ def horseshoe(
     Raises
     ------
     PriorError, ValueError
-        As `regression`; a flat intercept; `expected` not between 1 and the moderators less one; a
-        first column that is no intercept or another that does not vary.
+        As `regression`; a flat intercept; fewer than two moderators; `expected` not between 1 and
+        the moderators less one; a first column that is no intercept or another that does not vary.
     """
-    require_rows(rows)
+    require_rows(rows, StudyRows, BoundedRows)
     m = rows.X.shape[1] - 1
-    if not 1 <= expected < m:
-        raise ValueError(
-            f"expected must be between 1 and {m - 1} for {m} moderators, got {expected}; with one "
-            "moderator use `regression`"
-        )
+    _require_many(m, expected, isinstance(rows, StudyRows))
     if not (np.isfinite(slab) and slab > 0):
         raise ValueError(f"slab must be finite and above 0, got {slab}")
-    priors = [intercept_prior] + [f"normal(0,{slab!r})"] * m
+    priors = [intercept_prior] + [f"normal(0,{float(slab)!r})"] * m
     prior, tau, omega = checked(rows, names, priors, tau_prior, omega_prior)
     if not prior.proper:
         raise PriorError("the horseshoe needs a proper intercept prior, such as normal(0,1)")
-    if not np.allclose(rows.X[:, 0], rows.z):
+    effects = rows if isinstance(rows, StudyRows) else rows.guess()
+    if not np.allclose(effects.X[:, 0], effects.z):
         raise ValueError("the first column of the design must be the intercept (ones)")
-    unit = _units(rows, names)
-    sigma2 = guessed_variance(rows) + float(np.mean(rows.d))
-    g_0 = expected / (m - expected) * np.sqrt(sigma2 / len(rows.y))
+    unit = _units(effects, names)
+    v = rows.d if isinstance(rows, StudyRows) else rows.layout.v
+    sigma2 = guessed_variance(effects) + float(np.mean(v))
+    g_0 = expected / (m - expected) * np.sqrt(sigma2 / len(v))
+    intercept = np.eye(m + 1)[0] * prior.mean
     # The intercept's prior mean is taken out of y, so that every coefficient has mean 0.
-    inside = replace(rows, y=rows.y - rows.X[:, 0] * prior.mean[0], X=rows.X / unit)
-    values = {
-        **row_values(inside),
-        FIXED: {
-            "intercept_sd": np.array([prior.precision[0] ** -0.5]),
-            "global_scale": np.array(g_0),
-            "slab": np.array(slab),
-            **sd_values(tau, omega),
-        },
+    inside = replace(effects, y=effects.y - effects.X @ intercept, X=effects.X / unit)
+    fixed = {
+        "intercept_sd": np.array([prior.precision[0] ** -0.5]),
+        "global_scale": np.array(g_0),
+        "slab": np.array(slab),
+        **sd_values(tau, omega),
     }
+    if isinstance(rows, StudyRows):
+        values: Values = {**row_values(inside), FIXED: fixed}
+    else:
+        fixed |= {"intercept_mean": intercept[:1], **guess_values(inside)}
+        values = rows.values(fixed, X=(rows.X / unit).T)
 
     def build(values: Values) -> Any:
         import pymc as pm
         import pytensor.tensor as pt
-        from pytensor.gradient import disconnected_grad
-
-        from nssi_meta.models.ops import pytensor_ops
 
         with pm.Model() as model:
             data = data_nodes(values)
@@ -117,44 +128,47 @@ def horseshoe(
             slab2 = pm.InverseGamma("slab2", SLAB_SHAPE, SLAB_SHAPE * data["slab"] ** 2)
             slopes = _slope_scales(overall, local, slab2)
             s = pm.Deterministic("scales", pt.concatenate([data["intercept_sd"], slopes]))
-            sums = pytensor_sums(data, data["y"], omega2)
-            w = 1.0 / (data["d"] + omega2)
-            X, study = data["X"].T, pt.cast(data["study"], "int64")
-            empty = pt.zeros((data["size"].shape[0], m + 1))
-            zx = pt.inc_subtensor(empty[study], (w * data["z"])[:, None] * X)
-            zr = sums.precision * sums.mean
-            shrink = tau_rv**2 / (1.0 + tau_rv**2 * sums.precision)
-            M = (X.T * w) @ X - (zx.T * shrink) @ zx
-            q = X.T @ (w * data["y"]) - zx.T @ (shrink * zr)
-            K, b = pt.eye(m + 1) + s[:, None] * M * s, s * q
-            # x = K^-1 b held fixed: b x - x K x / 2 has the value of b K^-1 b / 2 and, x being
-            # where it is largest, its gradient, without differentiating an inverse.
-            x = disconnected_grad(pt.linalg.inv(K) @ b)
-            gain = b @ x - 0.5 * (x @ (K @ x)) - 0.5 * pt.linalg.slogdet(K)[1]
-            pm.Potential("evidence", pt.sum(sums.given(tau_rv**2, pytensor_ops())) + gain)
+            if isinstance(rows, StudyRows):
+                _add_integrated(data, s, tau_rv**2, omega2)
+            else:
+                b = coefficients_of_scale_one(data, s)
+                mean = data["intercept_mean"] + (s * b) @ data["X"]
+                spread = tau_rv**2 * pt.ones_like(mean)
+                add_evidence(layout_nodes(data, values), mean, spread, omega2)
         return model
 
+    def extra(draws: Draws) -> dict[str, Floats]:
+        scales = _scales(draws, prior.precision[0] ** -0.5)
+        if isinstance(rows, StudyRows):
+            return {"scales": scales}
+        return {"scales": scales, "coef": (intercept + scaled_draws(fixed, scales, draws)) / unit}
+
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
+        full = draws if "coef" in draws else {**draws, "coef": drawn(draws, rng)}
+        spread = np.hypot(draws["tau"], within(draws))
+        new = spread * rng.standard_normal(len(spread))
+        return {**sampled(full, omega), **combined(full, combinations, new)}
+
+    def drawn(draws: Draws, rng: np.random.Generator) -> Floats:
         noise = rng.standard_normal(draws["scales"].shape)
 
         def part(s: slice) -> Floats:
             return _draw(inside, draws["scales"][s], draws["tau"][s], within(draws)[s], noise[s])
 
-        raw = in_chunks(part, len(draws["tau"]), rows.X.size)
-        raw[:, 0] += prior.mean[0]
-        full = {**draws, "coef": raw / unit}
-        new = np.hypot(draws["tau"], within(draws)) * rng.standard_normal(len(raw))
-        return {**sampled(full, omega), **combined(full, combinations, new)}
+        return (intercept + in_chunks(part, len(draws["tau"]), rows.X.size)) / unit
 
     def log_likelihood(draws: Draws) -> Floats:
         def part(s: slice) -> Floats:
-            return study_log_likelihood(rows, draws["coef"][s], draws["tau"][s], within(draws)[s])
+            coef, tau, omega = draws["coef"][s], draws["tau"][s], within(draws)[s]
+            if isinstance(rows, StudyRows):
+                return study_log_likelihood(rows, coef, tau, omega)
+            return block_log_likelihood(rows.layout, coef @ rows.X.T, tau, omega)
 
-        return in_chunks(part, len(draws["tau"]), len(rows.y))
+        width = len(v) * (1 if isinstance(rows, StudyRows) else 4)
+        return in_chunks(part, len(draws["tau"]), width)
 
     def log_prior(draws: Draws) -> dict[str, Floats]:
-        b = draws["coef"] * unit - np.where(np.arange(m + 1) == 0, prior.mean[0], 0.0)
-        s, slab2 = draws["scales"], draws["slab2"]
+        b, s, slab2 = draws["coef"] * unit - intercept, draws["scales"], draws["slab2"]
         normal = -0.5 * (b / s) ** 2 - np.log(s) - 0.5 * np.log(2 * np.pi)
         rate = SLAB_SHAPE * slab**2
         out = {
@@ -166,17 +180,57 @@ def horseshoe(
         }
         return out if omega is None else {**out, "omega": omega.logpdf(draws["omega"])}
 
+    form = layout_key(values) if isinstance(rows, BoundedRows) else None
     return Structure(
-        key=("horseshoe", m, prior_key(tau), prior_key(omega)),
+        key=("horseshoe", m, prior_key(tau), prior_key(omega), form),
         values=values,
         build=build,
-        extra=lambda draws: {"scales": _scales(draws, prior.precision[0] ** -0.5)},
+        extra=extra,
         quantities=quantities,
         log_likelihood=log_likelihood,
         log_prior=log_prior,
         studies=rows.names,
         labels=labels(names, combinations),
     )
+
+
+def _require_many(m: int, expected: float, exact: bool) -> None:
+    """ValueError for fewer than two moderators, or a number of them that cannot be expected."""
+    if m < 2:
+        other = "regression(**rows.exact)" if exact else "bounded_regression(**rows.bounded)"
+        raise ValueError(
+            f"the horseshoe tells many moderators apart and needs at least 2, here {m}: use {other}"
+        )
+    if not 1 <= expected < m:
+        raise ValueError(
+            f"expected must be at least 1 and below {m}, the number of moderators, got {expected}"
+        )
+
+
+def _add_integrated(data: dict[str, Any], s: Any, tau2: Any, omega2: Any) -> None:
+    """Add the likelihood of exact effects to the model in context, coefficients integrated out."""
+    import pymc as pm
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    from nssi_meta.models.ops import pytensor_ops
+
+    p = s.type.shape[0]
+    sums = pytensor_sums(data, data["y"], omega2)
+    w = 1.0 / (data["d"] + omega2)
+    X, study = data["X"].T, pt.cast(data["study"], "int64")
+    empty = pt.zeros((data["size"].shape[0], p))
+    zx = pt.inc_subtensor(empty[study], (w * data["z"])[:, None] * X)
+    zr = sums.precision * sums.mean
+    shrink = tau2 / (1.0 + tau2 * sums.precision)
+    M = (X.T * w) @ X - (zx.T * shrink) @ zx
+    q = X.T @ (w * data["y"]) - zx.T @ (shrink * zr)
+    K, b = pt.eye(p) + s[:, None] * M * s, s * q
+    # x = K^-1 b held fixed: b x - x K x / 2 has the value of b K^-1 b / 2 and, x being
+    # where it is largest, its gradient, without differentiating an inverse.
+    x = disconnected_grad(pt.linalg.inv(K) @ b)
+    gain = b @ x - 0.5 * (x @ (K @ x)) - 0.5 * pt.linalg.slogdet(K)[1]
+    pm.Potential("evidence", pt.sum(sums.given(tau2, pytensor_ops())) + gain)
 
 
 def _slope_scales(overall: Any, local: Any, slab2: Any) -> Any:

@@ -2,17 +2,20 @@
 
 y = X b + u + w + e with u_j ~ N(0, tau_j^2), log tau_j = Z_j g. The scale's moderators belong to
 the study; where every row is its own study this is the location-scale model of Viechtbauer and
-López-López (2022, Res Synth Methods 13:697), whose alpha on log tau^2 is 2 g.
+López-López (2022, Res Synth Methods 13:697), whose alpha on log tau^2 is 2 g. Rows with bounds have
+the likelihood of `bounded`, with a tau of their own for every block of rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nssi_meta.models.bounded import block_log_likelihood
+from nssi_meta.models.bounded_rows import BoundedRows, require_rows
 from nssi_meta.models.coefficients import (
     coef_draws,
     coef_values,
@@ -22,6 +25,8 @@ from nssi_meta.models.coefficients import (
     study_log_likelihood,
 )
 from nssi_meta.models.design import Combinations
+from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.layout_nodes import layout_key, layout_nodes
 from nssi_meta.models.marginal import in_chunks, pytensor_sums
 from nssi_meta.models.pool import prior_variable
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, PriorError
@@ -37,7 +42,7 @@ from nssi_meta.models.structure import (
     prior_key,
     prior_values,
 )
-from nssi_meta.models.study_rows import StudyRows
+from nssi_meta.models.study_rows import Ints, StudyRows
 
 #: log tau where every scale moderator is at its mean: tau 0.05 to 1.3 with probability 0.95.
 INTERCEPT_PRIOR = "normal(-1.4,0.8)"
@@ -54,7 +59,7 @@ def scale_priors(q: int) -> list[str]:
 
 
 def location_scale(
-    rows: StudyRows,
+    rows: StudyRows | BoundedRows,
     names: Sequence[str],
     coef_priors: Sequence[str | Prior],
     Z: ArrayLike,
@@ -67,7 +72,9 @@ def location_scale(
 
     Parameters
     ----------
-    rows, names, coef_priors, omega_prior, combinations
+    rows
+        Exact effects (`study_rows`), or rows of any kind (`bounded_rows`).
+    names, coef_priors, omega_prior, combinations
         As in `regression`.
     Z
         Design matrix (k, q) of log tau in the rows' original order, equal within a study.
@@ -82,6 +89,7 @@ def location_scale(
     ValueError
         Z differs within a study, is not finite, or does not fit its names.
     """
+    require_rows(rows, StudyRows, BoundedRows)
     prior, _, omega = checked(rows, names, coef_priors, TAU_DEFAULT, omega_prior)
     by_study = _study_design(rows, np.asarray(Z, dtype=float), scale_names)
     q = by_study.shape[1]
@@ -95,20 +103,17 @@ def location_scale(
             f"intercept and {SLOPE_PRIOR} for slopes"
         )
     scale_sd = scale.precision**-0.5
-    base = row_values(rows)
     fixed = {
-        **coef_values(rows, prior),
+        **coef_values(rows if isinstance(rows, StudyRows) else rows.guess(), prior),
         "scale_mean": scale.mean,
         "scale_sd": scale_sd,
         **({} if omega is None else prior_values("omega", omega)),
     }
-    studies = {**base["studies"], "Z": by_study.T}
+    values = _values(rows, by_study, fixed)
 
     def build(values: Values) -> Any:
         import pymc as pm
         import pytensor.tensor as pt
-
-        from nssi_meta.models.ops import pytensor_ops
 
         with pm.Model() as model:
             data = data_nodes(values)
@@ -119,8 +124,10 @@ def location_scale(
             if omega is not None:
                 omega2 = prior_variable("omega", omega, data["omega_prior"]) ** 2
             tau2 = pt.exp(2.0 * (gamma @ data["Z"]))
-            sums = pytensor_sums(data, residual(data, coef), omega2)
-            pm.Potential("evidence", pt.sum(sums.given(tau2, pytensor_ops())))
+            if isinstance(rows, StudyRows):
+                _add_exact(data, coef, tau2, omega2)
+            else:
+                add_evidence(layout_nodes(data, values), coef @ data["X"], tau2, omega2)
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -134,10 +141,15 @@ def location_scale(
 
     def log_likelihood(draws: Draws) -> Floats:
         def part(s: slice) -> Floats:
+            coef, omega = draws["coef"][s], within(draws)[s]
             tau = np.exp(draws["scale"][s] @ by_study.T)
-            return study_log_likelihood(rows, draws["coef"][s], tau, within(draws)[s])
+            if isinstance(rows, StudyRows):
+                return study_log_likelihood(rows, coef, tau, omega)
+            mean, tau = coef @ rows.X.T, tau[:, rows.layout.block_of_row]
+            return block_log_likelihood(rows.layout, mean, tau, omega)
 
-        return in_chunks(part, len(draws["coef"]), len(rows.y))
+        width = len(rows.X) * (1 if isinstance(rows, StudyRows) else 4)
+        return in_chunks(part, len(draws["coef"]), width)
 
     def log_prior(draws: Draws) -> dict[str, Floats]:
         out = {
@@ -147,8 +159,8 @@ def location_scale(
         return out if omega is None else {**out, "omega": omega.logpdf(draws["omega"])}
 
     return Structure(
-        key=("location-scale", len(prior.mean), q, prior_key(omega)),
-        values={"rows": base["rows"], "studies": studies, FIXED: fixed},
+        key=("location-scale", len(prior.mean), q, prior_key(omega), _form(rows, values)),
+        values=values,
         build=build,
         extra=lambda draws: {
             "coef": coef_draws(fixed, draws),
@@ -162,20 +174,51 @@ def location_scale(
     )
 
 
-def _study_design(rows: StudyRows, Z: Floats, names: Sequence[str]) -> Floats:
+def _values(rows: StudyRows | BoundedRows, by_study: Floats, fixed: Mapping[str, Floats]) -> Values:
+    """Data of the model: the scale's moderators by study, or by row where rows form blocks."""
+    if isinstance(rows, BoundedRows):
+        return rows.values(fixed, X=rows.X.T, Z=by_study[rows.layout.block_of_row].T)
+    base = row_values(rows)
+    studies = {**base["studies"], "Z": by_study.T}
+    return {"rows": base["rows"], "studies": studies, FIXED: fixed}
+
+
+def _form(rows: StudyRows | BoundedRows, values: Values) -> Hashable:
+    return layout_key(values) if isinstance(rows, BoundedRows) else None
+
+
+def _add_exact(data: dict[str, Any], coef: Any, tau2: Any, omega2: Any) -> None:
+    """Add the likelihood of exact effects to the model in context, `tau2` by study (J,)."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    from nssi_meta.models.ops import pytensor_ops
+
+    sums = pytensor_sums(data, residual(data, coef), omega2)
+    pm.Potential("evidence", pt.sum(sums.given(tau2, pytensor_ops())))
+
+
+def _study_design(rows: StudyRows | BoundedRows, Z: Floats, names: Sequence[str]) -> Floats:
     """Z by study (J, q)."""
-    if Z.ndim != 2 or len(Z) != len(rows.y) or not np.isfinite(Z).all():
+    if Z.ndim != 2 or len(Z) != len(rows.X) or not np.isfinite(Z).all():
         raise ValueError(
-            f"the scale's design must be a finite matrix of {len(rows.y)} rows, got shape {Z.shape}"
+            f"the scale's design must be a finite matrix of {len(rows.X)} rows, got shape {Z.shape}"
         )
-    Z = Z[rows.order]
-    by_study = Z[rows.starts]
-    differs = np.argwhere(by_study[rows.study] != Z)
+    study: Ints
+    if isinstance(rows, StudyRows):
+        Z, study, first = Z[rows.order], rows.study, rows.starts
+    else:
+        study, first = rows.layout.block_of_row, rows.first
+    by_study = Z[first]
+    differs = np.argwhere(by_study[study] != Z)
     if len(differs):
         row, column = differs[0]
         name = names[column] if column < len(names) else f"column {column + 1}"
+        what = rows.names[study[row]]
+        exact = isinstance(rows, StudyRows)
+        where = f"within the study {what}" if exact else f"between {what}, which belong together"
         raise ValueError(
-            f"{name} differs within the study {rows.names[rows.study[row]]}: moderators of the "
-            "heterogeneity between studies must belong to the study"
+            f"{name} differs {where}: moderators of the heterogeneity between studies must belong "
+            "to the study"
         )
     return by_study

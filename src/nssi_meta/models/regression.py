@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nssi_meta.models.bounded_rows import BoundedRows, require_rows
 from nssi_meta.models.coefficients import (
     coef_draws,
     coef_values,
@@ -38,7 +39,7 @@ from nssi_meta.models.structure import (
     prior_key,
     prior_values,
 )
-from nssi_meta.models.study_rows import StudyRows, require_rows
+from nssi_meta.models.study_rows import StudyRows
 
 
 def regression(
@@ -69,6 +70,7 @@ def regression(
     ValueError
         Numbers of names, priors and columns differ.
     """
+    require_rows(rows, StudyRows)
     prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
 
     fixed = {**coef_values(rows, prior), **sd_values(tau, omega)}
@@ -114,14 +116,17 @@ def regression(
 
 
 def checked(
-    rows: StudyRows,
+    rows: StudyRows | BoundedRows,
     names: Sequence[str],
     coef_priors: Sequence[str | Prior],
     tau_prior: str | Prior,
     omega_prior: str | Prior,
 ) -> tuple[CoefPrior, Prior, Prior | None]:
-    """Parsed priors of a regression, omega's None where no study gives several rows."""
-    require_rows(rows)
+    """Parsed priors of a regression, omega's None where no study gives several rows.
+
+    Raises PriorError for a prior that cannot be used or an improper posterior, ValueError where
+    numbers of names, priors and columns differ.
+    """
     p = rows.X.shape[1]
     if len(names) != p or len(coef_priors) != p:
         raise ValueError(
@@ -130,7 +135,10 @@ def checked(
         )
     prior, tau = coef_prior(coef_priors), parse_prior(tau_prior, "tau")
     omega = parse_prior(omega_prior, "tau") if rows.nested else None
-    check_sd_priors(tau, omega, len(rows.names), prior, flat_rank(rows, prior))
+    X, n_studies = rows.X, len(rows.names)
+    if isinstance(rows, BoundedRows):
+        X, n_studies = X[rows.known], len(set(rows.layout.block_of_row[rows.known].tolist()))
+    check_sd_priors(tau, omega, n_studies, prior, flat_rank(X, prior))
     return prior, tau, omega
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from nssi_meta.models.bounded_rows import require_rows
 from nssi_meta.models.coefficients import (
     coef_draws,
     coef_values,
@@ -107,6 +108,7 @@ def robust_regression(
 
     Parameters and errors as in `regression`. The SD of study effects is tau sqrt(nu / (nu - 2)).
     """
+    require_rows(rows, StudyRows)
     prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
 
     fixed = {**coef_values(rows, prior), **sd_values(tau, omega)}

@@ -52,15 +52,6 @@ class StudyRows:
         return np.asarray(np.add.reduceat(x, self.starts, axis=-1))
 
 
-def require_rows(rows: object) -> None:
-    """ValueError for what is not `StudyRows`."""
-    if not isinstance(rows, StudyRows):
-        raise ValueError(
-            f"rows is of type {type(rows).__name__}, but must be what model_rows makes of a data "
-            'frame: rows = model_rows(frame, ["age"], vi="vi"), then regression(**rows.exact)'
-        )
-
-
 def study_rows(
     yi: ArrayLike,
     V: ArrayLike,
@@ -95,7 +86,7 @@ def study_rows(
     if len(bad):
         raise ValueError(
             f"yi is not finite in row {bad[0] + 1}: this model takes exact effects only; leave the "
-            "row out, or keep bounds with `nssi-meta pool` or `models.bounded`"
+            "row out, or keep bounds with `nssi-meta pool` or `model_rows`"
         )
     matrix = _covariance(V, len(y))
     design = np.ones((len(y), 1)) if X is None else np.asarray(X, dtype=float)

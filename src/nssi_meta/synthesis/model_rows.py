@@ -15,7 +15,8 @@ from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import RHO, Layout, layout
-from nssi_meta.models.design import Combinations, Design, combinations, design
+from nssi_meta.models.bounded_rows import BoundedRows, bounded_rows
+from nssi_meta.models.design import Combinations, Design, combinations, design, require_independent
 from nssi_meta.models.priors import MU_DEFAULT, PriorError, parse_prior
 from nssi_meta.models.study_rows import StudyRows, study_rows
 from nssi_meta.synthesis.pooled import comparable_rows
@@ -44,20 +45,18 @@ class ModelRows:
     """Checked rows of a frame with their design matrix.
 
     `exact` and `bounded` are the first arguments of the models by name: `exact` of `regression`,
-    `robust_regression` and `location_scale`, which take exact effects, `bounded` of
-    `bounded_regression`, which takes bounds too. `X` (k, p) and `names` (p,) are the design matrix
-    with its columns, `priors` (p,) those of the coefficients, `frame` (k rows) what was read.
+    `robust_regression` and `location_scale` for exact effects, `bounded` of `bounded_regression`
+    and `location_scale` where bounds are among them; `rows` is that of `horseshoe` for both. `X`
+    (k, p) and `names` (p,) are the design matrix with its columns, `priors` (p,) those of the
+    coefficients, `frame` (k rows) what was read.
     """
 
     frame: pd.DataFrame
     layout: Layout
+    X: Floats
     design: Design
     priors: tuple[str, ...]
     rho: float
-
-    @property
-    def X(self) -> Floats:
-        return self.design.X
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,29 +75,41 @@ class ModelRows:
         return vcalc(self.frame, self.rho)
 
     @property
-    def rows(self) -> StudyRows:
-        """Rows grouped by study. Raises ValueError where one of them is a bound."""
-        bound = np.flatnonzero((self.frame["kind"] != "exact").to_numpy())
-        if bound.size:
-            raise ValueError(
-                f"{self.frame['effect_id'].iloc[bound[0]]} is a bound, and this model takes exact "
-                f"effects only: leave out its {bound.size} bound(s), or use "
-                "bounded_regression(**rows.bounded)"
-            )
-        return study_rows(self.frame["yi"], self.V, self.frame["study_id"], self.X)
+    def rows(self) -> StudyRows | BoundedRows:
+        """Rows grouped by study, or with a bound or a size without sign among them by block."""
+        return self._bounded if self._bounds.size else self._exact
 
     @property
     def exact(self) -> dict[str, Any]:
-        """Arguments of the models of exact effects."""
-        return {"rows": self.rows, "names": self.names, "coef_priors": self.priors,
-                "combinations": self.combinations}  # fmt: skip
+        """Arguments of the models of exact effects. Raises ValueError where a row is a bound."""
+        if self._bounds.size:
+            raise ValueError(
+                f"{self.frame['effect_id'].iloc[self._bounds[0]]} is a bound, and this takes exact "
+                f"effects only: leave out its {self._bounds.size} bound(s), or use **rows.bounded "
+                "with a model that takes them, as bounded_regression(**rows.bounded)"
+            )
+        return {"rows": self._exact, **self._described}
 
     @property
     def bounded(self) -> dict[str, Any]:
-        """Arguments of `bounded_regression`."""
-        return {"data": self.layout, "kind": self.frame["kind"].to_numpy(), "X": self.X,
-                "names": self.names, "coef_priors": self.priors,
-                "combinations": self.combinations}  # fmt: skip
+        """Arguments of the models in which bounds count."""
+        return {"rows": self._bounded, **self._described}
+
+    @property
+    def _bounds(self) -> NDArray[np.intp]:
+        return np.flatnonzero((self.frame["kind"] != "exact").to_numpy())
+
+    @property
+    def _exact(self) -> StudyRows:
+        return study_rows(self.frame["yi"], self.V, self.frame["study_id"], self.X)
+
+    @property
+    def _bounded(self) -> BoundedRows:
+        return bounded_rows(self.layout, self.frame["kind"].to_numpy(), self.X)
+
+    @property
+    def _described(self) -> dict[str, Any]:
+        return {"names": self.names, "coef_priors": self.priors, "combinations": self.combinations}
 
 
 def model_rows(
@@ -124,11 +135,12 @@ def model_rows(
         A frame with one row an effect, whose columns are named below; or evidence of one estimand,
         which knows them (its used rows, as `pool` takes them), or such rows as a frame.
     moderators
-        Names of columns: numbers are centred at their mean, texts are coded against their first
-        level, `a:b` is a product. None leaves the intercept, the mean effect, alone.
+        Names of columns: numbers are centred at their mean, texts and truth values are coded
+        against their first level in alphabetical order, `a:b` is a product. None leaves the
+        intercept, the mean effect, alone.
     yi, vi, sei, study, sample, lower, upper
         Names of columns as for `read_simple`: a row with a bound in place of an effect is taken by
-        `bounded_regression` alone; rows of one sample have errors correlated by `rho`.
+        the models with bounds alone; rows of one sample have errors correlated by `rho`.
     mu_prior
         Of the intercept: the mean effect at average numbers and reference levels; normal or flat.
     beta_prior
@@ -158,8 +170,10 @@ def model_rows(
     for prior in (mu, beta):
         if prior.name not in ("normal", "flat"):
             raise PriorError(f"{prior} is not possible for a coefficient: normal(mean,sd) or flat")
-    priors = (str(mu), *(str(beta.scaled(1 / s)) for s in _spreads(found, table)))
-    return ModelRows(frame, layout(frame, partial(vcalc, rho=rho), rho), found, priors, rho)
+    X = found.matrix(table)
+    require_independent(X, found.names)
+    priors = (str(mu), *(str(beta.scaled(1 / s)) for s in found.spread[1:]))
+    return ModelRows(frame, layout(frame, partial(vcalc, rho=rho), rho), X, found, priors, rho)
 
 
 def _one_pool(rows: pd.DataFrame) -> pd.DataFrame:
@@ -172,20 +186,3 @@ def _one_pool(rows: pd.DataFrame) -> pd.DataFrame:
     # What was measured still tells outcomes of the same people apart.
     outcome = rows["mechanism"].astype(str) + "/" + rows["measure"].astype(str)
     return rows.assign(mechanism="", measure=outcome)
-
-
-def _spreads(found: Design, data: pd.DataFrame) -> list[float]:
-    """By how much each column after the intercept moves with one SD of its numbers."""
-    out: list[float] = []
-    for term in found.terms:
-        sizes = [1.0]
-        for part in term.split(":"):
-            levels = found.levels.get(part)
-            own = [1.0] * (len(levels) - 1) if levels else [_sd(data[part])]
-            sizes = [a * b for a in sizes for b in own]
-        out += sizes
-    return out
-
-
-def _sd(column: pd.Series[float]) -> float:
-    return float(column.to_numpy(dtype=float).std())

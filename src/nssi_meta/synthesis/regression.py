@@ -22,9 +22,9 @@ from nssi_meta.inference.regression import (
     fit_regression,
 )
 from nssi_meta.models.blocks import RHO, Layout, layout
+from nssi_meta.models.design import Design, design
 from nssi_meta.models.priors import Prior, parse_prior
 from nssi_meta.synthesis.cells import Options
-from nssi_meta.synthesis.design import Design, build_design
 from nssi_meta.synthesis.pooled import comparable_rows
 
 #: For a difference between two levels, or one SD of a number, on a standardised scale.
@@ -123,7 +123,7 @@ def regress(
         Evidence of one estimand, or a frame with yi, vi, the moderators and, where several rows
         belong to one study, study_id (sample_id for the same people).
     moderators
-        Names of columns; numbers are centred, texts are coded against their first level, "a:b" is
+        Names of columns; numbers are centred, texts coded against their first level, "a:b" is
         an interaction.
     mu_prior
         Of the mean at average numbers and reference levels: normal or flat (default as `pool`).
@@ -157,30 +157,30 @@ def regress(
     rows = exact[~missing].reset_index(drop=True)
     if rows.empty:
         raise ValueError("no exact effect with all moderators known is left")
-    design = build_design(rows, moderators)
+    coded = design(rows, moderators)
     # One pool, whose blocks are studies; what was measured still tells outcomes apart.
     outcome = rows["mechanism"].astype(str) + "/" + rows["measure"].astype(str)
     one = rows.assign(mechanism="", measure=outcome)
     laid = layout(one, partial(vcalc, rho=rho), rho)
-    X = design.matrix(rows)
+    X = coded.matrix(rows)
     unit = outcome_unit(measure, rows)
     options = Options.given(mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior)
     mu, tau, of_omega = options.in_unit(unit, options.priors())
     omega = of_omega if has_omega(rows["study_id"].to_numpy()) else None
     beta = parse_prior(BETA_DEFAULT if beta_prior is None else beta_prior, "mu")
     whole = unit.scale if beta_prior is None else 1.0
-    priors = [mu, *(beta.scaled(whole / s) for s in design.spread[1:])]
+    priors = [mu, *(beta.scaled(whole / s) for s in coded.spread[1:])]
     n_studies = rows["study_id"].nunique()
     fit = fit_regression(
-        laid, X, beta_prior=priors, tau_prior=tau, omega_prior=omega, names=design.names,
+        laid, X, beta_prior=priors, tau_prior=tau, omega_prior=omega, names=coded.names,
         n_studies=n_studies,
     )  # fmt: skip
     without = fit_regression(
         laid, X[:, :1], beta_prior=priors[:1], tau_prior=tau, omega_prior=omega,
-        names=design.names[:1], n_studies=n_studies,
+        names=coded.names[:1], n_studies=n_studies,
     )  # fmt: skip
     found = MetaRegression(
-        pd.DataFrame(), fit, design, len(rows), n_studies, len(frame) - len(exact),
+        pd.DataFrame(), fit, coded, len(rows), n_studies, len(frame) - len(exact),
         int(missing.sum()), fit.tau_density.quantile(0.5), without.tau_density.quantile(0.5),
         level, kind,
     )  # fmt: skip

@@ -22,8 +22,9 @@ from nssi_meta.inference.replicate import as_reported, replicate, thresholds
 from nssi_meta.inference.shrinkage import sampling_covariance
 from nssi_meta.models.binomial import binomial_normal
 from nssi_meta.models.binomial_tables import count_tables
-from nssi_meta.models.blocks import RHO, layout
+from nssi_meta.models.blocks import RHO, Layout, layout
 from nssi_meta.models.bounded import bounded_regression
+from nssi_meta.models.bounded_rows import BoundedRows, bounded_rows
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.horseshoe import SLAB_SHAPE, horseshoe
 from nssi_meta.models.location_scale import location_scale
@@ -51,6 +52,7 @@ MODERATOR = _FIXED.standard_normal(J)[STUDY]
 MODERATOR_OF_BLOCK = _FIXED.standard_normal(20)
 X = np.column_stack([np.ones(K), MODERATOR])
 MANY = np.column_stack([np.ones(K), _FIXED.standard_normal((J, 5))[STUDY]])
+MANY_OF_BLOCK = _FIXED.standard_normal((20, 5))
 NAMES = ("intercept", "moderator")
 PRIORS = ("normal(0,1)", "normal(0,0.5)")
 SCALE_PRIORS = ((-1.4, 0.8), (0.0, 0.7))
@@ -73,6 +75,13 @@ def _estimates(design: Floats, coef: Floats, u: Floats, omega: float, rng: Gener
     """Estimates (K,) given coefficients, study effects (J,) and the within-study SD."""
     errors = rng.multivariate_normal(np.zeros(K), V)
     return np.asarray(design @ coef + u[STUDY] + omega * rng.standard_normal(K) + errors)
+
+
+def _exact(design: Floats, coef: Floats, tau: Floats, omega: float, rng: Generator) -> StudyRows:
+    """Rows of exact effects, given the study effects' SD at each row (K,)."""
+    first = np.concatenate([[0], np.cumsum(SIZES)[:-1]])
+    u = tau[first] * rng.standard_normal(J)
+    return _rows(_estimates(design, coef, u, omega, rng), design)
 
 
 def _normal(rng: Generator, design: Floats = X) -> tuple[Truth, Floats]:
@@ -118,35 +127,40 @@ def draw_robust(rng: Generator) -> tuple[Truth, Structure]:
     return truth, robust_regression(_rows(y, X), NAMES, PRIORS, combinations=AT)
 
 
-def draw_location_scale(rng: Generator) -> tuple[Truth, Structure]:
+def draw_location_scale(bounds: bool, rng: Generator) -> tuple[Truth, Structure]:
     """A moderator of the mean and of log tau."""
     coef, omega = rng.normal(0.0, [1.0, 0.5]), _half_normal(rng, 0.5)
     scale = rng.normal(*np.transpose(SCALE_PRIORS))
-    by_study = X[np.concatenate([[0], np.cumsum(SIZES)[:-1]])]
-    y = _estimates(X, coef, np.exp(by_study @ scale) * rng.standard_normal(J), omega, rng)
-    tau = np.exp(by_study.mean(axis=0) @ scale)
-    truth = _truth(coef, omega, scale=scale[None], tau=tau, mean=coef.sum())
-    priors = [f"normal({mean},{sd})" for mean, sd in SCALE_PRIORS]
-    structure = location_scale(
-        _rows(y, X), NAMES, PRIORS, X, NAMES, scale_coef_priors=priors, combinations=AT
+    design = _mixed_design(MODERATOR_OF_BLOCK) if bounds else X
+    tau = np.exp(design @ scale)
+    rows = (
+        _mixed(design, coef, tau, omega, rng) if bounds else _exact(design, coef, tau, omega, rng)
     )
-    return truth, structure
+    study = rows.layout.block_of_row if isinstance(rows, BoundedRows) else STUDY
+    by_study = design[np.unique(study, return_index=True)[1]]
+    typical = np.exp(by_study.mean(axis=0) @ scale)
+    truth = _truth(coef, omega, scale=scale[None], tau=typical, mean=coef.sum())
+    priors = [f"normal({mean},{sd})" for mean, sd in SCALE_PRIORS]
+    return truth, location_scale(
+        rows, NAMES, PRIORS, design, NAMES, scale_coef_priors=priors, combinations=AT
+    )
 
 
-def draw_horseshoe(rng: Generator) -> tuple[Truth, Structure]:
+def draw_horseshoe(bounds: bool, rng: Generator) -> tuple[Truth, Structure]:
     """Five moderators under the regularised horseshoe."""
-    m = MANY.shape[1] - 1
+    design = _mixed_design(MANY_OF_BLOCK) if bounds else MANY
+    m = design.shape[1] - 1
     overall = GLOBAL_SCALE * abs(rng.standard_cauchy())
     local = np.abs(rng.standard_cauchy(m))
     slab2 = SLAB_SHAPE * SLAB**2 / rng.gamma(SLAB_SHAPE)
     loose = (overall * local) ** 2
     slopes = rng.normal(0.0, np.sqrt(loose / (1 + loose / slab2)))
     # The prior is per SD of a moderator.
-    coef = np.concatenate([rng.normal(0.0, 1.0, 1), slopes / MANY[:, 1:].std(axis=0)])
+    coef = np.concatenate([rng.normal(0.0, 1.0, 1), slopes / design[:, 1:].std(axis=0)])
     tau, omega = _half_normal(rng, 0.5), _half_normal(rng, 0.5)
-    y = _estimates(MANY, coef, tau * rng.standard_normal(J), omega, rng)
+    rows = (_mixed if bounds else _exact)(design, coef, np.full(len(design), tau), omega, rng)
     names = ["intercept", *(f"moderator {i + 1}" for i in range(m))]
-    structure = horseshoe(_rows(y, MANY), names, expected=2, slab=SLAB)
+    structure = horseshoe(rows, names, expected=2, slab=SLAB)
     fixed = {**structure.values[FIXED], "global_scale": np.array(GLOBAL_SCALE)}
     known = replace(structure, values={**structure.values, FIXED: fixed})
     return _truth(coef, omega, tau=tau), known
@@ -162,30 +176,41 @@ def mixed_rows() -> pd.DataFrame:
     return design([{**row, "vi": 0.02 + 0.01 * (i % 4)} for i, row in enumerate(rows)])
 
 
+def _mixed_layout(rows: pd.DataFrame) -> Layout:
+    critical = thresholds(rows)
+    return layout(rows.assign(lower=-critical, upper=critical), known_errors)
+
+
+def _mixed_design(of_block: Floats) -> Floats:
+    """Intercept and moderators of the blocks (B, p) at their rows."""
+    block = _mixed_layout(mixed_rows()).block_of_row
+    return np.column_stack([np.ones(len(block)), of_block[block]])
+
+
+def _mixed(design: Floats, coef: Floats, tau: Floats, omega: float, rng: Generator) -> BoundedRows:
+    """A review of rows of every kind, given the study effects' SD at each row (k,)."""
+    start = mixed_rows()
+    errors = partial(sampling_covariance, vcalc=known_errors, rho=RHO)
+    at = (design @ coef)[None], tau[None], np.array([omega])
+    y = replicate(start, _mixed_layout(start).block_rows, *at, errors, rng)[0]
+    seen = as_reported(start, y, thresholds(start))
+    return bounded_rows(layout(seen, known_errors), seen["kind"].to_numpy(), design)
+
+
 def draw_bounded(student: bool, rng: Generator) -> tuple[Truth, Structure]:
     """Intercept, slope and two variances from rows of every kind; study effects normal or t."""
-    start = mixed_rows()
-    critical = thresholds(start)
-    data = layout(start.assign(lower=-critical, upper=critical), known_errors)
-    block, studies = data.block_of_row, len(data.block_rows)
-    mixed = np.column_stack([np.ones(data.k), MODERATOR_OF_BLOCK[block]])
+    block, mixed = _mixed_layout(mixed_rows()).block_of_row, _mixed_design(MODERATOR_OF_BLOCK)
     coef, tau, omega = rng.normal(0.0, [1.0, 0.5]), _half_normal(rng, 0.5), _half_normal(rng, 0.5)
-    nu = _freedom(rng)
+    nu, studies = _freedom(rng), int(block.max()) + 1
     # A t effect is a normal one whose variance is divided by lambda.
     share = rng.gamma(nu / 2, 2 / nu, studies) if student else np.ones(studies)
-    spread = (tau / np.sqrt(share))[block]
-    errors = partial(sampling_covariance, vcalc=known_errors, rho=RHO)
-    at = (mixed @ coef)[None], spread[None], np.array([omega])
-    y = replicate(start, data.block_rows, *at, errors, rng)[0]
-    seen = as_reported(start, y, critical)
+    rows = _mixed(mixed, coef, (tau / np.sqrt(share))[block], omega, rng)
     u = rng.standard_t(nu) if student else rng.standard_normal()
     new = coef.sum() + tau * u + omega * rng.standard_normal()
     truth = _truth(coef, omega, tau=tau, mean=coef.sum(), prediction=float(new))
     if student:
         truth["nu"] = np.array([nu])
-    rows = layout(seen, known_errors), seen["kind"].to_numpy()
-    made = bounded_regression(*rows, mixed, NAMES, PRIORS, combinations=AT, student=student)
-    return truth, made
+    return truth, bounded_regression(rows, NAMES, PRIORS, combinations=AT, student=student)
 
 
 def draw_binomial(rng: Generator) -> tuple[Truth, Structure]:
@@ -238,8 +263,14 @@ def sampled_scenarios() -> list[Scenario]:
         ("robust", "Student-t study effects", draw_robust),
         ("bounded", "meta-regression with bounds", partial(draw_bounded, False)),
         ("bounded_t", "Student-t effects with bounds", partial(draw_bounded, True)),
-        ("location_scale", "location and scale", draw_location_scale),
-        ("horseshoe", "horseshoe", draw_horseshoe),
+        ("location_scale", "location and scale", partial(draw_location_scale, False)),
+        (
+            "location_scale_bounds",
+            "location and scale with bounds",
+            partial(draw_location_scale, True),
+        ),
+        ("horseshoe", "horseshoe", partial(draw_horseshoe, False)),
+        ("horseshoe_bounds", "horseshoe with bounds", partial(draw_horseshoe, True)),
         ("binomial", "counts, binomial-normal", draw_binomial),
     ]
     return [Scenario(name, label, 100, partial(sampled_trial, draw)) for name, label, draw in table]
