@@ -171,7 +171,9 @@ def test_three_axes_against_brute_force(fit, name):
     for x in (-0.9, 0.0, 0.9):
         assert float(ours.mu.cdf(x)) == pytest.approx(brute.cdf_of_mu(x), abs=tolerance)
     for x in (-0.9, 0.0, 0.3, 1.2):
-        assert float(ours.prediction.cdf(x)) == pytest.approx(brute.prediction_cdf(x), abs=tolerance)
+        assert float(ours.prediction.cdf(x)) == pytest.approx(
+            brute.prediction_cdf(x), abs=tolerance
+        )
 
 
 def test_the_null_models_too(layout_of):
