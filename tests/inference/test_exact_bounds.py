@@ -151,25 +151,29 @@ def test_two_axes_against_brute_force(fit, name):
     assert brute.prediction_cdf(high) == pytest.approx(0.975, abs=2e-4)
 
 
-# With omega there are three axes, resolved to 2%: fewer digits are promised (measured 2e-4).
+# With omega there are three axes, resolved to 1e-4: integrals and quantiles to 1e-5 (seen 3e-6).
 @pytest.mark.parametrize("name", ["exact and bounds", *BLOCKS])
 def test_three_axes_against_brute_force(fit, name):
     rows = {**POOLS, **BLOCKS}[name]
     brute = BruteForce(rows, with_omega=True, n=(4, 50, 32))
+    # The sum over f is too coarse for large tau: 1e-5 of the mass of mu.
+    tolerance = 1e-5 if name in POOLS else 3e-5
     ours = fit(rows, omega="halfnormal(0.5)")
     mean, sd = brute.moments(brute.m)
-    assert ours.mu.mean == pytest.approx(mean, abs=1e-3 * sd)
-    assert ours.mu.sd == pytest.approx(sd, rel=1e-3)
-    assert ours.log_evidence == pytest.approx(brute.log_evidence, abs=1e-3)
+    assert ours.mu.mean == pytest.approx(mean, abs=tolerance * sd)
+    assert ours.mu.sd == pytest.approx(sd, rel=tolerance)
+    assert ours.log_evidence == pytest.approx(brute.log_evidence, abs=tolerance)
     for density, axis in ((ours.tau_density, brute.tau), (ours.omega_density, brute.omega)):
         shape = (1, -1, 1) if density is ours.tau_density else (1, 1, -1)
         mean, sd = brute.moments(axis.reshape(shape))
-        assert density.mean == pytest.approx(mean, abs=1e-3 * sd)
-        assert density.sd == pytest.approx(sd, rel=1e-3)
+        assert density.mean == pytest.approx(mean, abs=tolerance * sd)
+        assert density.sd == pytest.approx(sd, rel=tolerance)
     for x in (-0.9, 0.0, 0.9):
-        assert float(ours.mu.cdf(x)) == pytest.approx(brute.cdf_of_mu(x), abs=1e-3)
+        assert float(ours.mu.cdf(x)) == pytest.approx(brute.cdf_of_mu(x), abs=tolerance)
     for x in (-0.9, 0.0, 0.3, 1.2):
-        assert float(ours.prediction.cdf(x)) == pytest.approx(brute.prediction_cdf(x), abs=1e-3)
+        assert float(ours.prediction.cdf(x)) == pytest.approx(
+            brute.prediction_cdf(x), abs=tolerance
+        )
 
 
 def test_the_null_models_too(layout_of):

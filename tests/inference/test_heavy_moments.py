@@ -57,7 +57,7 @@ BARELY = [
     (2, False, "halfcauchy(0.5)"), (3, False, "halfcauchy(0.01)"), (1, False, "halft(1.2,0.5)"),
     (2, False, "halft(0.3,0.5)"), (1, False, "halft(1.5,50)"), (2, True, "invgamma(1.3,0.15)"),
     (3, False, "logt2(5,-2.6,1.3)"), (2, False, "logt2(5,-2.6,1.3)"),
-    (3, True, "logt2(5,-2.6,1.3)"),
+    (3, True, "logt2(5,-2.6,1.3)"), (1, False, "invgamma(1.1,0.3)"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.special import ndtr
 
 from nssi_meta.evidence.vcalc import vcalc
@@ -24,15 +25,24 @@ CASES = {
     "higher and lower": [("interval", 0, 0.5, INF, 0.07), ("interval", 0, -INF, -0.6, 0.09)],
     "exact and higher": [("exact", 0.3, np.nan, np.nan, 0.07), ("interval", 0, 0.6, INF, 0.09)],
     "size and n.s.": [("unsigned", 0.4, np.nan, np.nan, 0.07), ("interval", 0, -0.6, 0.6, 0.09)],
+    "size and higher": [("unsigned", 0.2, np.nan, np.nan, 0.04), ("interval", 0, 0.3, INF, 0.03)],
     "three n.s.": [("interval", 0, -c, c, (c / 2) ** 2) for c in (0.5, 0.55, 0.6)],
 }
 MU, TAU = np.array([-0.7, 0.0, 0.4, 1.5]), np.array([0.0, 0.05, 0.4, 3.0])
 OMEGA = np.array([0.0, 0.1, 0.9, 4.0])
 
 
-def block(rows):
+#: Who took part in three rows: two rows of the same people; different people and one control group.
+PEOPLE = {
+    "two samples": ((0, 0, 1), ("", "", "")),
+    "one control group": ((0, 1, 2), ("w", "w", "w")),
+    "strangers": ((0, 1, 2), ("", "", "")),
+}
+
+
+def block(rows, sample="people", control=""):
     frame = pd.DataFrame(rows, columns=["kind", "yi", "lower", "upper", "vi"]).assign(
-        study_id="s", sample_id="people", control_id="", mechanism="m", condition="c",
+        study_id="s", sample_id=sample, control_id=control, mechanism="m", condition="c",
         comparator="healthy", n_case=20.0, n_control=20.0,
     )  # fmt: skip
     return layout(frame, partial(vcalc, rho=0.6), 0.6)
@@ -65,9 +75,37 @@ def test_a_grid_is_the_integral_at_every_node(name):
     """Absolute error of the scaled value 1e-11: what the constants of the module promise."""
     data = block(CASES[name])
     value, scale = BlockGrid(data)(MU, TAU, OMEGA)
-    for m, t, o in [(0, 1, 0), (1, 0, 1), (2, 2, 0), (2, 2, 2), (3, 3, 1), (1, 2, 3)]:
+    for m, t, o in [(0, 1, 0), (1, 0, 1), (2, 2, 0), (2, 2, 2), (3, 3, 1), (1, 2, 3), (3, 1, 3)]:
         truth = by_hand(data, MU[m], TAU[t], OMEGA[o]) / np.exp(scale[o])
         assert value[0, m, t, o] == pytest.approx(truth, abs=1e-11)
+
+
+@pytest.mark.parametrize("name", list(PEOPLE))
+def test_rows_share_errors_with_those_of_the_same_people_alone(name):
+    """An exact row and two bounds against the normal probability of their covariance, 1e-8.
+
+    The bivariate normal distribution function of scipy is good to about that.
+    """
+    people, controls = PEOPLE[name]
+    rows = [("exact", 0.3, np.nan, np.nan, 0.09), ("interval", 0, 0.4, INF, 0.07),
+            ("interval", 0, -0.5, 0.5, 0.12)]  # fmt: skip
+    data = block(rows, [f"sample {i}" for i in people], list(controls))
+    value, scale = BlockGrid(data)(MU[:3], TAU[:3], OMEGA[:3])
+    s = np.sqrt(data.v)
+    V = np.diag(data.v)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        if people[i] == people[j]:
+            V[i, j] = V[j, i] = 0.6 * s[i] * s[j]
+        elif controls[i]:
+            V[i, j] = V[j, i] = 1 / 20
+    for m, t, o in [(0, 1, 0), (1, 0, 1), (2, 2, 0), (1, 2, 2)]:
+        cov = V + TAU[t] ** 2 + OMEGA[o] ** 2 * np.eye(3)
+        gain = cov[1:, 0] / cov[0, 0]
+        mean, rest = MU[m] + gain * (0.3 - MU[m]), cov[1:, 1:] - np.outer(gain, cov[0, 1:])
+        given = stats.multivariate_normal(mean, rest, abseps=1e-12, releps=1e-12)
+        inside = given.cdf([40.0, 0.5], lower_limit=[0.4, -0.5])
+        truth = stats.norm.pdf(0.3, MU[m], np.sqrt(cov[0, 0])) * inside
+        assert value[0, m, t, o] * np.exp(scale[o]) == pytest.approx(truth, abs=1e-8)
 
 
 def test_where_it_says_so_it_agrees_with_the_integral_at_a_node():

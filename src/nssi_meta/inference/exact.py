@@ -31,6 +31,8 @@ Floats = NDArray[np.float64]
 
 #: Coarser first panels for three axes, by number of edges.
 _COARSE = {9: [0, 2, 3, 5, 6, 8], 7: [0, 2, 3, 4, 6]}
+#: Order and tolerance of three axes: 3e-6 of a posterior SD in a quantile at most (seen).
+_THREE = (10, 1e-4)
 #: Values held at once where mu is integrated in closed form: about a processor's cache.
 _CACHE = 100_000
 
@@ -172,7 +174,7 @@ def fit_exact(
 
     of_mu, first = mu_axis(layout, mu_prior, scale)
     axes = [(with_tails(of_mu, fall.mu_low, fall.mu_high), first), *hyper]
-    start, n, tol = coarse([e for _, e in axes])
+    start, n, tol = coarse([e for _, e in axes], _THREE)
     heavy = [axis for axis, _ in axes]
     log_density = OnGrid(layout)
 
@@ -261,14 +263,18 @@ def log_evidence(
     return integrate(density, [a for a, _ in axes], [e for _, e in axes], tol=tol).log_integral
 
 
-def coarse(edges: list[Floats]) -> tuple[list[Floats], int, float]:
+def coarse(
+    edges: list[Floats], three: tuple[int, float] = (8, 2e-3)
+) -> tuple[list[Floats], int, float]:
     """First panels, order and tolerance where mu is an axis; three axes begin coarser.
 
     The tolerance bounds the densities' own error; integrals, of twice the order, are far better.
+    `three` are order and tolerance for three axes: what is asked for leaves up to 1e-4 of a
+    posterior SD in a quantile, enough where many pools are compared.
     """
     if len(edges) < 3:
         return edges, 12, 1e-6
-    return [e[_COARSE[len(e)]] if len(e) in _COARSE else e for e in edges], 8, 2e-3
+    return [e[_COARSE[len(e)]] if len(e) in _COARSE else e for e in edges], *three
 
 
 def conjugate_mu(layout: Layout, prior: Prior) -> bool:

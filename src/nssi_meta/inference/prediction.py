@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 
 #: More values of t than this are interpolated to those of `_PANELS` panels of `_ORDER` nodes.
 _MANY = 48
-_PANELS, _ORDER = 4, 12
+_PANELS, _ORDER = 8, 12
 #: A panel of n nodes integrates a normal kernel that is wider than this share of it, over n.
 _SPAN = 2.5
 #: Where a normal density ends for our purposes, and the nodes between.

@@ -2,10 +2,12 @@
 
 The rows share the study effect theta ~ N(mu, tau^2) and part of their sampling error:
 
-    P(mu, tau, omega) = E_theta S(theta, omega),    S = E_f prod_i p_i(theta + sqrt(rho v_i) f)
+    P(mu, tau, omega) = E_theta S(theta, omega),    S = prod_g E_f prod_i p_i(theta + l_i f)
 
-where p_i is Phi((u_i - .) / d_i) - Phi((l_i - .) / d_i) for a bound and a normal density with SD
-d_i for an exact row, d_i^2 = (1 - rho) v_i + omega^2. S knows neither mu nor tau. It is written as
+where g are the groups of rows that share people, l_i^2 is the common part of a row's sampling
+variance (rho v_i for the same people), and p_i is Phi((u_i - .) / d_i) - Phi((l_i - .) / d_i) for a
+bound and a normal density with SD d_i for an exact row, d_i^2 = v_i - l_i^2 + omega^2. S knows
+neither mu nor tau. It is written as
 a sum of normal densities over theta, which E_theta only widens, so that a grid of (mu, tau, omega)
 costs one small table of S and a matrix product instead of an integral at every node
 (`bound_blocks`). Errors are absolute: small values are left to `bound_blocks`.
@@ -19,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from nssi_meta.models.block_rows import BlockRows, block_rows
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import LOG_2PI
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 #: Spacing h and width c h of the normal densities, h in units of the scale on which S varies. What
 #: has the frequency k is mistaken for 2 pi / h - k by exp(-2 pi^2 c^2 + 2 pi c^2 k h): 5e-13 for
@@ -41,36 +45,11 @@ MOST, STEEPEST = 1200, 25.0
 _CHUNK = 1_000_000
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of one block: exact rows have y, and lower = upper = NaN; signs (P, n)."""
-
-    v: Floats
-    y: Floats
-    lower: Floats
-    upper: Floats
-    exact: NDArray[np.bool_]
-    signs: Floats
-    weight: Floats
-    rho: float
-
-    @property
-    def load(self) -> Floats:
-        """SD (n,) of the common part of the sampling error."""
-        return np.asarray(np.sqrt(self.rho * self.v))
-
-    @property
-    def steep(self) -> float:
-        """How much narrower than the density of f its factors are together, at the least."""
-        narrow = np.sqrt((1 - self.rho) * self.v / len(self.v))
-        return float(np.sqrt(1.0 + (self.load / narrow).max() ** 2))
-
-
 @dataclass
 class _Block:
     """One block: its rows, and what has been worked out for each octave of omega."""
 
-    rows: _Rows
+    rows: BlockRows
     theta: dict[int, Floats] = field(default_factory=dict)
     inverse: dict[int, Floats] = field(default_factory=dict)
     height: dict[float, Floats] = field(default_factory=dict)
@@ -80,29 +59,31 @@ class BlockGrid:
     """The likelihood of the blocks of bounds of one layout; tables of S are kept between calls."""
 
     def __init__(self, data: Layout) -> None:
-        self._blocks = [_Block(rows) for rows in _rows(data)]
+        self._blocks = [_Block(rows) for rows in block_rows(data)]
 
     def __call__(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, Floats]:
         """Likelihood of each block, scaled (B, M, T, O), and the log of all scales (O,).
 
-        A scale is that of the densities of exact rows: what it multiplies is at most 1, with an
-        absolute error of 1e-11 (a test); NaN for a block that is not for this way (variances far
-        apart, or errors that are all but the same). Nodes (M,), (T,), (O,).
+        A scale is that of the densities of exact rows: what it multiplies is at most 1, or the
+        number of patterns of unknown signs, with an absolute error of 1e-11 (a test); NaN for a
+        block that is not for this way (variances far apart, or errors that are all but the same).
+        Nodes (M,), (T,), (O,).
         """
         out = np.full((len(self._blocks), len(mu), len(tau), len(omega)), np.nan)
         scale = np.zeros(len(omega))
         for value, block in zip(out, self._blocks, strict=True):
             _on_grid(block, mu, tau, omega, value)
             rows = block.rows
-            for v in rows.v[rows.exact]:
-                scale -= 0.5 * (LOG_2PI + np.log((1 - rows.rho) * v + omega**2))
+            for v in rows.own[rows.exact]:
+                scale -= 0.5 * (LOG_2PI + np.log(v + omega**2))
         return out, scale
 
     def log_terms(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Sum of the blocks' log likelihoods (M, T, O); True where that is only an upper limit."""
         value, scale = self(mu, tau, omega)
         sound = value >= LEAST
-        limit = np.where(np.isnan(value), 1.0, LEAST)
+        most = np.array([block.rows.weight.sum() for block in self._blocks])
+        limit = np.where(np.isnan(value), most.reshape(-1, 1, 1, 1), LEAST)
         total = np.log(np.where(sound, value, limit)).sum(axis=0) + scale
         return total, ~sound.all(axis=0)
 
@@ -142,28 +123,6 @@ def _integrated(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> Floats:
     return np.asarray(np.exp(value.T).reshape(-1, len(mu), len(tau), len(omega)))
 
 
-def _rows(data: Layout) -> list[_Rows]:
-    """The rows of every block, exact ones first."""
-    block = data.bound_blocks
-    assert block is not None
-    out = []
-    for b in range(len(block.rho)):
-        exact = block.exact[b, block.exact_mask[b] > 0]
-        index = np.concatenate([exact, block.bounds[b, block.bounds_mask[b] > 0]])
-        is_exact = np.arange(len(index)) < len(exact)
-        signs = np.ones((block.signs.shape[1], len(index)))
-        signs[:, : len(exact)] = block.signs[b, :, block.exact_mask[b] > 0].T
-        none = np.where(is_exact, np.nan, 0.0)
-        out.append(
-            _Rows(
-                data.v[index], np.where(is_exact, data.y[index], 0.0), data.lower[index] + none,
-                data.upper[index] + none, is_exact, signs, np.exp(block.log_weight[b]),
-                float(block.rho[b]),
-            )
-        )  # fmt: skip
-    return out
-
-
 def _on_grid(block: _Block, mu: Floats, tau: Floats, omega: Floats, out: Floats) -> None:
     """Put the scaled likelihood of one block into `out` (M, T, O), as far as it is for this way."""
     rows = block.rows
@@ -174,8 +133,7 @@ def _on_grid(block: _Block, mu: Floats, tau: Floats, omega: Floats, out: Floats)
     for o in np.unique(octave).tolist():
         here = octave == o
         least = 0.0 if o == 0 else small * 2.0 ** (o - 1)
-        scale = rows.rho * rows.v.min() + ((1 - rows.rho) * rows.v.min() + least**2) / len(rows.v)
-        step = SPACING * float(np.sqrt(scale))
+        step = SPACING * rows.scale(least)
         if not _prepare(block, o, step, small * 2.0**o):
             continue
         theta, inverse = block.theta[o], block.inverse[o]
@@ -197,10 +155,10 @@ def _on_grid(block: _Block, mu: Floats, tau: Floats, omega: Floats, out: Floats)
         if tail:
             sd = np.sqrt(_wide(rows, omega[here]) ** 2 + tau[:, None] ** 2)
             value += ndtr(tail * (mu[:, None, None] - low) / sd)
-        out[..., here] = np.clip(value, 0.0, 1.0)
+        out[..., here] = np.clip(value, 0.0, rows.weight.sum())
 
 
-def _wide(rows: _Rows, omega: Floats) -> Floats:
+def _wide(rows: BlockRows, omega: Floats) -> Floats:
     return np.asarray(np.sqrt(rows.v.max() + omega**2))
 
 
@@ -210,7 +168,8 @@ def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
         rows = block.rows
         low, high, _ = _limits(rows)
         reach = REACH * float(np.sqrt(rows.v.max() + most**2))
-        if not ((high - low + 2 * reach) / step < MOST and rows.steep < STEEPEST):
+        steep = max(rows.steep(group) for group in rows.groups)
+        if not ((high - low + 2 * reach) / step < MOST and steep < STEEPEST):
             return False
         theta = np.arange(low - reach, high + reach + step, step)
         gap = (theta[:, None] - theta) / (WIDTH * step)
@@ -219,7 +178,7 @@ def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
     return True
 
 
-def _limits(rows: _Rows) -> tuple[float, float, int]:
+def _limits(rows: BlockRows) -> tuple[float, float, int]:
     """Between which theta S is neither 0 nor 1, and on which side it goes to 1 (or neither: 0)."""
     sizes = rows.signs[:, rows.exact] * rows.y[rows.exact]
     lower, upper = rows.lower[~rows.exact], rows.upper[~rows.exact]
@@ -233,19 +192,28 @@ def _limits(rows: _Rows) -> tuple[float, float, int]:
     return float(min(finite)), float(max(finite)), 0
 
 
-def _table(theta: Floats, rows: _Rows, omega: Floats) -> Floats:
+def _table(theta: Floats, rows: BlockRows, omega: Floats) -> Floats:
     """S (J, O) at the nodes theta (J,)."""
+    each = [_group_table(theta, rows, group, omega) for group in rows.groups]
+    product: Floats = np.ones(1)
+    for values in each:
+        product = product * values
+    return np.asarray(np.tensordot(rows.weight, product, 1))
+
+
+def _group_table(theta: Floats, rows: BlockRows, group: Ints, omega: Floats) -> Floats:
+    """The factor (P, J, O) of one group of rows in S, for each pattern of signs."""
     # In units of f a factor has the width d / load, the density of f has 1.
-    step = STEP / rows.steep
-    half = int(np.ceil(REACH / step))
+    step = STEP / rows.steep(group)
+    half = int(np.ceil(REACH / step)) if rows.load[group].any() else 0
     f = step * np.arange(-half, half + 1)
     weight = np.exp(-0.5 * f**2)
     weight /= weight.sum()
     shape = (len(theta), len(omega), len(f))
-    d = np.sqrt((1 - rows.rho) * rows.v[:, None] + omega**2)[:, :, None]
+    d = np.sqrt(rows.own[:, None] + omega**2)[:, :, None]
     mean = theta[:, None, None] + rows.load[:, None, None, None] * f
     bounds = np.ones(shape)
-    for i in np.flatnonzero(~rows.exact):
+    for i in group[~rows.exact[group]]:
         upper, lower = rows.upper[i], rows.lower[i]
         # One-sided bounds need one distribution function, and keep their precision in its tail.
         if np.isposinf(upper):
@@ -254,15 +222,17 @@ def _table(theta: Floats, rows: _Rows, omega: Floats) -> Floats:
             bounds *= ndtr((upper - mean[i]) / d[i])
         else:
             bounds *= ndtr((upper - mean[i]) / d[i]) - ndtr((lower - mean[i]) / d[i])
-    if not rows.exact.any():
-        return np.asarray(bounds @ weight)
-    exact = np.zeros(shape)
-    for signs, share in zip(rows.signs, rows.weight, strict=True):
+    exact = group[rows.exact[group]]
+    if not exact.size:
+        one = bounds @ weight
+        return np.broadcast_to(one, (len(rows.weight), *one.shape))
+    out = np.empty((len(rows.weight), *shape[:2]))
+    for p, signs in enumerate(rows.signs):
         square = np.zeros(shape)
-        for i in np.flatnonzero(rows.exact):
+        for i in exact:
             square += ((signs[i] * rows.y[i] - mean[i]) / d[i]) ** 2
-        exact += share * np.exp(-0.5 * square)
-    return np.asarray((bounds * exact) @ weight)
+        out[p] = (bounds * np.exp(-0.5 * square)) @ weight
+    return out
 
 
 __all__ = ["LEAST", "BlockGrid", "null_probability"]

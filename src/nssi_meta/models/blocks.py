@@ -55,8 +55,8 @@ class BoundBlocks:
     """B blocks of one study on one contrast, two or more rows of which at least one is a bound.
 
     `exact` (B, E) and `bounds` (B, R) hold row positions with masks of 1 or 0 for padding;
-    `signs` (B, P, E) and `log_weight` (B, P) as in `ExactBlocks`; `rho` (B,) is the correlation
-    of sampling errors within a block.
+    `signs` (B, P, E) and `log_weight` (B, P) as in `ExactBlocks`. `errors` lists the correlations
+    of each block's sampling errors, its exact rows first; `rho` (B,) is their mean over pairs.
     """
 
     exact: Ints
@@ -66,6 +66,7 @@ class BoundBlocks:
     rho: Floats
     signs: Floats
     log_weight: Floats
+    errors: tuple[Floats, ...]
 
     @property
     def first(self) -> Ints:
@@ -174,10 +175,10 @@ def error_correlation(frame: pd.DataFrame, rho: float) -> Floats:
     return out
 
 
-def _bound_rho(frame: pd.DataFrame, rho: float) -> float:
-    """The mean error correlation over the pairs of rows of a block of bounds."""
-    n = len(frame)
-    return float((error_correlation(frame, rho).sum() - n) / (n * (n - 1)))
+def _mean_correlation(errors: Floats) -> float:
+    """The mean over the pairs of rows of a block of bounds."""
+    n = len(errors)
+    return float((errors.sum() - n) / (n * (n - 1)))
 
 
 def common_part(t2: Any, v: Any, mask: Any, rho: Any, sqrt: Callable[[Any], Any]) -> Any:
@@ -223,12 +224,13 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     code = _contrasts(frame)
     with_bounds = (np.bincount(code) > 1) & (np.bincount(code, is_bound) > 0)
     taken = with_bounds[code]
-    bound_list: list[tuple[Ints, Ints, float]] = []
+    bound_list: list[tuple[Ints, Ints, Floats]] = []
     block_rows: list[Ints] = []
     errors = plain(frame[list(_ERRORS)]) if taken.any() else frame
     for index in groups(np.flatnonzero(taken), code[taken]):
         exact, bounds = index[~is_bound[index]], index[is_bound[index]]
-        bound_list.append((exact, bounds, _bound_rho(errors.iloc[index], rho)))
+        ordered = errors.iloc[np.concatenate([exact, bounds])]
+        bound_list.append((exact, bounds, error_correlation(ordered, rho)))
         block_rows.append(index)
 
     exact_list: list[tuple[Ints, Floats, Floats]] = []
@@ -340,10 +342,11 @@ def _pad_exact(
 
 
 def _pad_bounds(
-    blocks: Sequence[tuple[Ints, Ints, float]], kind: NDArray[np.object_]
+    blocks: Sequence[tuple[Ints, Ints, Floats]], kind: NDArray[np.object_]
 ) -> BoundBlocks:
     exact, exact_mask = _pad([e for e, _, _ in blocks], max(len(e) for e, _, _ in blocks))
     bounds, bounds_mask = _pad([r for _, r, _ in blocks], max(len(r) for _, r, _ in blocks))
     signs, log_weight = _signs(exact, exact_mask, kind)
-    rho = np.array([r for _, _, r in blocks])
-    return BoundBlocks(exact, exact_mask, bounds, bounds_mask, rho, signs, log_weight)
+    errors = tuple(r for _, _, r in blocks)
+    rho = np.array([_mean_correlation(r) for r in errors])
+    return BoundBlocks(exact, exact_mask, bounds, bounds_mask, rho, signs, log_weight, errors)
