@@ -23,15 +23,20 @@ def check_rows(layout: Layout) -> None:
         raise ValueError("a pool needs at least one row")
 
 
-def bound_priors(
-    layout: Layout, tau: Prior, omega: Prior | None
-) -> tuple[Prior | None, Prior | None]:
-    """Priors bound to the data; None where the component is 0."""
+def check_omega(omega: Prior | None) -> None:
+    """Refuse an improper prior of omega (None: omega is not in the model)."""
     if omega is not None and not omega.proper:
         raise PriorError(
             f"an improper prior on omega ({omega}) may leave no posterior; use a proper one "
             f"such as {OMEGA_DEFAULT}"
         )
+
+
+def bound_priors(
+    layout: Layout, tau: Prior, omega: Prior | None
+) -> tuple[Prior | None, Prior | None]:
+    """Priors bound to the data; None where the component is 0."""
+    check_omega(omega)
     return tuple(
         None if p is None or p.name == "zero" else bind_prior(p, layout) for p in (tau, omega)
     )  # type: ignore[return-value]

@@ -43,7 +43,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
     median = mu.quantile(0.5)
     delta = DELTA * cell.unit.scale if options.delta is None else options.delta
     above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
-    mu_prior, tau_prior, _ = cell.priors
+    mu_prior, tau_prior, omega_prior = cell.priors
     is_bound = rows["kind"] == "interval"
     moments = finite_moments_of_mu(cell.layout, mu_prior, tau_prior)
     return {
@@ -76,6 +76,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "engine": options.engine,
         "mu_prior": str(mu_prior),
         "tau_prior": str(tau_prior),
+        "omega_prior": str(omega_prior) if post.omega_density else "",
         "flags": _flags(cell, moments),
     }
 
