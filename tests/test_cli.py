@@ -20,6 +20,8 @@ import pytest
 from click.testing import CliRunner
 
 from nssi_meta.cli import cli
+from nssi_meta.evidence.simple import read_simple
+from nssi_meta.synthesis.pooled import pool
 
 REFERENCE = Path(__file__).parent / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
@@ -233,6 +235,28 @@ def test_pool_in_a_shell_of_its_own():
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert json.loads(done.stdout)[0]["mu_mean"] == pytest.approx(-0.7102865953, abs=1e-6)
+
+
+def test_bayes_factors_stand_beside_their_pool_with_what_they_depend_on():
+    words = [BCG, "--yi", "yi", "--vi", "vi"]
+    (row,) = pooled(*words, "--bayes-factors")
+    want = pool(read_simple(BCG, "yi", vi="vi")).bayes_factors().iloc[0]
+    for name in ("log_evidence", "bf10_mu", "bf10_tau", "log10_bf10_tau"):
+        assert row[name] == pytest.approx(want[name], rel=1e-12)
+    done = call("pool", *words, "--bayes-factors")
+    assert "BF of mu" in done.stdout
+    assert "width of that prior" in done.stderr
+    (row,) = pooled(*words, "--bayes-factors", "--tau-prior", "flat")
+    assert row["bf10_tau"] is None
+    assert "improper prior flat" in row["bf_note"]
+    assert "bf10_mu" not in pooled(*words)[0]
+
+
+def test_a_table_says_what_its_columns_are():
+    words = ["pool", BCG, "--yi", "yi", "--vi", "vi", "--level", "0.9", "--interval", "shortest"]
+    text = " ".join(call(*words).stdout.split())
+    assert "mean effect mu, its 90% shortest credible interval" in text
+    assert "given" not in text  # columns that a table of ready-made effects does not have
 
 
 def test_pool_with_flat_priors():

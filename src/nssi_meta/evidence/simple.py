@@ -124,26 +124,26 @@ def read_simple(
     names = [name for name in (*texts.values(), *figures.values()) if name is not None]
     rows: Sequence[object] | None = None
     if isinstance(source, pd.DataFrame):
-        table, rows = _only_wanted(frame_table(source, names), names), source.index.tolist()
+        table, rows = only_wanted(frame_table(source, names), names), source.index.tolist()
     else:
-        table = _only_wanted(read_table(source, names), names)
-    found = [*table.problems, *_absent(table, {**texts, **figures})]
+        table = only_wanted(read_table(source, names), names)
+    found = [*table.problems, *absent(table, {**texts, **figures})]
     if table.frame.columns.empty or any(name not in table.frame for name in names):
-        raise _error(found, names, rows)
+        raise problems_of(found, names, rows)
     values, wrong = _figures(table, figures)
     found += wrong
     found += _gaps(table, values, figures)
     for role in ("study", "sample", "mechanism", "condition", "comparator"):
         if (name := texts[role]) is not None:
-            found += _texts(table, name, may_be_empty=role == "sample")
+            found += texts_of(table, name, may_be_empty=role == "sample")
     if found:
-        raise _error(found, names, rows)
+        raise problems_of(found, names, rows)
     frame = _frame(table.frame, values, texts, rows)
     extra = [role for role in ("n_total", *SD_COLUMNS) if figures[role] is not None]
     return frame.assign(**{role: values[role].to_numpy() for role in extra})
 
 
-def _error(
+def problems_of(
     found: Iterable[Problem], names: Sequence[str], rows: Sequence[object] | None
 ) -> EvidenceError:
     """The problems in order; those of a frame's rows named by its index (`rows`)."""
@@ -156,13 +156,13 @@ def _error(
     return EvidenceError(problems)
 
 
-def _only_wanted(table: Table, names: list[str]) -> Table:
+def only_wanted(table: Table, names: Sequence[str]) -> Table:
     """Without complaints about columns of the file that nobody asked for."""
     kept = tuple(p for p in table.problems if p.column is None or p.column in names)
     return Table(table.file, table.frame, kept, table.sha256)
 
 
-def _absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
+def absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
     """One problem for each named column that the file lacks."""
     columns = [str(c) for c in table.frame.columns]
     if not columns:
@@ -241,7 +241,8 @@ def _gaps(
     )
 
 
-def _texts(table: Table, name: str, may_be_empty: bool) -> Iterator[Problem]:
+def texts_of(table: Table, name: str, may_be_empty: bool) -> Iterator[Problem]:
+    """Problems of a column of texts: spaces around them, empty cells."""
     cells = table.frame[name]
     yield from padded(table.file, cells)
     if not may_be_empty:

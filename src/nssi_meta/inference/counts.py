@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from nssi_meta.inference.adaptive import integrate
-from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, tau_scale
+from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
+from nssi_meta.inference.bayes_factors import BayesFactors
 from nssi_meta.inference.conditions import tails
 from nssi_meta.inference.exact import ExactPosterior, assemble
 from nssi_meta.inference.panels import to_coefficients, with_tails
@@ -95,6 +96,7 @@ def fit_counts(
         )
     y, v = data.log_odds_ratio()
     # A table with an empty cell limits the odds ratio on one side at most.
+    _check_tau(tau_prior)
     full = (data.a > 0) & (data.a < data.n1) & (data.c > 0) & (data.c < data.n2)
     check_propriety(mu_prior, tau_prior, int(full.sum()), int(full.sum()))
     layout = independent(y, v)
@@ -118,6 +120,49 @@ def fit_counts(
     density = grid.marginal(0)
     zero = np.zeros(1)
     return assemble(grid, mu, zero, tau[0], zero, (True, False), proper, fall, density)
+
+
+def counts_bayes_factors(
+    data: Counts, *, mu_prior: Prior, tau_prior: Prior, baseline_prior: Prior, mu: float = 0.0
+) -> BayesFactors:
+    """Bayes factors of a pool of counts against a mean of `mu` and against tau = 0.
+
+    The other parameters keep their priors under the null. Raises `PriorError` for improper priors,
+    under which there is none.
+    """
+    for prior in (mu_prior, tau_prior):
+        if not prior.proper:
+            raise PriorError(f"no marginal likelihood exists under the improper prior {prior}")
+    full = fit_counts(
+        data, mu_prior=mu_prior, tau_prior=tau_prior, baseline_prior=baseline_prior
+    ).log_evidence
+    y, v = data.log_odds_ratio()
+    layout, (mean, sd) = independent(y, v), baseline_prior.params
+    curves, scale = _curves(data, y, np.sqrt(v), mean, sd), tau_scale(independent(y, v))
+
+    def of_tau(tau: Floats) -> Floats:
+        return tau_prior.logpdf(tau) + _log_marginal(curves, np.array([mu]), tau)[0]
+
+    def of_mu(at: Floats) -> Floats:
+        return mu_prior.logpdf(at) + np.sum([curve.at(at) for curve in curves], axis=0)
+
+    null = []
+    for density, (axis, first) in (
+        (of_tau, sd_axis(tau_prior, layout, scale)),
+        (of_mu, mu_axis(layout, mu_prior, scale)),
+    ):
+        null.append(integrate(density, [axis], [first], tol=1e-9).log_integral)
+    total = float("nan") if full is None else full
+    return BayesFactors(total, total - null[0], total - null[1], mu)
+
+
+def _check_tau(prior: Prior) -> None:
+    """Refuse priors that are no density of tau alone."""
+    if prior.name == "zero" or prior.family.from_data:
+        raise PriorError(
+            f"counts take a prior of tau with numbers of its own, not {prior}: there are no "
+            "sampling variances to make one from, and tau is in the model; use halfnormal(1)"
+        )
 
 
 def limits(data: Counts) -> Layout:

@@ -102,7 +102,9 @@ def sensitivity(
     cells, tasks = _tasks(evidence, chosen, specs, omega_prior)
     where = None if folder is None else Path(folder)
     total = sum(len(task.specs) for task in tasks)
-    names = ["" if where is None else name_of(t.rows, [t.key, t.specs, t.omega_prior]) for t in tasks]
+    names = [
+        "" if where is None else name_of(t.rows, [t.key, t.specs, t.omega_prior]) for t in tasks
+    ]
     known = [None if where is None else read_part(where, name) for name in names]
     results: Iterator[Any] = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(analyse)(t) for t, k in zip(tasks, known, strict=True) if k is None
