@@ -14,7 +14,7 @@ import pandas as pd
 
 from nssi_meta.evidence import vocabulary as vo
 from nssi_meta.evidence.catalogue import padded
-from nssi_meta.evidence.cells import EMPTY, numbers, out_of_range, outside
+from nssi_meta.evidence.cells import EMPTY, numbers, out_of_range, outside, too_far
 from nssi_meta.evidence.problems import EvidenceError, Problem, nearest, ordered
 from nssi_meta.evidence.table import Table, frame_table, read_table
 from nssi_meta.evidence.units import SD_COLUMNS
@@ -37,6 +37,9 @@ COLUMNS = (
     "upper",
     "label",
 )
+#: Least and largest size of a number by role, in whatever unit: what quadrature resolves.
+_SIZES = {"sei": (1e-30, 1e12), "vi": (1e-60, 1e24)}
+_SIZE = (0.0, 1e12)
 GIVEN = "given"
 """Estimand and scale of effects that come ready-made: whatever the reviewer's file holds."""
 
@@ -190,6 +193,8 @@ def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFr
         for line in values[role].index[outside(values[role], limits)]:
             cell = table.frame.loc[line, name]
             found.append(out_of_range(table.file, int(line), name, cell, limits))
+        sizes = _SIZES.get(role, _SIZE)
+        found += too_far(table.file, name, values[role], table.frame[name], *sizes)
     return pd.DataFrame(values), found
 
 

@@ -54,7 +54,7 @@ def cell_ratios(cell: Cell, mu: float) -> dict[str, Any]:
 def ratios(
     key: tuple[str, str, str], mu: float, compute: Callable[[], BayesFactors]
 ) -> dict[str, Any]:
-    """The row of what `compute` gives; NaN and a note where it raises `PriorError`."""
+    """The row of what `compute` gives; NaN and a note where there is none or it is not resolved."""
     log10: dict[str, float] = {"mu": np.nan, "tau": np.nan}
     total, note = np.nan, ""
     try:
@@ -64,6 +64,8 @@ def ratios(
             f"{error}: its density has no scale of its own, which would be a factor of the answer; "
             "give a proper prior"
         )
+    except FloatingPointError as error:
+        note = str(error)
     else:
         total = found.log_evidence
         log10["mu"] = found.log_mu / np.log(10)

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
@@ -251,8 +250,7 @@ def fit_cell(
             fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)
             return replace(fitted, priors=(mu, tau, omega), unit=unit)
         n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it ends in an error
-            posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
+        posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
         raise _named(key, error) from error
     return Cell(key, rows, data, posterior, priors=(mu, tau, omega), unit=unit)
