@@ -70,6 +70,7 @@ READY_MADE = {
     "sample": "Column of samples (with --yi): same people, correlated errors.",
     "lower": "Column of lower bounds (with --yi): rows without an effect.",
     "upper": "Column of upper bounds (with --yi): rows without an effect.",
+    "unsigned": "Column with yes where an effect's sign is not known (with --yi), only its size.",
 }
 
 

@@ -102,8 +102,8 @@ POOL_COLUMNS = {
 def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
          estimand: tuple[str, ...], comparator: str | None, doubtful: bool, yi: str | None,
          vi: str | None, sei: str | None, study: str | None, sample: str | None, lower: str | None,
-         upper: str | None, by: str | None, sd: tuple[str, ...], ni: str | None,
-         method: str | None, test: str | None, counts: bool, bayes: bool,
+         upper: str | None, unsigned: str | None, by: str | None, sd: tuple[str, ...],
+         ni: str | None, method: str | None, test: str | None, counts: bool, bayes: bool,
          **options: Any) -> None:  # fmt: skip
     """Pool effects: estimate, credible and prediction interval, heterogeneity per cell.
 
@@ -122,8 +122,8 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         _show(table, form, told)
         return
     ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,
-             "upper": upper, "by": by, "measure": options["measure"], "sd": sd or None,
-             "ni": ni}  # fmt: skip
+             "upper": upper, "unsigned": unsigned, "by": by,
+             "measure": options["measure"], "sd": sd or None, "ni": ni}  # fmt: skip
     require_yi(yi, ready)
     chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
     if yi is not None:
@@ -133,7 +133,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
 
         source: Any = read_simple(
             data, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper,
-            mechanism=by, ni=ni, sd=sd,
+            unsigned=unsigned, mechanism=by, ni=ni, sd=sd,
         )  # fmt: skip
         require_measure(sd, options["measure"])
         if method is None:

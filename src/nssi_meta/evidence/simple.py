@@ -5,17 +5,22 @@ This path stays light (no pandera): pooling one file has to answer at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence import vocabulary as vo
-from nssi_meta.evidence.catalogue import padded
 from nssi_meta.evidence.cells import EMPTY, numbers, out_of_range, outside, too_far
-from nssi_meta.evidence.problems import EvidenceError, Problem, nearest, ordered
+from nssi_meta.evidence.problems import Problem
+from nssi_meta.evidence.simple_checks import (
+    absent,
+    only_wanted,
+    problems_of,
+    sign_problems,
+    texts_of,
+)
 from nssi_meta.evidence.table import Table, frame_table, read_table
 from nssi_meta.evidence.units import SD_COLUMNS
 
@@ -58,6 +63,7 @@ def read_simple(
     label: str | None = None,
     lower: str | None = None,
     upper: str | None = None,
+    unsigned: str | None = None,
     ni: str | None = None,
     sd: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -80,6 +86,9 @@ def read_simple(
         Names of columns with bounds: a row with an empty effect and a bound says only that the
         estimate fell above `lower`, below `upper` or between both. Its vi or sei is that at the
         bound.
+    unsigned
+        Name of a column with yes or no: yes where only the size of the effect is known, not its
+        sign. An empty cell is no.
     ni
         Name of the column with the sample sizes (people in the row, all groups).
     sd
@@ -89,8 +98,9 @@ def read_simple(
     Returns
     -------
     DataFrame
-        One row an effect, in the order of the source, with the columns `COLUMNS` (`kind` is exact
-        or interval; `yi` is NaN for intervals, `lower` and `upper` for exact effects); with `ni`
+        One row an effect, in the order of the source, with the columns `COLUMNS` (`kind` is
+        exact, interval or unsigned, where `yi` is the size; `yi` is NaN for intervals, `lower` and
+        `upper` for all others); with `ni`
         also n_total, with `sd` also sd_1 and sd_2.
 
     Raises
@@ -124,13 +134,14 @@ def read_simple(
     }
     figures = {"yi": yi, "vi": vi, "sei": sei, "lower": lower, "upper": upper, "n_total": ni}
     figures.update(zip(SD_COLUMNS, [*sd, None, None], strict=False))
-    names = [name for name in (*texts.values(), *figures.values()) if name is not None]
+    asked = {**texts, **figures, "unsigned": unsigned}
+    names = [name for name in asked.values() if name is not None]
     rows: Sequence[object] | None = None
     if isinstance(source, pd.DataFrame):
         table, rows = only_wanted(frame_table(source, names), names), source.index.tolist()
     else:
         table = only_wanted(read_table(source, names), names)
-    found = [*table.problems, *absent(table, {**texts, **figures})]
+    found = [*table.problems, *absent(table, asked)]
     if table.frame.columns.empty or any(name not in table.frame for name in names):
         raise problems_of(found, names, rows)
     values, wrong = _figures(table, figures)
@@ -139,44 +150,17 @@ def read_simple(
     for role in ("study", "sample", "mechanism", "condition", "comparator"):
         if (name := texts[role]) is not None:
             found += texts_of(table, name, may_be_empty=role == "sample")
+    if unsigned is not None:
+        found += sign_problems(table, unsigned, values)
     if found:
         raise problems_of(found, names, rows)
     frame = _frame(table.frame, values, texts, rows)
+    if unsigned is not None:
+        mask = (table.frame[unsigned].str.strip().str.lower() == "yes").to_numpy()
+        frame["kind"] = frame["kind"].mask(mask, "unsigned")
+        frame["yi"] = frame["yi"].mask(mask, frame["yi"].abs())
     extra = [role for role in ("n_total", *SD_COLUMNS) if figures[role] is not None]
     return frame.assign(**{role: values[role].to_numpy() for role in extra})
-
-
-def problems_of(
-    found: Iterable[Problem], names: Sequence[str], rows: Sequence[object] | None
-) -> EvidenceError:
-    """The problems in order; those of a frame's rows named by its index (`rows`)."""
-    problems = ordered(found, names)
-    if rows is not None:
-        problems = tuple(
-            replace(p, row=str(rows[p.row - 1]), where="index") if isinstance(p.row, int) else p
-            for p in problems
-        )
-    return EvidenceError(problems)
-
-
-def only_wanted(table: Table, names: Sequence[str]) -> Table:
-    """Without complaints about columns of the file that nobody asked for."""
-    kept = tuple(p for p in table.problems if p.column is None or p.column in names)
-    return Table(table.file, table.frame, kept, table.sha256)
-
-
-def absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
-    """One problem for each named column that the file lacks."""
-    columns = [str(c) for c in table.frame.columns]
-    if not columns:
-        return
-    for role, name in asked.items():
-        if name is None or name in columns:
-            continue
-        meant = nearest(name, columns)
-        what = f"there is no column '{name}' (asked for as {role})"
-        remedy = f"did you mean '{meant}'?" if meant else "name one of its columns"
-        yield Problem(table.file, None, name, None, what, ", ".join(columns), remedy)
 
 
 def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFrame, list[Problem]]:
@@ -244,16 +228,6 @@ def _gaps(
         "the lower bound is not below the upper one",
         "swap them if they were exchanged",
     )
-
-
-def texts_of(table: Table, name: str, may_be_empty: bool) -> Iterator[Problem]:
-    """Problems of a column of texts: spaces around them, empty cells."""
-    cells = table.frame[name]
-    yield from padded(table.file, cells)
-    if not may_be_empty:
-        for line in cells.index[cells.str.strip() == ""]:
-            what = f"{name} is empty"
-            yield Problem(table.file, int(line), name, "", what, "a text", "fill it in")
 
 
 def _frame(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from nssi_meta.evidence.cells import numbers, out_of_range, outside
 from nssi_meta.evidence.problems import Problem
-from nssi_meta.evidence.simple import absent, only_wanted, problems_of, texts_of
+from nssi_meta.evidence.simple_checks import absent, only_wanted, problems_of, texts_of
 from nssi_meta.evidence.table import frame_table, read_table
 from nssi_meta.evidence.vocabulary import Range
 

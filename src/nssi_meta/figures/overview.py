@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -93,20 +94,12 @@ def overview_pages(
     return [_draw(plan, *page, delta, style) for page in zip(plan.parts, heads, strict=True)]
 
 
-def overview_parts(
-    pools: pd.DataFrame,
-    *,
-    delta: float = 0.2,
-    estimand: str | None = None,
-    predicted: bool = False,
-    page_height: float = PAGE_HEIGHT,
-    style: Style = DOUBLE,
-) -> list[pd.DataFrame]:
-    """The rows of `pools` that each of the `overview_pages` shows, of the same arguments.
+def overview_parts(pools: pd.DataFrame, **options: Any) -> list[pd.DataFrame]:
+    """The rows of `pools` that each of the `overview_pages` shows.
 
-    Raises ValueError as `overview`.
+    `options` are those of `overview_pages`, but for its title. Raises ValueError as `overview`.
     """
-    plan = _plan(pools, delta, estimand, predicted, page_height, style)
+    plan = _plan(pools, **options)
     shown = pools[pools["estimand"] == plan.parts[0][0].estimand]
     names = [{cell.mechanism for cell in part} for part in plan.parts]
     return [shown[shown["mechanism"].isin(part)] for part in names]
@@ -129,11 +122,11 @@ class _Plan:
 
 def _plan(
     pools: pd.DataFrame,
-    delta: float,
-    estimand: str | None,
-    predicted: bool,
-    page_height: float,
-    style: Style,
+    delta: float = 0.2,
+    estimand: str | None = None,
+    predicted: bool = False,
+    page_height: float = PAGE_HEIGHT,
+    style: Style = DOUBLE,
 ) -> _Plan:
     if not delta >= 0.0:
         raise ValueError(f"delta is an effect size of 0 or more; got {delta!r}")
