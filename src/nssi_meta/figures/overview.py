@@ -214,7 +214,7 @@ def _explain(levels: list[float], delta: float, cells: list[Cell], predicted: bo
     level = f"{percent(levels[0])} " if len(levels) == 1 else ""
     text = (
         f"Posterior median and {level}credible interval; grey band: effects within ±{delta:g}; "
-        "numbers at the right: rows of evidence."
+        "numbers at the right: rows in the pool."
     )
     if any(c.only_bounds for c in cells):
         text += " Hollow: every row is a bound, no estimate was reported."
