@@ -53,6 +53,14 @@ def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none():
     assert "give a proper prior" in done.stdout
 
 
+def test_a_single_study_has_no_empty_table(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("y,v\n0.5,0.04\n", encoding="utf-8")
+    done = call("--data", path, "--yi", "y", "--vi", "v")
+    assert "Without each study" not in done.stdout
+    assert "a single study, none to leave out" in done.stderr
+
+
 def test_a_folder_of_tables_and_figures(review, tmp_path):
     out = tmp_path / "checks"
     done = call("tremor", "--data", review, "-c", "beta", "--out", out)
@@ -116,3 +124,11 @@ def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path):
     pd.testing.assert_frame_equal(7.0 * weeks[scaled], found["days"][scaled], rtol=1e-8)
     call("--data", BCG, "--measure", "MD", code=2)
     call("--data", BCG, "--yi", "yi", "--vi", "vi", "--sd", "yi", code=2)
+
+
+def test_a_p_value_is_never_printed_as_zero(tmp_path):
+    path = tmp_path / "far.csv"
+    path.write_text("y,v\n1000010,0.1\n1000000,0.1\n999990,0.1\n", encoding="utf-8")
+    text = call("--data", path, "--yi", "y", "--vi", "v").stdout
+    assert "p < 0.001" in text.replace("\n", " ")
+    assert "p = 0.000" not in text

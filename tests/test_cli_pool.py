@@ -70,6 +70,17 @@ def test_extreme_effects_are_pooled_without_a_warning_and_without_a_gap(tmp_path
     assert row["ci_low"] <= row["estimate"] <= row["ci_high"]  # the same where vi is 1e-60
 
 
+def test_remedies_are_those_of_a_table_of_ones_own(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("y,v,sd\n<0.05,0.1,1\n0.2,0.1,-1\n", encoding="utf-8")
+    words = ["--yi", "y", "--vi", "v", "--measure", "MD", "--sd", "sd"]
+    text = call("pool", path, *words, code=1).stderr
+    assert "'<0.05' is a bound, not a number" in text
+    assert "a column named by lower or upper" in text
+    assert "copy the standard deviation again, or leave the cell empty" in text
+    assert "statistic" not in text
+
+
 def test_wrong_priors_are_named_all_at_once():
     words = ["--mu-prior", "normal(0,-1)", "--tau-prior", "halfnrmal(1)", "--omega-prior", "normal"]
     text = call("pool", BCG, "--yi", "yi", "--vi", "vi", *words, code=2).stderr

@@ -101,12 +101,9 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
             tell("figures", "")
             write_folder(Path(out), pools, found)
     if form == "table":
-        show(
-            found.leave_one_out.dropna(axis=1, how="all"),
-            form,
-            LEFT_OUT,
-            "Without each study in turn",
-        )
+        if len(found.leave_one_out):
+            left = found.leave_one_out.dropna(axis=1, how="all")
+            show(left, form, LEFT_OUT, "Without each study in turn")
         show(found.prior_sensitivity, form, SENSITIVITY, "Power-scaling sensitivity")
         show(found.predictive, form, PREDICTIVE, "Drawn reviews beside the observed one")
         show(found.bayes_factors, form, BAYES_FACTORS, "Bayes factors against mu = 0 and tau = 0")

@@ -20,11 +20,13 @@ MOST = 1e24
 """Larger numbers are slips, and their squares are nothing to compute with."""
 EMPTY = "leave the cell empty"
 """The remedy for a number that is not known, where a cell may be empty."""
+BOUND = "use statistic p_threshold (or ns) and put the number in p_bound"
+"""The remedy for a bound, where a column says what kind of statistic a row has."""
 _INFINITE = {"inf", "+inf", "-inf", "infinity", "-infinity", "+infinity", "#div/0!"}
 
 
 def numbers(
-    file: str, column: str, cells: pd.Series[str], instead: str = EMPTY
+    file: str, column: str, cells: pd.Series[str], instead: str = EMPTY, bound: str = BOUND
 ) -> tuple[pd.Series[float], list[Problem]]:
     """Cells of one column as floats, with a problem for each that is not a plain number.
 
@@ -36,6 +38,8 @@ def numbers(
         Text, shape (n,); the index is the line in the file.
     instead
         What can be done where the number is not known.
+    bound
+        What can be done with a bound such as "<0.05".
 
     Returns
     -------
@@ -53,7 +57,7 @@ def numbers(
         if _NUMBER.fullmatch(text) and abs(value := float(text)) <= MOST:
             values[i] = value
         else:
-            line, (what, remedy) = int(cells.index[i]), _explain(text, instead)
+            line, (what, remedy) = int(cells.index[i]), _explain(text, instead, bound)
             problems.append(Problem(file, line, column, cell, what, "a number", remedy))
     return pd.Series(values, index=cells.index, name=column), problems
 
@@ -98,7 +102,7 @@ def too_far(
                       f"write the outcome in a {unit} unit")  # fmt: skip
 
 
-def _explain(text: str, instead: str) -> tuple[str, str]:
+def _explain(text: str, instead: str, bound: str) -> tuple[str, str]:
     """What is wrong with a cell that is no number, and the remedy."""
     lowered = text.lower()
     if lowered in _MISSING:
@@ -121,10 +125,7 @@ def _explain(text: str, instead: str) -> tuple[str, str]:
         if _NUMBER.fullmatch(dashed):
             return f"'{text}' has a typographic minus", f"write '{dashed}'"
     if text[0] in "<>≤≥":
-        return (
-            f"'{text}' is a bound, not a number",
-            "use statistic p_threshold (or ns) and put the number in p_bound",
-        )
+        return f"'{text}' is a bound, not a number", bound
     if text.endswith("%"):
         return f"'{text}' has a percent sign", "write the number alone"
     return f"'{text}' is not a number", f"write a plain number such as 0.25, or {instead}"

@@ -45,6 +45,8 @@ COLUMNS = (
 #: Least and largest size of a number by role, in whatever unit: what quadrature resolves.
 _SIZES = {"sei": (1e-30, 1e12), "vi": (1e-60, 1e24)}
 _SIZE = (0.0, 1e12)
+_SD = vo.Range(above=0, remedy="copy the standard deviation again, or leave the cell empty")
+_BOUND = "for an effect: empty the cell and put the number in a column named by lower or upper"
 GIVEN = "given"
 """Estimand and scale of effects that come ready-made: whatever the reviewer's file holds."""
 
@@ -171,9 +173,9 @@ def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFr
             values[role] = pd.Series(np.nan, index=table.frame.index)
             continue
         instead = _instead(role, figures)
-        values[role], wrong = numbers(table.file, name, table.frame[name], instead)
+        values[role], wrong = numbers(table.file, name, table.frame[name], instead, _BOUND)
         found += wrong
-        limits = vo.RANGES.get("sd_case" if role in SD_COLUMNS else role, vo.Range())
+        limits = _SD if role in SD_COLUMNS else vo.RANGES.get(role, vo.Range())
         for line in values[role].index[outside(values[role], limits)]:
             cell = table.frame.loc[line, name]
             found.append(out_of_range(table.file, int(line), name, cell, limits))
