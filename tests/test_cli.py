@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -487,15 +486,3 @@ def test_forest_of_a_review_without_optional_columns(own_review, tmp_path):
     path = own_review.parent / "mechanisms.csv"
     pd.read_csv(path)[["mechanism", "label", "system"]].to_csv(path, index=False)
     call("forest", "grip", "--data", own_review, "-o", tmp_path / "a.svg")
-
-
-def test_numbers_out_of_range_end_in_a_sentence_without_noise(tmp_path):
-    path = tmp_path / "far.csv"
-    path.write_text("study,yi,vi\na,1e300,1e-300\nb,1,0.1\n", encoding="utf-8")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        done = CliRunner().invoke(
-            cli, ["pool", str(path), "--yi", "yi", "--vi", "vi", "--study", "study"]
-        )
-    assert done.exit_code == 1
-    assert "could not be resolved" in done.stderr

@@ -33,11 +33,32 @@ def test_tables_and_the_caveat(review):
 def test_csv_and_json_are_one_table_of_all_checks(review):
     words = ["tremor", "--data", review, "-c", "beta"]
     table = pd.read_csv(io.StringIO(call(*words, "--format", "csv").stdout))
-    assert set(table["check"]) == {"leave_one_out", "prior_sensitivity", "predictive"}
+    assert set(table["check"]) == {
+        "leave_one_out", "prior_sensitivity", "predictive", "bayes_factors"
+    }  # fmt: skip
     rows = json.loads(call(*words, "--format", "json").stdout)
     assert len(rows) == len(table)
     assert isinstance(rows[0]["shift"], float)
-    assert rows[-1]["p"] == pytest.approx(table["p"].iloc[-1])
+    assert rows[-1]["bf10_mu"] == pytest.approx(table["bf10_mu"].iloc[-1])
+    assert rows[-2]["p"] == pytest.approx(table["p"].iloc[-2])
+
+
+def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none():
+    words = ["--data", BCG, "--yi", "yi", "--vi", "vi"]
+    done = call(*words)
+    assert "BF of mu" in done.stdout
+    assert "width of that prior" in done.stderr
+    done = call(*words, "--mu-prior", "flat")
+    assert "improper prior flat" in done.stdout
+    assert "give a proper prior" in done.stdout
+
+
+def test_a_single_study_has_no_empty_table(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("y,v\n0.5,0.04\n", encoding="utf-8")
+    done = call("--data", path, "--yi", "y", "--vi", "v")
+    assert "Without each study" not in done.stdout
+    assert "a single study, none to leave out" in done.stderr
 
 
 def test_a_folder_of_tables_and_figures(review, tmp_path):
@@ -47,7 +68,12 @@ def test_a_folder_of_tables_and_figures(review, tmp_path):
     names = {p.name for p in out.iterdir()}
     for check in ("leave_one_out", "predictive"):
         assert {f"{check}_tremor_beta_case_control.{k}" for k in ("pdf", "svg", "png")} <= names
-    assert {"leave_one_out.csv", "prior_sensitivity.csv", "predictive.csv"} <= names
+    assert {
+        "leave_one_out.csv",
+        "prior_sensitivity.csv",
+        "predictive.csv",
+        "bayes_factors.csv",
+    } <= names
     svg = (out / "predictive_tremor_beta_case_control.svg").read_text(encoding="utf-8")
     assert "Tremor, Beta disorder" in svg
     assert "under the posterior" in svg  # the alternative text
@@ -98,3 +124,11 @@ def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path):
     pd.testing.assert_frame_equal(7.0 * weeks[scaled], found["days"][scaled], rtol=1e-8)
     call("--data", BCG, "--measure", "MD", code=2)
     call("--data", BCG, "--yi", "yi", "--vi", "vi", "--sd", "yi", code=2)
+
+
+def test_a_p_value_is_never_printed_as_zero(tmp_path):
+    path = tmp_path / "far.csv"
+    path.write_text("y,v\n1000010,0.1\n1000000,0.1\n999990,0.1\n", encoding="utf-8")
+    text = call("--data", path, "--yi", "y", "--vi", "v").stdout
+    assert "p < 0.001" in text.replace("\n", " ")
+    assert "p = 0.000" not in text

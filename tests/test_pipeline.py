@@ -120,7 +120,7 @@ def test_the_manifest_of_another_program_is_no_licence_to_replace(
 @pytest.mark.parametrize(
     ("options", "error"),
     [({"tau_prior": "flat"}, "at least 2 studies"), ({"mu_prior": "norml(0,1)"}, "normal"),
-     ({"level": 2}, "level")],
+     ({"level": 2}, "level"), ({"omega_prior": "flat"}, "improper prior on omega")],
 )  # fmt: skip
 def test_a_wrong_option_is_found_before_anything_is_sampled(
     review, tmp_path, monkeypatch, options, error
@@ -265,12 +265,13 @@ def test_the_command_in_the_manifest_repeats_the_run(review, tmp_path, no_figure
     """Every option that changes a number must be in it."""
     run(review, tmp_path / "r", seed=9, threshold=0.3, level=0.9, interval="shortest",
         doubtful=True, draws=500, mu_prior="normal(0,4)", tau_prior="halfcauchy(0.5)",
-        rho=0.3)  # fmt: skip
+        omega_prior="halfnormal(0.3)", rho=0.3)  # fmt: skip
     command = json.loads((tmp_path / "r" / MANIFEST).read_text())["command"]
     missing = [
         option
         for option in ("--seed 9", "--threshold 0.3", "--level 0.9", "--interval shortest",
-                       "--doubtful", "--draws 500", "normal(0,4)", "halfcauchy(0.5)", "--rho 0.3")
+                       "--doubtful", "--draws 500", "normal(0,4)", "halfcauchy(0.5)", "--rho 0.3",
+                       "--omega-prior 'halfnormal(0.3)'")
         if option not in command
     ]  # fmt: skip
     assert missing == []

@@ -67,6 +67,44 @@ def test_a_terminal_too_narrow_for_the_numbers_names_each(printed):
     assert any(re.search(r"High +–", line) for line in lines)  # the second row has none
 
 
+def test_estimates_with_their_intervals_are_numbers_below_their_headings(printed):
+    """At 80 columns they stood among the words, without a heading."""
+    table = pd.DataFrame(
+        {
+            "line": ["stimulus: related to self-injury - others", "female: per 10"],
+            "k": ["5 (5)", "6 (5)"],
+            "estimate": ["-1.03 [-2.47, 0.25]", ""],
+            "all": ["[-2.50, 0.31]", ""],
+            "note": ["", "too few studies (1 against 3); not known in 1 of 2 rows"],
+        }
+    )
+    heads = {"line": "Level", "k": "k (bounds)", "estimate": "Median [Low, High]",
+             "all": "All together", "note": "Note"}  # fmt: skip
+    lines = printed(80, table, heads)
+    above = next(line for line in lines if "Median [Low, High]" in line)
+    below = next(line for line in lines if "-1.03 [-2.47, 0.25]" in line)
+    for head, cell in (("High]", "0.25]"), ("together", "0.31]"), ("(bounds)", "5 (5)")):
+        assert above.index(head) + len(head) == below.index(cell) + len(cell)
+
+
+def test_numbers_of_any_size_stay_short(printed):
+    table = pd.DataFrame({"H2": [4e10, 1.5], "bf10_mu": [2e30, 1.2e-5]})
+    text = "\n".join(printed(80, table, {"H2": "H2", "bf10_mu": "BF"}))
+    for cell in ("4e+10", "1.50", "> 10,000", "1.2e-05"):
+        assert cell in text
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_notes_break_between_words(monkeypatch, capsys, width):
+    monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = "Default priors are on the scale of the effects, in units of the outcome's SD."
+    terminal.note(words)
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines) == words
+
+
 def test_small_effects_keep_two_digits(printed):
     table = pd.DataFrame({"low": [-0.00123], "high": [0.00456], "k": [3]})
     text = "\n".join(printed(80, table, {"k": "k", "low": "Low", "high": "High"}))

@@ -70,7 +70,7 @@ def pool_and_draw(evidence: Evidence, folder: Path, options: Mapping[str, Any]) 
     pools = pool(evidence, **options)
     rows = pools.rows
     # What other reasonable analyses would have said travels with every estimate.
-    others = pool_ranges(evidence, _grid(options), n_jobs=1)
+    others = pool_ranges(evidence, _grid(options), omega_prior=pools.options.omega_prior, n_jobs=1)
     table = pools.table.merge(others, on=CELL, how="left", validate="one_to_one")
     means = str(evidence.mechanisms["positive_means"].iloc[0])
     draw_forest(rows, pools.table, means, pools.options.level, folder)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 #: Written last; a folder that holds it is a finished run and may be replaced by the next.
 MANIFEST = "manifest.json"
 #: Options of the pools that a manifest records under these names.
-RECORDED = ("mu_prior", "tau_prior", "interval", "level", "rho")
+RECORDED = ("mu_prior", "tau_prior", "omega_prior", "interval", "level", "rho")
+#: Those that pools under selective reporting share; they have priors of mu and tau of their own.
+SHARED = ("omega_prior", "interval", "level", "rho")
 Progress = Callable[[str, str], None]
 
 
@@ -227,8 +229,9 @@ def _robustness(
 
     path = data.with_name("published_pools.csv")
     published = read_published(path) if path.is_file() else None
+    same = {name: getattr(options, name) for name in SHARED}
     return robustness(
-        evidence, pools, published, progress=lambda detail: tell("robustness", detail)
+        evidence, pools, published, progress=lambda detail: tell("robustness", detail), **same
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nssi_meta.report.values import probability
+from nssi_meta.report.values import factor, probability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,13 @@ PIPED = 200  # characters a line where no terminal says how many
 SHORT = 30  # characters of a text that may stand in the line of what a row is about
 NARROWEST = 24  # characters a line of a long text keeps
 GAP = "  "
+HUGE = 1e7  # numbers from here on are printed with a power of ten
+#: Printed numbers: 0.83, > 0.99, 12%, 9 (7), 0.83 [0.50, 1.56], [0.50, 1.56], or none.
+_ONE = r"[-−]?\d[\d.,]*(?:e[+-]?\d+)?"
+_PAIR = rf"\[{_ONE}, {_ONE}\]"
+NUMBER = re.compile(rf"(?:[<>] )?{_ONE}%?(?: \({_ONE}\)| {_PAIR})?|{_PAIR}|")
+#: What a table of ready-made effects has in columns that only a review's table fills.
+UNSAID = ("", "given")
 #: Columns of probabilities beside those whose name begins with p_.
 PROBABILITIES = ("probability", "p", "Q_p")
 
@@ -59,18 +66,28 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _print_table(table: pd.DataFrame, columns: dict[str, str], title: str) -> None:
     """Print a table as wide as the terminal: no number is cut and no column left out."""
-    shown = [c for c in columns if c in table and not (table[c] == "").all()]
+    shown = [c for c in columns if c in table and not table[c].isin(UNSAID).all()]
     digits = _digits(table[shown])
     cells = {columns[c]: [_cell(v, c, digits) for v in table[c]] for c in shown}
     numbers = {columns[c] for c in shown if _is_number(table[c], cells[columns[c]])}
-    # Piped output is not cut to the width of a terminal that is not there.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
+    width = _width(sys.stdout)
     click.echo()
     if title:
         click.echo("\n".join(textwrap.wrap(title, width)) + "\n")
     widths = _widths(cells, numbers, width)
     lines = _blocks(cells, numbers, width) if widths is None else _grid(cells, numbers, widths)
     click.echo("\n".join(line.rstrip() for line in lines) + "\n")
+
+
+def _width(stream: Any) -> int:
+    """Characters a line; piped output is not cut to the width of a terminal that is not there."""
+    return shutil.get_terminal_size().columns if stream.isatty() else PIPED
+
+
+def note(text: str, *, err: bool = True) -> None:
+    """Print a sentence, wrapped between words where a terminal would break inside them."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo("\n".join(textwrap.wrap(text, _width(stream))) if stream.isatty() else text, err=err)
 
 
 def _widths(cells: dict[str, list[str]], numbers: set[str], width: int) -> dict[str, int] | None:
@@ -179,16 +196,17 @@ def _cell(value: Any, name: str, digits: int) -> str:
         return ""
     if not isinstance(value, float):
         return " ".join(str(value).split())
+    if name.startswith("bf10"):
+        return factor(value) if value >= 0.01 else f"{value:.1e}"
     if name in PROBABILITIES or name.startswith("p_"):
         return probability(value)
-    return f"{value:.{digits}f}"
+    # More digits than a float holds would be noise, and would push the others off the screen.
+    return f"{value:.{digits}f}" if abs(value) < HUGE else f"{value:.4g}"
 
 
 def _is_number(column: pd.Series[Any], texts: Sequence[str]) -> bool:
     """Whether a column holds numbers, also where they were printed before."""
-    return column.dtype.kind in "fi" or (
-        any(texts) and all(re.fullmatch(r"(?:[<>] )?[-−]?[\d.,]+%?|", t) for t in texts)
-    )
+    return column.dtype.kind in "fi" or (any(texts) and all(NUMBER.fullmatch(t) for t in texts))
 
 
 def show_problems(problems: Sequence[Problem], form: str) -> None:

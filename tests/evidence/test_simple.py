@@ -201,3 +201,20 @@ def test_reading_does_not_load_pandera(write):
         "sys.exit('pandera' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sizes_without_a_sign(write):
+    text = "y,v,sign,hi\n-0.5,0.04,yes,\n0.3,0.04,No,\n,0.04,,0.2\n0.1,0.04,,\n"
+    frame = read_simple(write(text), "y", vi="v", upper="hi", unsigned="sign")
+    assert frame["kind"].tolist() == ["unsigned", "exact", "interval", "exact"]
+    assert frame["yi"].tolist()[:2] == [0.5, 0.3]  # the size, whatever sign was printed
+    assert tuple(frame.columns) == COLUMNS
+
+
+def test_what_is_wrong_with_sizes_without_a_sign(write):
+    text = "y,v,sign,hi\n0.5,0.04,maybe,\n,0.04,yes,0.2\n"
+    with pytest.raises(EvidenceError) as caught:
+        read_simple(write(text), "y", vi="v", upper="hi", unsigned="sign")
+    first, second = map(str, caught.value.problems)
+    assert "line 2, column sign: 'maybe' is not clear; allowed: yes, no" in first
+    assert "line 3, column sign: a bound has no size" in second

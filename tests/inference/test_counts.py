@@ -7,7 +7,14 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from nssi_meta.inference.counts import _curves, _log_marginal, fit_counts
+from nssi_meta.inference.bayes_factors import bayes_factors
+from nssi_meta.inference.counts import (
+    _curves,
+    _log_marginal,
+    counts_bayes_factors,
+    fit_counts,
+)
+from nssi_meta.models.blocks import independent
 from nssi_meta.models.priors import PriorError, parse_prior
 from nssi_meta.models.two_by_two import Counts, log_likelihood
 
@@ -100,6 +107,38 @@ def test_large_tables_agree_with_the_normal_model(fit):
     assert post.tau_density.mean == pytest.approx(normal.tau_density.mean, rel=1e-2)
 
 
+def test_bayes_factors_by_the_densities_at_the_null():
+    """Savage and Dickey: the posterior density at the null over the prior's; 1e-6 is its own."""
+    data = counts((2, 40, 9, 41), (1, 30, 6, 33), (3, 50, 8, 47), (0, 20, 2, 20))
+    mu, tau = parse_prior("normal(0,2)", "mu"), parse_prior("halfnormal(1)", "tau")
+    found = counts_bayes_factors(
+        data, mu_prior=mu, tau_prior=tau, baseline_prior=parse_prior("normal(0,10)", "mu")
+    )
+    post = posterior(data)
+    assert found.log_evidence == post.log_evidence
+    zero = np.zeros(1)
+    want = np.log(post.mu.pdf(zero)) - mu.logpdf(zero)
+    assert -found.log_mu == pytest.approx(want[0], abs=1e-5)
+    want = np.log(post.tau_density.pdf(zero + 1e-9)) - tau.logpdf(zero)
+    assert -found.log_tau == pytest.approx(want[0], abs=1e-4)
+
+
+def test_bayes_factors_of_large_tables_are_those_of_the_normal_model():
+    """Where counts are large log odds ratios are normal: to 2% of a factor of some 10^4."""
+    data = counts((420, 4000, 600, 4000), (380, 5000, 700, 5000), (500, 4500, 520, 4500))
+    mu, tau = parse_prior("normal(0,2)", "mu"), parse_prior("halfnormal(1)", "tau")
+    found = counts_bayes_factors(
+        data, mu_prior=mu, tau_prior=tau, baseline_prior=parse_prior("normal(0,10)", "mu")
+    )
+    normal = bayes_factors(independent(*data.log_odds_ratio()), mu_prior=mu, tau_prior=tau)
+    assert found.log_mu == pytest.approx(normal.log_mu, abs=0.02)
+    assert found.log_tau == pytest.approx(normal.log_tau, abs=0.02 * normal.log_tau)
+    with pytest.raises(PriorError, match="improper prior flat"):
+        counts_bayes_factors(
+            data, mu_prior=parse_prior("flat", "mu"), tau_prior=tau, baseline_prior=mu
+        )
+
+
 def test_what_has_no_posterior_is_refused():
     with pytest.raises(PriorError, match="flat prior on mu"):
         posterior(counts((0, 20, 0, 20), (0, 20, 3, 20)), mu="flat")
@@ -128,6 +167,12 @@ def test_the_fixed_effect_model_by_a_sum():
     assert post.log_evidence == pytest.approx(log_f.max() + np.log(w.sum() * step), abs=1e-7)
     assert post.tau_density.sd == 0.0
     assert post.prediction.sd == post.mu.sd
+    given = ("mu", "normal(0,2)"), ("tau", "zero"), ("baseline", "normal(0,10)")
+    priors = {f"{n}_prior": parse_prior(p, "tau" if n == "tau" else "mu") for n, p in given}
+    factors = counts_bayes_factors(MIXED, **priors)
+    at_zero = sum(log_likelihood(MIXED.one(i), np.zeros(1), 0.0, 10.0)[0] for i in range(4))
+    assert factors.log_mu == pytest.approx(post.log_evidence - at_zero, abs=1e-7)
+    assert factors.log_tau is None
 
 
 def far_mu(data, df, power):

@@ -205,6 +205,27 @@ def test_exact_rows_of_one_study_share_their_study_effect():
     np.testing.assert_allclose([g.sd for g in got], np.sqrt(np.diag(cov)), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("second", "shared"),
+    [
+        ({"comparator": "depressed"}, 0.5),  # one arm in common: half of tau squared
+        ({"condition": "well", "comparator": "ill"}, -1.0),
+        ({"condition": "worse", "comparator": "depressed"}, 0.0),
+    ],
+)
+def test_contrasts_of_a_study_share_what_their_arms_share(second, shared):
+    """Closed form at given tau and omega, with the likelihood's share of tau squared."""
+    rows = [{"study_id": "a", "yi": 0.9}, {"study_id": "a", "yi": 0.2, **second}, {"yi": -0.1}]
+    narrow = parse_prior("uniform(0.3,0.300001)", "tau")
+    got = thetas(rows, omega=parse_prior("uniform(0.2,0.200001)", "tau"), tau=narrow)
+    G = np.array([[1, shared, 0], [shared, 1, 0], [0, 0, 1.0]])
+    t = 1.0 + 0.3**2 * G + 0.2**2 * np.eye(3)
+    gain = t @ np.linalg.inv(t + 0.04 * np.eye(3))
+    mean, cov = gain @ np.array([0.9, 0.2, -0.1]), t - gain @ t
+    np.testing.assert_allclose([g.mean for g in got], mean, atol=1e-5)
+    np.testing.assert_allclose([g.sd for g in got], np.sqrt(np.diag(cov)), atol=1e-5)
+
+
 def test_the_same_seed_gives_the_same_numbers():
     rows = [{"kind": "interval", "lower": 0.4, "upper": INF}, {"yi": 0.1}]
     first, again = thetas(rows), thetas(rows)

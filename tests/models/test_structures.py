@@ -336,3 +336,7 @@ def test_horseshoe_draws_coefficients_from_their_conditional_posterior():
 def test_what_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_slab_worked_out_with_numpy_is_a_number_too():
+    assert horseshoe(rows(), NAMES, 1, slab=np.float64(0.5)).key == horseshoe(rows(), NAMES, 1).key

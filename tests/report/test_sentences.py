@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from nssi_meta.report import values
+from nssi_meta.report.methods import methods
 from nssi_meta.report.names import Names, read_names
 from nssi_meta.report.sentences import (
     counts_sentence,
@@ -200,3 +201,11 @@ def test_names_come_from_the_tables_where_the_manifest_has_none(tables):
 def test_dates_do_not_depend_on_the_locale():
     assert values.date("2026-07-04T08:05:00+00:00") == "4 July 2026, 08:05 UTC"
     assert values.date("yesterday") == "yesterday"
+
+
+def test_methods_name_the_prior_of_omega_where_it_is_in_a_model(pool_row):
+    rows = [pool_row(omega_prior=""), pool_row(omega_prior="halfnormal(0.3)")]
+    (text,) = [p for p in methods({}, rows, False) if "Prior of μ" in p]
+    assert "of τ: halfnormal(0.5); of the differences within a study: halfnormal(0.3)." in text
+    (text,) = [p for p in methods({}, rows[:1], False) if "Prior of μ" in p]
+    assert "within a study: " not in text

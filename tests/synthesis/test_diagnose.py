@@ -48,11 +48,17 @@ def test_every_pool_has_every_check(pools, found):
 
 def test_one_table_holds_them_all(found):
     table = found.table()
-    parts = (found.leave_one_out, found.prior_sensitivity, found.predictive)
+    parts = (
+        found.leave_one_out, found.prior_sensitivity, found.predictive, found.bayes_factors
+    )  # fmt: skip
     assert len(table) == sum(map(len, parts))
     assert list(table.columns[:4]) == [*CELL, "check"]
     left = table[table["check"] == "leave_one_out"]
     assert left["shift"].tolist() == found.leave_one_out["shift"].tolist()
+
+
+def test_bayes_factors_are_those_of_the_pools(pools, found):
+    pd.testing.assert_frame_equal(found.bayes_factors, pools.bayes_factors())
 
 
 def test_a_single_study_has_none_to_leave_out(found):

@@ -19,6 +19,7 @@ from nssi_meta.synthesis.external import (
 )
 from nssi_meta.synthesis.pooled import pool
 from nssi_meta.synthesis.published import read_published
+from nssi_meta.synthesis.reporting import adjusted_pools
 from nssi_meta.synthesis.robustness import robustness
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published_pools.csv"
@@ -168,7 +169,12 @@ def test_the_tables_of_a_run():
     assert clear.any()
     assert (both["adjusted_median"].abs() < both["naive_median"].abs())[clear].all()
     assert len(tables["external"]) > 0
-    assert set(robustness(evidence, naive, n_jobs=1)) == {"pools_adjusted", "reporting"}
+    options = {"omega_prior": "halfnormal(0.1)", "rho": 0.2, "level": 0.8, "interval": "shortest"}
+    other = robustness(evidence, naive, n_jobs=1, **options)
+    assert set(other) == {"pools_adjusted", "reporting"}
+    want = adjusted_pools(evidence, n_jobs=1, **options).table
+    assert other["pools_adjusted"]["adjusted_low"].tolist() == want["mu_low"].tolist()
+    assert (other["pools_adjusted"]["adjusted_low"] > both["adjusted_low"]).all()
     with pytest.raises(ValueError, match="not of the evidence's cells"):
         robustness(evidence, naive.iloc[:1], n_jobs=1)
 

@@ -372,3 +372,11 @@ def test_a_mean_that_does_not_exist_is_said(tmp_path):
     assert np.isnan(flat["mu_mean"])
     assert "mu has no mean" in flat["flags"]
     assert "no mean" not in pool(rows).summary().iloc[0]["flags"]
+
+
+def test_a_bayes_factor_that_is_not_resolved_is_missing_with_a_note():
+    """A prior ten thousand SDs off, with a bound: the pool stands, the factor says why not."""
+    frame = pd.DataFrame({"y": [1e4, np.nan, 0.2], "v": 0.1, "low": [np.nan, 1e4, np.nan]})
+    row = pool(read_simple(frame, "y", vi="v", lower="low")).bayes_factors().iloc[0]
+    assert np.isnan(row["bf10_mu"])
+    assert "could not be resolved" in row["note"]

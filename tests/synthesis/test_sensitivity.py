@@ -37,6 +37,26 @@ def test_the_main_analysis_is_the_plain_pool(found):
     np.testing.assert_allclose(got.to_numpy(), want.to_numpy(), rtol=1e-12)
 
 
+def test_a_prior_of_omega_is_that_of_every_analysis(review):
+    """1e-6 posterior SDs and 1e-3 with three axes is the documented tolerance of shared grids."""
+    evidence = read_effects(review).select(mechanism="reflex")
+    grid = {"mu_prior": ("normal(0,1)", "normal(0,0.1)"), "how": HOW[:2]}
+    omega = "halfnormal(0.05)"
+    table = sensitivity(evidence, grid, omega_prior=omega, n_jobs=1).analyses
+    usual = sensitivity(evidence, grid, n_jobs=1).analyses
+    moved = (table["high"] - usual["high"]).abs()
+    for how in HOW[:2]:  # cells with several effects a study move, under every way to compute
+        assert moved[table["choice_how"] == how].max() > 0.005
+    for mu in grid["mu_prior"]:
+        one = pool(evidence, mu_prior=mu, omega_prior=omega).table
+        mine = table[(table["choice_mu_prior"] == mu) & (table["choice_how"] == "normal")]
+        both = mine.merge(one, on=CELL)
+        np.testing.assert_allclose(both["median"], both["mu_median"], atol=1e-3)
+        np.testing.assert_allclose(both["high"], both["mu_high"], atol=1e-3)
+    with pytest.raises(PriorError, match="improper prior on omega"):
+        sensitivity(evidence, grid, omega_prior="flat", n_jobs=1)
+
+
 def test_every_analysis_is_that_of_the_single_engine(review):
     """1e-6 is the bar; nodes left without their bounds (e^-34 each) differ between the two."""
     evidence = read_effects(review).select(mechanism=["grip", "reflex"])

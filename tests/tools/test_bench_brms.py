@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def bench():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import bench_brms as module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
+def bench(script):
+    return script("benchmarks", "bench_brms")
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def marked():
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return importlib.import_module("marked")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
+def marked(script):
+    return script("tools", "marked")
 
 
 def test_prose_is_broken_and_tables_are_not(marked):

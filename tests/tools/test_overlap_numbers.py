@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-
 
 @pytest.fixture(scope="module")
-def numbers():
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return importlib.import_module("overlap_numbers")
-    finally:
-        sys.path.remove(str(TOOLS))
+def numbers(script):
+    return script("tools", "overlap_numbers")
 
 
 @pytest.fixture

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from nssi_meta.synthesis.overlap_figures import lkj, overlap_figures, prior_draws
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+@pytest.fixture(scope="module")
+def two_arms(script):
+    return script("benchmarks", "two_arms")
 
 
 @pytest.fixture(scope="module")
-def two_arms():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import two_arms as module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
-
-
-@pytest.fixture(scope="module")
-def calibrated():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import calibrate_verdicts as module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
+def calibrated(script):
+    return script("benchmarks", "calibrate_verdicts")
 
 
 def test_without_evidence_the_grid_gives_the_prior_of_the_figures(two_arms):

@@ -35,6 +35,10 @@ SENSITIVITY = {
     "mechanism": "Mechanism", "condition": "Condition", "estimand": "Estimand",
     "quantity": "Quantity", "prior": "Prior", "likelihood": "Likelihood", "diagnosis": "Diagnosis",
 }  # fmt: skip
+BAYES_FACTORS = {
+    "mechanism": "Mechanism", "condition": "Condition", "estimand": "Estimand",
+    "log_evidence": "Log evidence", "bf10_mu": "BF of mu", "bf10_tau": "BF of tau", "note": "Note",
+}  # fmt: skip
 PREDICTIVE = {
     "mechanism": "Mechanism", "condition": "Condition", "estimand": "Estimand", "source": "Drawn",
     "label": "Statistic", "observed": "Observed", "low": "Low", "median": "Median", "high": "High",
@@ -62,7 +66,7 @@ PREDICTIVE = {
 def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
              estimand: tuple[str, ...], doubtful: bool, yi: str | None, out: str | None,
              form: str, sd: tuple[str, ...], ni: str | None, **options: Any) -> None:  # fmt: skip
-    """Check pools: single studies, priors, and reviews drawn from the model.
+    """Check pools: single studies, priors, reviews drawn from the model, Bayes factors.
 
     \b
     nssi-meta diagnose pain_threshold -c nssi --out checks
@@ -85,7 +89,9 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
         note_scale(yi, options, bool(source["study_id"].duplicated().any()))
     from nssi_meta.inference.predictive import CAVEAT
     from nssi_meta.synthesis.diagnose import diagnose as check
+    from nssi_meta.synthesis.evidence_ratios import READING
     from nssi_meta.synthesis.pooled import pool
+    from nssi_meta.terminal import note as say
     from nssi_meta.terminal import progress, show
 
     with progress() as tell:
@@ -95,19 +101,17 @@ def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
             tell("figures", "")
             write_folder(Path(out), pools, found)
     if form == "table":
-        show(
-            found.leave_one_out.dropna(axis=1, how="all"),
-            form,
-            LEFT_OUT,
-            "Without each study in turn",
-        )
+        if len(found.leave_one_out):
+            left = found.leave_one_out.dropna(axis=1, how="all")
+            show(left, form, LEFT_OUT, "Without each study in turn")
         show(found.prior_sensitivity, form, SENSITIVITY, "Power-scaling sensitivity")
         show(found.predictive, form, PREDICTIVE, "Drawn reviews beside the observed one")
+        show(found.bayes_factors, form, BAYES_FACTORS, "Bayes factors against mu = 0 and tau = 0")
     else:
         show(found.table(), form, {})
     units = dict.fromkeys(cell.unit_note(pools.options) for cell in pools.cells)
-    for note in (*filter(None, units), *found.notes, CAVEAT):
-        click.echo(note, err=True)
+    for note in (*filter(None, units), *found.notes, CAVEAT, READING):
+        say(note)
     if out is not None:
         click.echo(f"Written: {out}", err=True)
 
@@ -120,7 +124,7 @@ def write_folder(folder: Path, pools: Any, found: Any) -> None:
     from nssi_meta.synthesis.leave_one_out import whole
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("leave_one_out", "prior_sensitivity", "predictive"):
+    for name in ("leave_one_out", "prior_sensitivity", "predictive", "bayes_factors"):
         getattr(found, name).to_csv(folder / f"{name}.csv", index=False)
     for cell in pools.cells:
         key = dict(zip(CELL, cell.key, strict=True))

@@ -67,6 +67,7 @@ def show_mirror(
 ) -> None:
     """Print the classical pools of `source` (evidence, or a frame of ready-made effects)."""
     from nssi_meta.synthesis.classical import classical_pools
+    from nssi_meta.terminal import note as say
     from nssi_meta.terminal import show
 
     table = classical_pools(source, method, test, level, rho)
@@ -81,12 +82,11 @@ def show_mirror(
         shown = shown[~empty]
     show(shown, form, CLASSICAL_COLUMNS)
     used = f"Exact rows only: {int(table['k'].sum())} used"
-    click.echo(f"{used}, left out {bounds} bounds and {unsigned} sizes without a sign.", err=True)
+    say(f"{used}, left out {bounds} bounds and {unsigned} sizes without a sign.")
     if form == "table" and empty.any():
-        click.echo(
+        say(
             f"{int(empty.sum())} of {len(table)} pools are not shown: they have too few exact rows "
-            "for this method (--format csv says why).",
-            err=True,
+            "for this method (--format csv says why)."
         )
 
 

@@ -42,7 +42,7 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
     evidence = select(data, chosen, None, doubtful)
     from nssi_meta.synthesis.moderators import drawable, every_line
     from nssi_meta.synthesis.moderators import moderators as fit
-    from nssi_meta.terminal import MODERATOR_COLUMNS, progress, show
+    from nssi_meta.terminal import MODERATOR_COLUMNS, note, progress, show
 
     with progress() as tell:
         found = fit(
@@ -60,7 +60,7 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
         return
     for cell, part in table.groupby(["condition", "estimand"], sort=False):
         show(_for_people(part), form, MODERATOR_COLUMNS, title=", ".join(map(str, cell)))
-    click.echo(_how_many(table))
+    note(_how_many(table), err=False)
 
 
 def _for_people(table: Any) -> Any:

@@ -70,6 +70,7 @@ READY_MADE = {
     "sample": "Column of samples (with --yi): same people, correlated errors.",
     "lower": "Column of lower bounds (with --yi): rows without an effect.",
     "upper": "Column of upper bounds (with --yi): rows without an effect.",
+    "unsigned": "Column with yes where an effect's sign is not known (with --yi), only its size.",
 }
 
 
@@ -115,11 +116,12 @@ def note_scale(yi: str, options: Mapping[str, Any], nested: bool) -> None:
     if left and options["measure"] is None:
         told = ", ".join(f"{name.removesuffix('_prior')} ~ {text}" for name, text in left.items())
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in left)
-        click.echo(
+        from nssi_meta.terminal import note
+
+        note(
             f"Note: default priors are on the scale of {yi}: {told} suit standardised effects and "
             "log ratios. For raw units name the measure (--measure MD --sd COLUMN), or set "
-            f"{flags}.",
-            err=True,
+            f"{flags}."
         )
 
 

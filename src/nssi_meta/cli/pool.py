@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nssi_meta.cli.counts import CELLS, check_count_words, count_options, pool_tables
 from nssi_meta.cli.mirror import check_words, show_mirror
 from nssi_meta.cli.options import (
     NOT_CONVERGED,
@@ -25,6 +26,8 @@ from nssi_meta.cli.options import (
     select,
 )
 
+#: Options that pools of counts share with others.
+_OF_COUNTS = ("mu_prior", "tau_prior", "interval", "level", "delta")
 _METHODS = ["reml", "ml", "dl", "pm", "mp", "eb", "pmm", "he", "hs", "hsk", "sj", "ee", "fe", "ce"]
 
 #: Columns for people: name in the table -> heading. csv and json print every column.
@@ -42,7 +45,10 @@ POOL_COLUMNS = {
     "pred_high": "New high",
     "tau_median": "tau",
     "p_positive": "P(mu>0)",
+    "bf10_mu": "BF of mu",
+    "bf10_tau": "BF of tau",
     "flags": "Note",
+    "bf_note": "No BF",
 }
 
 
@@ -56,6 +62,7 @@ POOL_COLUMNS = {
 @ready_made_options
 @click.option("--by", help="Column with a group per pool, e.g. the mechanism (with --yi).")
 @measure_options
+@count_options
 @click.option(
     "--delta",
     type=click.FloatRange(0),
@@ -81,6 +88,12 @@ POOL_COLUMNS = {
     type=click.Choice(["knha", "adhoc", "t", "z"]),
     help="Its interval (with --method): knha is Hartung-Knapp.  [default: knha; z for ee]",
 )
+@click.option(
+    "--bayes-factors",
+    "bayes",
+    is_flag=True,
+    help="Also Bayes factors against mu = 0 and tau = 0, which need proper priors.",
+)
 @seed_option
 @omega_option
 @pool_options
@@ -89,19 +102,28 @@ POOL_COLUMNS = {
 def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
          estimand: tuple[str, ...], comparator: str | None, doubtful: bool, yi: str | None,
          vi: str | None, sei: str | None, study: str | None, sample: str | None, lower: str | None,
-         upper: str | None, by: str | None, sd: tuple[str, ...], ni: str | None,
-         method: str | None, test: str | None, **options: Any) -> None:  # fmt: skip
+         upper: str | None, unsigned: str | None, by: str | None, sd: tuple[str, ...],
+         ni: str | None, method: str | None, test: str | None, counts: bool, bayes: bool,
+         **options: Any) -> None:  # fmt: skip
     """Pool effects: estimate, credible and prediction interval, heterogeneity per cell.
 
     \b
     nssi-meta pool -m pain_threshold -c nssi
     nssi-meta pool my.csv --yi yi --sei sei --study study --format json
     nssi-meta pool my.csv --yi yi --sei sei --method reml
+    nssi-meta pool trials.csv --counts --study trial
     """  # noqa: D301 - click wants the backspace character
+    cells = {name: options.pop(name) for name in CELLS}
+    check_count_words(counts, cells)
     check_words(method, test)
+    if counts:
+        wanted = {n: options[n] for n in _OF_COUNTS if n in options}
+        table, told = pool_tables(data, cells, study, by, bayes, **wanted)
+        _show(table, form, told)
+        return
     ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,
-             "upper": upper, "by": by, "measure": options["measure"], "sd": sd or None,
-             "ni": ni}  # fmt: skip
+             "upper": upper, "unsigned": unsigned, "by": by,
+             "measure": options["measure"], "sd": sd or None, "ni": ni}  # fmt: skip
     require_yi(yi, ready)
     chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
     if yi is not None:
@@ -111,7 +133,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
 
         source: Any = read_simple(
             data, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper,
-            mechanism=by, ni=ni, sd=sd,
+            unsigned=unsigned, mechanism=by, ni=ni, sd=sd,
         )  # fmt: skip
         require_measure(sd, options["measure"])
         if method is None:
@@ -122,16 +144,39 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         show_mirror(source, form, method, test, options["level"], options["rho"])
         return
     from nssi_meta.synthesis.pooled import pool as pool_all
-    from nssi_meta.terminal import progress, show
+    from nssi_meta.terminal import progress
 
     with progress(options["engine"] == "nuts") as tell:
         pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)
-    show(pools.summary(), form, POOL_COLUMNS)
-    for text in dict.fromkeys(cell.unit_note(pools.options) for cell in pools.cells):
-        if text:
-            click.echo(text, err=True)
+    table = pools.summary()
+    if bayes:
+        from nssi_meta.synthesis.evidence_ratios import with_ratios
+
+        table = with_ratios(table, pools.bayes_factors())
+    _show(table, form, *dict.fromkeys(cell.unit_note(pools.options) for cell in pools.cells))
     if not pools.converged:
         for cell in pools.cells:
             for problem in cell.problems:
                 click.echo(f"Not converged: {problem}", err=True)
         sys.exit(NOT_CONVERGED)
+
+
+def _show(table: Any, form: str, *notes: str) -> None:
+    """Print pools; below a table for people, what its columns are."""
+    from nssi_meta.terminal import note, show
+
+    show(table, form, POOL_COLUMNS)
+    if form == "table":
+        kind, level = table["interval"].iloc[0], f"{100 * table['level'].iloc[0]:g}%"
+        note(
+            f"Median, Low, High: mean effect mu, its {level} {kind} credible interval, in the "
+            "effects' unit. New: the same interval for the effect of a new study. tau: median SD "
+            "between studies, in the same unit.",
+            err=False,
+        )
+    if "bf10_mu" in table:
+        from nssi_meta.synthesis.evidence_ratios import READING
+
+        note(READING)
+    for text in filter(None, notes):
+        note(text)

@@ -11,6 +11,7 @@ from nssi_meta.cli.options import (
     NOT_CONVERGED,
     data_argument,
     doubtful_option,
+    omega_option,
     plain_errors,
     pool_options,
     seed_option,
@@ -36,6 +37,7 @@ from nssi_meta.cli.options import (
     is_flag=True,
     help="Also adjust every pool for selective reporting and compare with published pools.",
 )
+@omega_option
 @pool_options
 @plain_errors
 def run(data: str, out: str, threshold: float, seed: int, draws: int | None, doubtful: bool,

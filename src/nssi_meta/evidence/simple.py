@@ -5,17 +5,22 @@ This path stays light (no pandera): pooling one file has to answer at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence import vocabulary as vo
-from nssi_meta.evidence.catalogue import padded
-from nssi_meta.evidence.cells import EMPTY, numbers, out_of_range, outside
-from nssi_meta.evidence.problems import EvidenceError, Problem, nearest, ordered
+from nssi_meta.evidence.cells import EMPTY, numbers, out_of_range, outside, too_far
+from nssi_meta.evidence.problems import Problem
+from nssi_meta.evidence.simple_checks import (
+    absent,
+    only_wanted,
+    problems_of,
+    sign_problems,
+    texts_of,
+)
 from nssi_meta.evidence.table import Table, frame_table, read_table
 from nssi_meta.evidence.units import SD_COLUMNS
 
@@ -37,6 +42,11 @@ COLUMNS = (
     "upper",
     "label",
 )
+#: Least and largest size of a number by role, in whatever unit: what quadrature resolves.
+_SIZES = {"sei": (1e-30, 1e12), "vi": (1e-60, 1e24)}
+_SIZE = (0.0, 1e12)
+_SD = vo.Range(above=0, remedy="copy the standard deviation again, or leave the cell empty")
+_BOUND = "for an effect: empty the cell and put the number in a column named by lower or upper"
 GIVEN = "given"
 """Estimand and scale of effects that come ready-made: whatever the reviewer's file holds."""
 
@@ -55,6 +65,7 @@ def read_simple(
     label: str | None = None,
     lower: str | None = None,
     upper: str | None = None,
+    unsigned: str | None = None,
     ni: str | None = None,
     sd: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -77,6 +88,9 @@ def read_simple(
         Names of columns with bounds: a row with an empty effect and a bound says only that the
         estimate fell above `lower`, below `upper` or between both. Its vi or sei is that at the
         bound.
+    unsigned
+        Name of a column with yes or no: yes where only the size of the effect is known, not its
+        sign. An empty cell is no.
     ni
         Name of the column with the sample sizes (people in the row, all groups).
     sd
@@ -86,8 +100,9 @@ def read_simple(
     Returns
     -------
     DataFrame
-        One row an effect, in the order of the source, with the columns `COLUMNS` (`kind` is exact
-        or interval; `yi` is NaN for intervals, `lower` and `upper` for exact effects); with `ni`
+        One row an effect, in the order of the source, with the columns `COLUMNS` (`kind` is
+        exact, interval or unsigned, where `yi` is the size; `yi` is NaN for intervals, `lower` and
+        `upper` for all others); with `ni`
         also n_total, with `sd` also sd_1 and sd_2.
 
     Raises
@@ -121,59 +136,33 @@ def read_simple(
     }
     figures = {"yi": yi, "vi": vi, "sei": sei, "lower": lower, "upper": upper, "n_total": ni}
     figures.update(zip(SD_COLUMNS, [*sd, None, None], strict=False))
-    names = [name for name in (*texts.values(), *figures.values()) if name is not None]
+    asked = {**texts, **figures, "unsigned": unsigned}
+    names = [name for name in asked.values() if name is not None]
     rows: Sequence[object] | None = None
     if isinstance(source, pd.DataFrame):
-        table, rows = _only_wanted(frame_table(source, names), names), source.index.tolist()
+        table, rows = only_wanted(frame_table(source, names), names), source.index.tolist()
     else:
-        table = _only_wanted(read_table(source, names), names)
-    found = [*table.problems, *_absent(table, {**texts, **figures})]
+        table = only_wanted(read_table(source, names), names)
+    found = [*table.problems, *absent(table, asked)]
     if table.frame.columns.empty or any(name not in table.frame for name in names):
-        raise _error(found, names, rows)
+        raise problems_of(found, names, rows)
     values, wrong = _figures(table, figures)
     found += wrong
     found += _gaps(table, values, figures)
     for role in ("study", "sample", "mechanism", "condition", "comparator"):
         if (name := texts[role]) is not None:
-            found += _texts(table, name, may_be_empty=role == "sample")
+            found += texts_of(table, name, may_be_empty=role == "sample")
+    if unsigned is not None:
+        found += sign_problems(table, unsigned, values)
     if found:
-        raise _error(found, names, rows)
+        raise problems_of(found, names, rows)
     frame = _frame(table.frame, values, texts, rows)
+    if unsigned is not None:
+        mask = (table.frame[unsigned].str.strip().str.lower() == "yes").to_numpy()
+        frame["kind"] = frame["kind"].mask(mask, "unsigned")
+        frame["yi"] = frame["yi"].mask(mask, frame["yi"].abs())
     extra = [role for role in ("n_total", *SD_COLUMNS) if figures[role] is not None]
     return frame.assign(**{role: values[role].to_numpy() for role in extra})
-
-
-def _error(
-    found: Iterable[Problem], names: Sequence[str], rows: Sequence[object] | None
-) -> EvidenceError:
-    """The problems in order; those of a frame's rows named by its index (`rows`)."""
-    problems = ordered(found, names)
-    if rows is not None:
-        problems = tuple(
-            replace(p, row=str(rows[p.row - 1]), where="index") if isinstance(p.row, int) else p
-            for p in problems
-        )
-    return EvidenceError(problems)
-
-
-def _only_wanted(table: Table, names: list[str]) -> Table:
-    """Without complaints about columns of the file that nobody asked for."""
-    kept = tuple(p for p in table.problems if p.column is None or p.column in names)
-    return Table(table.file, table.frame, kept, table.sha256)
-
-
-def _absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
-    """One problem for each named column that the file lacks."""
-    columns = [str(c) for c in table.frame.columns]
-    if not columns:
-        return
-    for role, name in asked.items():
-        if name is None or name in columns:
-            continue
-        meant = nearest(name, columns)
-        what = f"there is no column '{name}' (asked for as {role})"
-        remedy = f"did you mean '{meant}'?" if meant else "name one of its columns"
-        yield Problem(table.file, None, name, None, what, ", ".join(columns), remedy)
 
 
 def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFrame, list[Problem]]:
@@ -184,12 +173,14 @@ def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFr
             values[role] = pd.Series(np.nan, index=table.frame.index)
             continue
         instead = _instead(role, figures)
-        values[role], wrong = numbers(table.file, name, table.frame[name], instead)
+        values[role], wrong = numbers(table.file, name, table.frame[name], instead, _BOUND)
         found += wrong
-        limits = vo.RANGES.get("sd_case" if role in SD_COLUMNS else role, vo.Range())
+        limits = _SD if role in SD_COLUMNS else vo.RANGES.get(role, vo.Range())
         for line in values[role].index[outside(values[role], limits)]:
             cell = table.frame.loc[line, name]
             found.append(out_of_range(table.file, int(line), name, cell, limits))
+        sizes = _SIZES.get(role, _SIZE)
+        found += too_far(table.file, name, values[role], table.frame[name], *sizes)
     return pd.DataFrame(values), found
 
 
@@ -239,15 +230,6 @@ def _gaps(
         "the lower bound is not below the upper one",
         "swap them if they were exchanged",
     )
-
-
-def _texts(table: Table, name: str, may_be_empty: bool) -> Iterator[Problem]:
-    cells = table.frame[name]
-    yield from padded(table.file, cells)
-    if not may_be_empty:
-        for line in cells.index[cells.str.strip() == ""]:
-            what = f"{name} is empty"
-            yield Problem(table.file, int(line), name, "", what, "a text", "fill it in")
 
 
 def _frame(

@@ -180,8 +180,9 @@ def _frame(table: pd.DataFrame, index_label: str, delta: float | None, style: St
     note = (
         "A word behind a bar is the verdict; a bar without one is undecided; a thin bar is "
         "uninformative: the evidence has hardly moved it from what is known without any. "
-        f"k: rows of evidence, in the first column for {index_label}, before a bar for the other "
-        "condition; a dash: none."
+        "k: rows that the joint model uses, comparisons with other patients included, which no "
+        f"pool takes; in the first column for {index_label}, before a bar for the other condition; "
+        "a dash: none."
     )
     without = table["mechanism"].nunique() - shown["mechanism"].nunique()
     if without:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -93,20 +94,12 @@ def overview_pages(
     return [_draw(plan, *page, delta, style) for page in zip(plan.parts, heads, strict=True)]
 
 
-def overview_parts(
-    pools: pd.DataFrame,
-    *,
-    delta: float = 0.2,
-    estimand: str | None = None,
-    predicted: bool = False,
-    page_height: float = PAGE_HEIGHT,
-    style: Style = DOUBLE,
-) -> list[pd.DataFrame]:
-    """The rows of `pools` that each of the `overview_pages` shows, of the same arguments.
+def overview_parts(pools: pd.DataFrame, **options: Any) -> list[pd.DataFrame]:
+    """The rows of `pools` that each of the `overview_pages` shows.
 
-    Raises ValueError as `overview`.
+    `options` are those of `overview_pages`, but for its title. Raises ValueError as `overview`.
     """
-    plan = _plan(pools, delta, estimand, predicted, page_height, style)
+    plan = _plan(pools, **options)
     shown = pools[pools["estimand"] == plan.parts[0][0].estimand]
     names = [{cell.mechanism for cell in part} for part in plan.parts]
     return [shown[shown["mechanism"].isin(part)] for part in names]
@@ -129,11 +122,11 @@ class _Plan:
 
 def _plan(
     pools: pd.DataFrame,
-    delta: float,
-    estimand: str | None,
-    predicted: bool,
-    page_height: float,
-    style: Style,
+    delta: float = 0.2,
+    estimand: str | None = None,
+    predicted: bool = False,
+    page_height: float = PAGE_HEIGHT,
+    style: Style = DOUBLE,
 ) -> _Plan:
     if not delta >= 0.0:
         raise ValueError(f"delta is an effect size of 0 or more; got {delta!r}")
@@ -221,7 +214,7 @@ def _explain(levels: list[float], delta: float, cells: list[Cell], predicted: bo
     level = f"{percent(levels[0])} " if len(levels) == 1 else ""
     text = (
         f"Posterior median and {level}credible interval; grey band: effects within ±{delta:g}; "
-        "numbers at the right: rows of evidence."
+        "numbers at the right: rows in the pool."
     )
     if any(c.only_bounds for c in cells):
         text += " Hollow: every row is a bound, no estimate was reported."

@@ -11,15 +11,20 @@ from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, PriorError, bind_prior
 
 
-def bound_priors(
-    layout: Layout, tau: Prior, omega: Prior | None
-) -> tuple[Prior | None, Prior | None]:
-    """Priors bound to the data; None where the component is 0."""
+def check_omega(omega: Prior | None) -> None:
+    """Refuse an improper prior of omega (None: omega is not in the model)."""
     if omega is not None and not omega.proper:
         raise PriorError(
             f"an improper prior on omega ({omega}) may leave no posterior; use a proper one "
             f"such as {OMEGA_DEFAULT}"
         )
+
+
+def bound_priors(
+    layout: Layout, tau: Prior, omega: Prior | None
+) -> tuple[Prior | None, Prior | None]:
+    """Priors bound to the data; None where the component is 0."""
+    check_omega(omega)
     return tuple(
         None if p is None or p.name == "zero" else bind_prior(p, layout) for p in (tau, omega)
     )  # type: ignore[return-value]

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from nssi_meta.inference.adaptive import integrate
-from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, tau_scale
+from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
+from nssi_meta.inference.bayes_factors import BayesFactors
 from nssi_meta.inference.conditions import tails
 from nssi_meta.inference.exact import ExactPosterior, assemble
 from nssi_meta.inference.panels import to_coefficients, with_tails
@@ -127,6 +128,43 @@ def fit_counts(
     proper = mu_prior.proper and tau_prior.proper
     free = (not fixed, False)
     return assemble(grid, mu, zero, tau, zero, free, proper, fall, grid.marginal(0))
+
+
+def counts_bayes_factors(
+    data: Counts, *, mu_prior: Prior, tau_prior: Prior, baseline_prior: Prior, mu: float = 0.0
+) -> BayesFactors:
+    """Bayes factors of a pool of counts against a mean of `mu` and against tau = 0.
+
+    The other parameters keep their priors under the null. Raises `PriorError` for improper priors,
+    under which there is none.
+    """
+    for prior in (mu_prior, tau_prior):
+        if not prior.proper:
+            raise PriorError(f"no marginal likelihood exists under the improper prior {prior}")
+    full = fit_counts(
+        data, mu_prior=mu_prior, tau_prior=tau_prior, baseline_prior=baseline_prior
+    ).log_evidence
+    y, v = data.log_odds_ratio()
+    layout, (mean, sd) = independent(y, v), baseline_prior.params
+    curves, scale = _curves(data, y, np.sqrt(v), mean, sd), tau_scale(independent(y, v))
+
+    def of_tau(tau: Floats) -> Floats:
+        return tau_prior.logpdf(tau) + _log_marginal(curves, np.array([mu]), tau)[0]
+
+    def of_mu(at: Floats) -> Floats:
+        return mu_prior.logpdf(at) + np.sum([curve.at(at) for curve in curves], axis=0)
+
+    total = float("nan") if full is None else full
+    if tau_prior.name == "zero":
+        at_null = sum(float(curve.at(np.array([mu]))[0]) for curve in curves)
+        return BayesFactors(total, total - at_null, None, mu)
+    null = []
+    for density, (axis, first) in (
+        (of_tau, sd_axis(tau_prior, layout, scale)),
+        (of_mu, mu_axis(layout, mu_prior, scale)),
+    ):
+        null.append(integrate(density, [axis], [first], tol=1e-9).log_integral)
+    return BayesFactors(total, total - null[0], total - null[1], mu)
 
 
 def limits(data: Counts) -> Layout:

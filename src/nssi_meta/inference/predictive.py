@@ -88,7 +88,8 @@ def _flag(source: str, label: str, p: float) -> str:
         return ""
     which = "larger" if p < 0.5 else "smaller"
     under = "the priors expect" if source == "prior" else "the fitted model gives"
-    return f"{label}: {which} than {under} (p = {p:.3f})"
+    told = "p < 0.001" if p < 5e-4 else "p > 0.999" if p >= 0.9995 else f"p = {p:.3f}"
+    return f"{label}: {which} than {under} ({told})"
 
 
 def _observed(frame: pd.DataFrame, critical: Floats) -> dict[str, float]:

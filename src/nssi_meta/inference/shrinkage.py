@@ -19,7 +19,7 @@ from scipy.special import log_ndtr, ndtri_exp
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.inference.mixtures import mixture_quantiles, mixture_shortest
-from nssi_meta.models.blocks import RHO, Layout, Vcalc, error_correlation
+from nssi_meta.models.blocks import RHO, Layout, Vcalc, error_correlation, shared_tau
 
 Floats = NDArray[np.float64]
 
@@ -151,7 +151,7 @@ def _kernels(
                 free, uniform = [], []
         else:
             part = frame.iloc[rows]
-            same = study_shares(part)
+            same = shared_tau(part)
             V = sampling_covariance(part, vcalc, rho)
             between = tau[:, None, None] ** 2 * same + omega[:, None, None] ** 2 * np.eye(len(rows))
             sigma = between + V
@@ -194,12 +194,6 @@ def _signed(size: Floats, centre: Floats, var: Floats, u: Floats) -> Floats:
     """A size with its sign drawn: P(+) from the two normal densities."""
     log_odds = 2 * size * centre / var
     return np.where(u < 1 / (1 + np.exp(-np.clip(log_odds, -700, 700))), 1, -1) * size
-
-
-def study_shares(part: pd.DataFrame) -> Floats:
-    """Share (n, n) of tau squared that two rows of a block have in common: 1 within a study."""
-    study = part["study_id"].to_numpy()
-    return np.asarray(study[:, None] == study[None, :], dtype=float)
 
 
 def sampling_covariance(part: pd.DataFrame, vcalc: Vcalc, rho: float) -> Floats:

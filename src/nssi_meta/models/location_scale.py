@@ -44,7 +44,7 @@ from nssi_meta.models.structure import (
 )
 from nssi_meta.models.study_rows import Ints, StudyRows
 
-#: log tau where every scale moderator is at its mean: tau 0.05 to 1.3 with probability 0.95.
+#: log tau where every scale moderator is 0: tau 0.05 to 1.2 with probability 0.95.
 INTERCEPT_PRIOR = "normal(-1.4,0.8)"
 #: A moderator's unit multiplies tau by 0.25 to 4 with probability 0.95.
 SLOPE_PRIOR = "normal(0,0.7)"

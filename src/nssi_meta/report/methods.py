@@ -66,11 +66,19 @@ def _model(pools: Sequence[Record]) -> str:
         "differs (standard deviation τ), plus, where a study gives several effects, how those "
         "differ, plus sampling error; effects that share people or a comparison group have "
         f"correlated errors. Prior of μ: {_unique(pools, 'mu_prior')}; of τ: "
-        f"{_unique(pools, 'tau_prior')}. Engine: {_unique(pools, 'engine')}. Intervals are "
+        f"{_unique(pools, 'tau_prior')}{_of_omega(pools)}. "
+        f"Engine: {_unique(pools, 'engine')}. Intervals are "
         f"{_unique(pools, 'interval')} {enumerate_words(levels)} credible intervals; those for a "
         "new study come from all variance components. "
         "Probabilities and intervals hold if model and prior do."
     )
+
+
+def _of_omega(pools: Sequence[Record]) -> str:
+    """The prior of what differs within studies, where some study gives several effects."""
+    if not any(as_text(r.get("omega_prior")) for r in pools):
+        return ""
+    return f"; of the differences within a study: {_unique(pools, 'omega_prior')}"
 
 
 def _unique(rows: Sequence[Record], column: str) -> str:

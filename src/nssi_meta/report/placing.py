@@ -47,7 +47,8 @@ def arrange(
     keys.sort(key=lambda k: (-size.get(k.removeprefix(FOREST), 0), k))
     captions = {
         "overview": "Pooled effects of all mechanisms and conditions",
-        "overlap_mechanisms": "Probability of each class of overlap, by mechanism",
+        "overlap_mechanisms": "Probability of each class of overlap, by mechanism; its counts of "
+        "rows include comparisons with other patients, those of the pools do not",
         "overlap_summary": "Overall overlap figures beside their priors",
         "mechanism_model": "The review's model, with the strength of its evidence",
         "external": "Pools published by others beside ours",

@@ -20,7 +20,7 @@ from nssi_meta.inference.densities import Density, interval
 from nssi_meta.inference.exact import has_omega
 from nssi_meta.inference.many_priors import fit_priors
 from nssi_meta.models.blocks import Layout, layout
-from nssi_meta.models.priors import OMEGA_DEFAULT, PriorError, parse_prior
+from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, PriorError, parse_prior
 
 LEVEL = 0.95
 #: Columns that an analysis needs; a task carries no others.
@@ -34,11 +34,15 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Task:
-    """`specs` of one pool on one choice of rows: their number and their other choices."""
+    """`specs` of one pool on one choice of rows: their number and their other choices.
+
+    All have one prior of omega.
+    """
 
     key: tuple[str, str, str]
     rows: pd.DataFrame
     specs: tuple[tuple[int, Mapping[str, Any]], ...]
+    omega_prior: str = OMEGA_DEFAULT
 
 
 def analyse(task: Task) -> list[dict[str, Any]]:
@@ -61,7 +65,7 @@ def analyse(task: Task) -> list[dict[str, Any]]:
         twin = next((r for r, other in laid if _same(data, other)), None)
         if twin is None:
             laid.append((rho, data))
-            fits = _fits(rows, data, rho, mine)
+            fits = _fits(rows, data, rho, mine, task.omega_prior)
             records += [{**r, "note": "; ".join(n for n in (r["note"], said) if n)} for r in fits]
             continue
         like = {_rest(s): i for i, s in task.specs if s["rho"] == twin}
@@ -87,10 +91,15 @@ def _same(a: Layout, b: Layout) -> bool:
 
 
 def _fits(
-    rows: pd.DataFrame, data: Layout, rho: float, specs: Sequence[tuple[int, Mapping[str, Any]]]
+    rows: pd.DataFrame,
+    data: Layout,
+    rho: float,
+    specs: Sequence[tuple[int, Mapping[str, Any]]],
+    omega: str,
 ) -> list[dict[str, Any]]:
-    engines = {"robust": _robust(rows, data), "selection": _selection(rows, rho)}
-    fitted = _normal(rows, data, specs)
+    within = parse_prior(omega, "tau") if has_omega(rows["study_id"].to_numpy()) else None
+    engines = {"robust": _robust(rows, data, within), "selection": _selection(rows, rho, omega)}
+    fitted = _normal(rows, data, specs, within)
     records = []
     for i, spec in specs:
         choice = spec["how"], spec["mu_prior"], spec["tau_prior"]
@@ -119,7 +128,10 @@ Engine = Callable[[str, str], Density]
 
 
 def _normal(
-    rows: pd.DataFrame, data: Layout, specs: Sequence[tuple[int, Mapping[str, Any]]]
+    rows: pd.DataFrame,
+    data: Layout,
+    specs: Sequence[tuple[int, Mapping[str, Any]]],
+    omega: Prior | None,
 ) -> dict[tuple[str, str, str], Density | Exception]:
     """The means under every pair of priors of `specs`: the main one as `pool` has it, the others
     on one grid.
@@ -132,13 +144,13 @@ def _normal(
     try:
         for some in (main, others):
             priors = [(parse_prior(mu, "mu"), parse_prior(tau, "tau")) for mu, tau in some]
-            found += fit_priors(data, priors, _omega(rows), n)
+            found += fit_priors(data, priors, omega, n)
     except ValueError as error:  # the rows are no evidence, whatever the prior
         found = [error] * len(main + others)
     return {("normal", *pair): mu for pair, mu in zip(main + others, found, strict=True)}
 
 
-def _robust(rows: pd.DataFrame, data: Layout) -> Engine:
+def _robust(rows: pd.DataFrame, data: Layout, omega: Prior | None) -> Engine:
     tables: list[Any] = []
 
     def fit(mu: str, tau: str) -> Density:
@@ -150,13 +162,13 @@ def _robust(rows: pd.DataFrame, data: Layout) -> Engine:
             tables[0],
             mu_prior=parse_prior(mu, "mu"),
             tau_prior=parse_prior(tau, "tau"),
-            omega_prior=_omega(rows),
+            omega_prior=omega,
         )
 
     return fit
 
 
-def _selection(rows: pd.DataFrame, rho: float) -> Engine:
+def _selection(rows: pd.DataFrame, rho: float, omega: str) -> Engine:
     def fit(mu: str, tau: str) -> Density:
         from nssi_meta.synthesis.reporting import UNIT, Selection, adjusted_pools
 
@@ -169,12 +181,8 @@ def _selection(rows: pd.DataFrame, rho: float) -> Engine:
         selection = Selection(spread=of_mu.params[1] / unit, tau=of_tau.params[0] / unit)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # told once, by `analyse`
-            post = adjusted_pools(rows, selection, rho=rho, n_jobs=1).pools.cells[0].posterior
-        mu_density: Density = post.mu
+            found = adjusted_pools(rows, selection, rho=rho, omega_prior=omega, n_jobs=1)
+        mu_density: Density = found.pools.cells[0].posterior.mu
         return mu_density
 
     return fit
-
-
-def _omega(rows: pd.DataFrame) -> Any:
-    return parse_prior(OMEGA_DEFAULT, "tau") if has_omega(rows["study_id"].to_numpy()) else None

@@ -13,7 +13,14 @@ from nssi_meta.evidence.units import Unit
 from nssi_meta.inference.densities import IntervalKind
 from nssi_meta.models.blocks import RHO, Layout
 from nssi_meta.models.prior_presets import PRESETS
-from nssi_meta.models.priors import MU_DEFAULT, OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
+from nssi_meta.models.priors import (
+    MU_DEFAULT,
+    OMEGA_DEFAULT,
+    TAU_DEFAULT,
+    Prior,
+    PriorError,
+    parse_prior,
+)
 
 Engine = Literal["exact", "nuts"]
 
@@ -77,12 +84,19 @@ class Options:
             raise ValueError("; ".join(wrong))
 
     def priors(self) -> tuple[Prior, Prior, Prior]:
-        """Priors of mu, tau and omega; raises `PriorError` where one cannot be read."""
-        return (
-            parse_prior(self.mu_prior, "mu"),
-            parse_prior(self.tau_prior, "tau"),
-            parse_prior(self.omega_prior, "tau"),
-        )
+        """Priors of mu, tau and omega; raises `PriorError` naming every one that cannot be read."""
+        found: list[Prior] = []
+        wrong: list[str] = []
+        for name in PRIORS:
+            try:
+                found.append(parse_prior(getattr(self, name), "mu" if name == PRIORS[0] else "tau"))
+            except PriorError as error:
+                text = str(error)
+                wrong.append(text.replace("for tau", "for omega", 1) if "omega" in name else text)
+        if wrong:
+            raise PriorError("\n".join(wrong))
+        mu, tau, omega = found
+        return mu, tau, omega
 
     def in_unit(self, unit: Unit, priors: tuple[Prior, Prior, Prior]) -> tuple[Prior, Prior, Prior]:
         """`priors` of mu, tau and omega in the outcome's unit."""

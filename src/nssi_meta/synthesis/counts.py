@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.evidence.simple import GIVEN
-from nssi_meta.inference.counts import fit_counts, limits
+from nssi_meta.inference.counts import counts_bayes_factors, fit_counts, limits
 from nssi_meta.inference.densities import IntervalKind
 from nssi_meta.inference.exact import ExactPosterior
-from nssi_meta.models.priors import parse_prior
+from nssi_meta.models.priors import Prior, parse_prior
 from nssi_meta.models.two_by_two import Counts
 from nssi_meta.synthesis.cells import Cell, Options
+from nssi_meta.synthesis.evidence_ratios import ratios
 from nssi_meta.synthesis.pool_tables import labelled, summarise
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class CountsPool:
     cell: Cell
     table: pd.DataFrame
     options: Options
+    data: Counts
+    baseline: Prior
 
     def summary(self) -> pd.DataFrame:
         """One row: estimate, intervals, heterogeneity, probabilities, counts (log odds ratios)."""
@@ -43,6 +47,15 @@ class CountsPool:
         """Densities of mu, tau and a new setting's effect, log marginal likelihood, draws."""
         post: ExactPosterior = self.cell.posterior
         return post
+
+    def bayes_factors(self, mu: float = 0.0) -> pd.DataFrame:
+        """Bayes factors against a mean of `mu` and against tau = 0, as `Pools.bayes_factors`."""
+        mu_prior, tau_prior, _ = self.cell.priors
+        compute = partial(
+            counts_bayes_factors, self.data, mu_prior=mu_prior, tau_prior=tau_prior,
+            baseline_prior=self.baseline, mu=mu,
+        )  # fmt: skip
+        return pd.DataFrame([ratios(self.cell.key, mu, compute)])
 
     @property
     def posterior_data(self) -> xr.DataTree:
@@ -63,6 +76,8 @@ def pool_counts(
     baseline_prior: str = BASELINE,
     level: float = 0.95,
     interval: IntervalKind = "central",
+    delta: float | None = None,
+    name: str = "",
 ) -> CountsPool:
     """Pool odds ratios by the exact binomial likelihood.
 
@@ -81,6 +96,10 @@ def pool_counts(
         odds (normal).
     level, interval
         Probability and kind (central or shortest) of the intervals.
+    delta
+        Smallest log odds ratio that matters; 0.2 without one.
+    name
+        What stands as mechanism in the table, where there are several pools.
 
     Raises
     ------
@@ -91,16 +110,18 @@ def pool_counts(
     FloatingPointError
         If quadrature does not resolve the posterior.
     """
-    options = Options(mu_prior=mu_prior, tau_prior=tau_prior, level=level, interval=interval)
+    options = Options(
+        mu_prior=mu_prior, tau_prior=tau_prior, level=level, interval=interval, delta=delta
+    )
     mu, tau = parse_prior(mu_prior, "mu"), parse_prior(tau_prior, "tau")
     baseline = parse_prior(baseline_prior, "mu")
     data = _counts(ai=ai, n1i=n1i, ci=ci, n2i=n2i)
     posterior = fit_counts(data, mu_prior=mu, tau_prior=tau, baseline_prior=baseline)
     rows = _rows(data)
-    cell = Cell(("", "", GIVEN), rows, limits(data), posterior, priors=(mu, tau, tau))
+    cell = Cell((name, "", GIVEN), rows, limits(data), posterior, priors=(mu, tau, tau))
     table = pd.DataFrame([summarise(cell, options)])
     nothing = pd.DataFrame(columns=["mechanism", "label", "system", "id", "role"])
-    return CountsPool(cell, labelled(table, nothing, nothing), options)
+    return CountsPool(cell, labelled(table, nothing, nothing), options, data, baseline)
 
 
 def _counts(**given: ArrayLike) -> Counts:

@@ -1,4 +1,4 @@
-"""Every check of fitted pools at once: single studies, priors, predictive checks."""
+"""Every check of fitted pools at once: single studies, priors, drawn reviews, Bayes factors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from nssi_meta.synthesis.prior_sensitivity import pool_sensitivity
 class Diagnosis:
     """Tables of checks, each with the cell's columns first.
 
-    `leave_one_out` as `leave_one_out.leave_one_out`, `prior_sensitivity` as
-    `prior_sensitivity.pool_sensitivity`, `predictive` and `drawn` as `predictive.predictive`
-    (all statistics, and those of every drawn review, for figures). `notes` says, in sentences,
-    which check a pool could not have.
+    `bayes_factors` as `Pools.bayes_factors`, `leave_one_out` as `leave_one_out.leave_one_out`,
+    `prior_sensitivity` as `prior_sensitivity.pool_sensitivity`, `predictive` and `drawn` as
+    `predictive.predictive` (all statistics, and those of every drawn review, for figures). `notes`
+    says, in sentences, which check a pool could not have.
     """
 
+    bayes_factors: pd.DataFrame
     leave_one_out: pd.DataFrame
     prior_sensitivity: pd.DataFrame
     predictive: pd.DataFrame
@@ -38,6 +39,7 @@ class Diagnosis:
                 ("leave_one_out", self.leave_one_out),
                 ("prior_sensitivity", self.prior_sensitivity),
                 ("predictive", self.predictive),
+                ("bayes_factors", self.bayes_factors),
             )
             if len(part)
         ]
@@ -76,7 +78,7 @@ def diagnose(pools: Pools, progress: Callable[[str], None] | None = None) -> Dia
         if len(checks) and "prior" not in set(checks["source"]):
             notes.append(f"{name}: its priors are improper or made from the data: no prior reviews")
     left, prior, checked, drawn = (_joined(parts) for parts in found.values())
-    return Diagnosis(left, prior, checked, drawn, tuple(notes))
+    return Diagnosis(pools.bayes_factors(), left, prior, checked, drawn, tuple(notes))
 
 
 def _keyed(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:

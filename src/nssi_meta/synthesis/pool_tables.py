@@ -22,6 +22,8 @@ from nssi_meta.synthesis.inconsistency import inconsistency
 
 Floats = NDArray[np.float64]
 
+#: A median effect this many SDs of the prior of mu away is one that the prior does not foresee.
+FAR = 10.0
 ROW_COLUMNS = [
     "effect_id", "study_id", "label", "measure", "stimulus", "year", "n_case", "n_control",
     "n_total", "kind", "bound", "confidence", "yi", "sei", "lower", "upper",
@@ -43,7 +45,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
     median = mu.quantile(0.5)
     delta = DELTA * cell.unit.scale if options.delta is None else options.delta
     above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
-    mu_prior, tau_prior, _ = cell.priors
+    mu_prior, tau_prior, omega_prior = cell.priors
     is_bound = rows["kind"] == "interval"
     moments = finite_moments_of_mu(cell.layout, mu_prior, tau_prior)
     return {
@@ -76,6 +78,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "engine": options.engine,
         "mu_prior": str(mu_prior),
         "tau_prior": str(tau_prior),
+        "omega_prior": str(omega_prior) if post.omega_density else "",
         "flags": _flags(cell, moments),
     }
 
@@ -104,6 +107,8 @@ def _flags(cell: Cell, moments: int) -> str:
         flags.append("only bounds: no study reports a size")
         if _one_sided(rows):
             flags.append("all bounds on one side: how large, the prior says")
+    if _foreign(cell):
+        flags.append("effects far from what the prior of mu foresees: is it in their unit?")
     if moments < 2:
         what = "mean and no SD" if moments < 1 else "SD"
         flags.append(f"mu has no {what}: tails too heavy under these priors, read its median")
@@ -112,6 +117,15 @@ def _flags(cell: Cell, moments: int) -> str:
     if not cell.converged:
         flags.append("did not converge: not a result")
     return "; ".join(flags)
+
+
+def _foreign(cell: Cell) -> bool:
+    """Whether a normal prior of mu lies far from the effects, and so decides where mu is."""
+    prior, yi = cell.priors[0], cell.layout.y[np.isfinite(cell.layout.y)]
+    if prior.name != "normal" or not yi.size:
+        return False
+    mean, sd = prior.params
+    return bool(abs(np.median(yi) - mean) > FAR * sd)
 
 
 def _one_sided(rows: pd.DataFrame) -> bool:

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.units import outcome_unit
 from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.inference.conditions import check_omega
 from nssi_meta.inference.exact import fit_exact, has_omega
 from nssi_meta.models.blocks import Layout, layout
 from nssi_meta.models.priors import (
@@ -191,11 +191,12 @@ def check_options(evidence: Evidence, **options: Any) -> Options:
     that cannot be read or leaves a cell without a proper posterior.
     """
     chosen = Options.given(**options)
-    mu, tau, _ = chosen.priors()
+    mu, tau, omega = chosen.priors()
     for key, rows in comparable_rows(evidence).groupby(CELL, sort=False, dropna=False):
         try:
             sizes = rows.loc[rows["kind"] != "interval", "study_id"]
             check_propriety(mu, tau, len(sizes), sizes.nunique())
+            check_omega(omega if has_omega(rows["study_id"].to_numpy()) else None)
         except PriorError as error:
             raise _named(key, error) from error
     return chosen
@@ -249,8 +250,7 @@ def fit_cell(
             fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)
             return replace(fitted, priors=(mu, tau, omega), unit=unit)
         n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it ends in an error
-            posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
+        posterior = fit_exact(data, mu_prior=mu, tau_prior=tau, omega_prior=within, n_studies=n)
     except (PriorError, FloatingPointError) as error:
         raise _named(key, error) from error
     return Cell(key, rows, data, posterior, priors=(mu, tau, omega), unit=unit)

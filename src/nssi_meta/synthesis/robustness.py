@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ def robustness(
     selection: Selection | None = None,
     n_jobs: int = 2,
     progress: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> dict[str, pd.DataFrame]:
     """Tables for a run: adjusted pools, what they learned, and the external check.
 
@@ -38,6 +40,8 @@ def robustness(
     selection, n_jobs, progress
         As for `adjusted_pools`, which takes nearly all of the time (about 40 processor seconds
         for 220 cells).
+    **options
+        omega_prior, rho, level, interval of the naive pools: the adjusted ones share them.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def robustness(
     ValueError
         `pools` are not of the same cells; else what `adjusted_pools` raises.
     """
-    adjusted = adjusted_pools(evidence, selection, n_jobs=n_jobs, progress=progress)
+    adjusted = adjusted_pools(evidence, selection, n_jobs=n_jobs, progress=progress, **options)
     naive, other = pools.set_index(CELL), adjusted.table.set_index(CELL)
     if set(naive.index) != set(other.index):
         raise ValueError("the pools are not of the evidence's cells: hand in pool(evidence).table")

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
+from nssi_meta.models.priors import OMEGA_DEFAULT
 from nssi_meta.synthesis.analyses import COLUMNS, Task, analyse
 from nssi_meta.synthesis.cells import CELL
 from nssi_meta.synthesis.chunks import name_of, read_part, write_part
@@ -50,6 +51,7 @@ def sensitivity(
     evidence: Evidence,
     grid: Mapping[str, Sequence[Any]] | None = None,
     *,
+    omega_prior: str = OMEGA_DEFAULT,
     n_jobs: int = 2,
     folder: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -62,6 +64,8 @@ def sensitivity(
         As for `pool`.
     grid
         As `read_grid` returns it; `GRID` if None. The first option of each choice is the main one.
+    omega_prior
+        Prior of omega in every analysis, as for `pool`.
     n_jobs
         Processes; another joblib backend takes over where one is configured (`parallel_config`).
     folder
@@ -95,10 +99,12 @@ def sensitivity(
 
     chosen = complete(GRID if grid is None else grid)
     specs = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
-    cells, tasks = _tasks(evidence, chosen, specs)
+    cells, tasks = _tasks(evidence, chosen, specs, omega_prior)
     where = None if folder is None else Path(folder)
     total = sum(len(task.specs) for task in tasks)
-    names = ["" if where is None else name_of(t.rows, [t.key, t.specs]) for t in tasks]
+    names = [
+        "" if where is None else name_of(t.rows, [t.key, t.specs, t.omega_prior]) for t in tasks
+    ]
     known = [None if where is None else read_part(where, name) for name in names]
     results: Iterator[Any] = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(analyse)(t) for t, k in zip(tasks, known, strict=True) if k is None
@@ -121,13 +127,14 @@ def pool_ranges(
     evidence: Evidence,
     grid: Mapping[str, Sequence[Any]] | None = None,
     *,
+    omega_prior: str = OMEGA_DEFAULT,
     n_jobs: int = 2,
 ) -> pd.DataFrame:
     """The range over reasonable analyses that every pooled estimate carries.
 
     Parameters
     ----------
-    evidence, n_jobs
+    evidence, omega_prior, n_jobs
         As for `sensitivity`.
     grid
         `GRID` if None.
@@ -136,7 +143,7 @@ def pool_ranges(
     -------
     One row a cell: its key and `RANGE_COLUMNS`, to be joined onto the `pools` table by the key.
     """
-    found = sensitivity(evidence, grid, n_jobs=n_jobs)
+    found = sensitivity(evidence, grid, omega_prior=omega_prior, n_jobs=n_jobs)
     return found.table[[*CELL, *RANGE_COLUMNS]]
 
 
@@ -174,7 +181,7 @@ class _CellOf:
 
 
 def _tasks(
-    evidence: Evidence, chosen: Grid, specs: list[dict[str, Any]]
+    evidence: Evidence, chosen: Grid, specs: list[dict[str, Any]], omega_prior: str
 ) -> tuple[dict[tuple[str, str, str], _CellOf], list[Task]]:
     """The pools, and what is to be computed of each: every choice of rows once."""
     parts = {name: comparable_rows(_part(evidence, name)) for name in chosen["rows"]}
@@ -182,7 +189,7 @@ def _tasks(
     if main.empty:
         raise ValueError("no rows to pool in the main analysis; `nssi-meta check` tells why")
     first = {n: specs[0][n] for n in ("mu_prior", "tau_prior", "rho", "interval")}
-    check_options(_part(evidence, chosen["rows"][0]), **first)
+    check_options(_part(evidence, chosen["rows"][0]), omega_prior=omega_prior, **first)
     groups = {name: _cells(part) for name, part in parts.items()}
     by_rows: dict[tuple[Any, ...], list[tuple[int, dict[str, Any]]]] = {}
     for i, spec in enumerate(specs):
@@ -204,7 +211,7 @@ def _tasks(
                 cell.same.update(zip(numbers, seen[same], strict=True))
                 continue
             seen[same] = numbers
-            tasks.append(Task(key, rows, tuple(mine)))
+            tasks.append(Task(key, rows, tuple(mine), omega_prior))
     return cells, tasks
 
 

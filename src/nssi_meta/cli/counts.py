@@ -1,0 +1,84 @@
+"""`pool --counts`: two-by-two tables by their exact binomial likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from nssi_meta.cli.options import Verb
+
+#: Columns of two-by-two tables, by metafor's names.
+CELLS = {
+    "ai": "events among the treated or cases",
+    "bi": "no event, treated or cases",
+    "n1i": "size of that group, instead of bi",
+    "ci": "events among controls",
+    "di": "no event, controls",
+    "n2i": "size of that group, instead of di",
+}
+#: Options of `pool` that counts have a use for.
+_USED = {"data", "counts", *CELLS, "study", "by", "delta", "bayes", "mu_prior", "tau_prior",
+         "interval", "level", "form"}  # fmt: skip
+
+
+def count_options(verb: Verb) -> Verb:
+    """`--counts` and the names of its columns."""
+    for name, what in reversed(CELLS.items()):
+        verb = click.option(f"--{name}", help=f"Column (with --counts): {what}.")(verb)
+    return click.option(
+        "--counts",
+        is_flag=True,
+        help="The table is a CSV file of two-by-two tables, a study a row, with columns ai, ci and "
+        "bi, di or n1i, n2i (or other names, given below): log odds ratios by their exact "
+        "binomial likelihood. Empty cells need no correction.",
+    )(verb)
+
+
+def check_count_words(counts: bool, cells: Mapping[str, str | None]) -> None:
+    """Refuse options of the other kinds of input, rather than ignore them."""
+    context = click.get_current_context()
+    if not counts:
+        if given := [f"--{name}" for name, value in cells.items() if value is not None]:
+            raise click.UsageError(f"{', '.join(given)} need --counts: two-by-two tables")
+        return
+    wrong = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _USED
+        and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    ]
+    if wrong:
+        raise click.UsageError(f"--counts has no use for {', '.join(wrong)}: leave out one or both")
+
+
+def pool_tables(
+    data: str,
+    cells: Mapping[str, str | None],
+    study: str | None,
+    by: str | None,
+    bayes: bool,
+    **options: Any,
+) -> tuple[Any, str]:
+    """The table of pools of a file of counts, and a sentence on their priors."""
+    import pandas as pd
+
+    from nssi_meta.evidence.simple_counts import read_counts
+    from nssi_meta.synthesis.counts import BASELINE, pool_counts
+    from nssi_meta.synthesis.evidence_ratios import with_ratios
+
+    rows = read_counts(data, study=study, group=by, **cells)
+    pools = [
+        pool_counts(part["ai"], part["n1i"], part["ci"], part["n2i"], name=str(name), **options)
+        for name, part in rows.groupby("group", sort=False)
+    ]
+    table = pd.concat([pool.table for pool in pools], ignore_index=True)
+    if bayes:
+        table = with_ratios(table, pd.concat([pool.bayes_factors() for pool in pools]))
+    mu, tau = table["mu_prior"].iloc[0], table["tau_prior"].iloc[0]
+    return table, (
+        f"Log odds ratios by binomial likelihoods. Priors: mu ~ {mu}, tau ~ {tau}, log odds of "
+        f"each control group ~ {BASELINE}."
+    )
