@@ -58,7 +58,9 @@ def test_a_prior_of_omega_is_that_of_every_analysis(review):
 
 
 def test_every_analysis_is_that_of_the_single_engine(review):
-    """1e-6 is the bar; nodes left without their bounds (e^-34 each) differ between the two."""
+    """Two axes: nodes left without their bounds (e^-34 each) differ between the two. With omega
+    many priors share a coarser grid, good to 1e-4 SD.
+    """
     evidence = read_effects(review).select(mechanism=["grip", "reflex"])
     grid = {
         "mu_prior": ("normal(0,1)", "student_t(4,0,0.5)"),
@@ -73,8 +75,9 @@ def test_every_analysis_is_that_of_the_single_engine(review):
         one = pool(evidence, mu_prior=mu, tau_prior=tau, rho=float(rho), interval=kind).table
         both = rows.merge(one, on=CELL)
         assert len(both) == len(rows)
+        atol = 1e-9 + 1e-4 * both["mu_sd"] * both["omega_median"].notna()
         for mine, its in (("median", "mu_median"), ("low", "mu_low"), ("high", "mu_high")):
-            np.testing.assert_allclose(both[mine], both[its], atol=1e-9)
+            assert (np.abs(both[mine] - both[its]) <= atol).all()
 
 
 def test_rows_and_priors_do_what_they_say(found):
