@@ -184,7 +184,7 @@ def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
 def _inverse(n: int) -> Floats:
     """Inverse (n, n) of the normal densities at their own nodes: the same whatever the step."""
     gap = (np.arange(n)[:, None] - np.arange(n)) / WIDTH
-    return np.linalg.inv(np.exp(-0.5 * gap**2))
+    return np.asarray(np.linalg.inv(np.exp(-0.5 * gap**2)), dtype=float)
 
 
 def _limits(rows: BlockRows) -> tuple[float, float, int]:
