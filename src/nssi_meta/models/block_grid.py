@@ -42,6 +42,7 @@ STEP = 0.8
 LEAST = 1e-8
 #: With more densities, or steeper factors in f, a block is dearer here than by `bound_blocks`.
 MOST, STEEPEST = 1200, 25.0
+#: Numbers of nodes are multiples of this.
 _ROUND = 40
 #: Values held at once (memory, and what a processor keeps near).
 _CHUNK = 1_000_000
@@ -173,9 +174,9 @@ def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
         steep = max(rows.steep(group) for group in rows.groups)
         if not ((high - low + 2 * reach) / step < MOST and steep < STEEPEST):
             return False
-        # Full steps of the number of nodes: most blocks then share an inverse with another.
+        # In round numbers, so that most blocks share an inverse with another.
         n = _ROUND * int(np.ceil(((high - low + 2 * reach) / step + 2) / _ROUND))
-        block.theta[octave] = low - reach + step * np.arange(n)
+        block.theta[octave] = low - reach + step * np.arange(n, dtype=float)
         block.inverse[octave] = _inverse(n)
     return True
 
@@ -184,7 +185,7 @@ def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
 def _inverse(n: int) -> Floats:
     """Inverse (n, n) of the normal densities at their own nodes: the same whatever the step."""
     gap = (np.arange(n)[:, None] - np.arange(n)) / WIDTH
-    return np.asarray(np.linalg.inv(np.exp(-0.5 * gap**2)), dtype=float)
+    return np.asarray(np.linalg.inv(np.exp(-0.5 * gap**2)))
 
 
 def _limits(rows: BlockRows) -> tuple[float, float, int]:
