@@ -51,7 +51,7 @@ def check_count_words(counts: bool, cells: Mapping[str, str | None]) -> None:
         and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
     ]
     if wrong:
-        raise click.UsageError(f"--counts has no use for {', '.join(wrong)}: leave out one or both")
+        raise click.UsageError(f"--counts has no use for {', '.join(wrong)}: leave them out")
 
 
 def pool_tables(

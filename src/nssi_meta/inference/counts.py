@@ -146,7 +146,7 @@ def counts_bayes_factors(
     ).log_evidence
     y, v = data.log_odds_ratio()
     layout, (mean, sd) = independent(y, v), baseline_prior.params
-    curves, scale = _curves(data, y, np.sqrt(v), mean, sd), tau_scale(independent(y, v))
+    curves, scale = _curves(data, y, np.sqrt(v), mean, sd), tau_scale(layout)
 
     def of_tau(tau: Floats) -> Floats:
         return tau_prior.logpdf(tau) + _log_marginal(curves, np.array([mu]), tau)[0]

@@ -16,6 +16,7 @@ costs one small table of S and a matrix product instead of an integral at every 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ STEP = 0.8
 LEAST = 1e-8
 #: With more densities, or steeper factors in f, a block is dearer here than by `bound_blocks`.
 MOST, STEEPEST = 1200, 25.0
+#: Numbers of nodes are multiples of this.
+_ROUND = 40
 #: Values held at once (memory, and what a processor keeps near).
 _CHUNK = 1_000_000
 
@@ -171,11 +174,18 @@ def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
         steep = max(rows.steep(group) for group in rows.groups)
         if not ((high - low + 2 * reach) / step < MOST and steep < STEEPEST):
             return False
-        theta = np.arange(low - reach, high + reach + step, step)
-        gap = (theta[:, None] - theta) / (WIDTH * step)
-        block.theta[octave] = theta
-        block.inverse[octave] = np.linalg.inv(np.exp(-0.5 * gap**2))
+        # In round numbers, so that most blocks share an inverse with another.
+        n = _ROUND * int(np.ceil(((high - low + 2 * reach) / step + 2) / _ROUND))
+        block.theta[octave] = low - reach + step * np.arange(n, dtype=float)
+        block.inverse[octave] = _inverse(n)
     return True
+
+
+@lru_cache(maxsize=MOST // _ROUND + 2)
+def _inverse(n: int) -> Floats:
+    """Inverse (n, n) of the normal densities at their own nodes: the same whatever the step."""
+    gap = (np.arange(n)[:, None] - np.arange(n)) / WIDTH
+    return np.asarray(np.linalg.inv(np.exp(-0.5 * gap**2)))
 
 
 def _limits(rows: BlockRows) -> tuple[float, float, int]:

@@ -82,8 +82,8 @@ def horseshoe(
     Raises
     ------
     PriorError, ValueError
-        As `regression`; a flat intercept; fewer than two moderators; `expected` not between 1 and
-        the moderators less one; a first column that is no intercept or another that does not vary.
+        As `regression`; a flat intercept; fewer than two moderators; `expected` below 1 or
+        not below their number; a first column that is no intercept or another that does not vary.
     """
     require_rows(rows, StudyRows, BoundedRows)
     m = rows.X.shape[1] - 1

@@ -242,7 +242,7 @@ def _slope(
     per_study = signed.groupby("study_id")["x"].mean()
     nothing = pd.DataFrame()
     if per_study.nunique() < FEWEST_SLOPE:
-        note = f"too few studies ({per_study.nunique()} different values, {FEWEST_SLOPE} needed)"
+        note = f"too few studies (different values: {per_study.nunique()}, {FEWEST_SLOPE} needed)"
         return [line | {"note": note}], nothing, nothing
     x = signed["x"].to_numpy(dtype=float)
     centre, spread = float(x.mean()), float(x.std())
