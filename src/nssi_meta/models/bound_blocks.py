@@ -199,8 +199,9 @@ class _Factors:
             away = np.array(AT_MODE) / steep[..., None]
             ends.append((mode[:, None, None] + away).reshape(len(mode), -1))
         if np.abs(mode).max() > REACH:  # far out the density of f itself falls steeply
-            decay = 1.0 / np.maximum(np.abs(mode), 1.0)
-            ends.append(mode[:, None] + np.array(AT_FALL) * decay[:, None])
+            fall = mode[:, None] + np.array(AT_FALL) / np.maximum(np.abs(mode), REACH)[:, None]
+            # At other nodes the panels are empty: a value depends on no other node.
+            ends.append(np.where(np.abs(mode)[:, None] > REACH, fall, left[:, None]))
         edges = np.sort(
             np.clip(np.concatenate(ends, axis=1), left[:, None], right[:, None]), axis=1
         )
