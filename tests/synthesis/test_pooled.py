@@ -14,8 +14,8 @@ from nssi_meta.evidence.read import read_effects
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.models.priors import PriorError
 from nssi_meta.synthesis.cells import Options
-from nssi_meta.synthesis.pool_tables import study_labels
 from nssi_meta.synthesis.evidence_ratios import ratios
+from nssi_meta.synthesis.pool_tables import study_labels
 from nssi_meta.synthesis.pooled import pool
 
 REFERENCE = Path(__file__).parent.parent / "reference"
