@@ -295,6 +295,19 @@ def test_key_explains_only_what_occurs(many_rows):
     assert "“not significant”: between" in everything
 
 
+def test_priors_are_printed_where_all_pools_that_have_one_share_it(mixed):
+    rows, pools = mixed
+    omega = ["halfnormal(0.4)"] + [""] * (len(pools) - 1)  # not every pool has an omega
+
+    def words(**columns):
+        figure = forest(rows, pools.assign(**columns))
+        return " ".join(" ".join(t.get_text() for ax in figure.axes for t in ax.texts).split())
+
+    assert "Prior of ω: halfnormal(0.4)." in words(omega_prior=omega)
+    assert "Prior of ω" not in words(omega_prior="")
+    assert "Prior of ω" not in words(omega_prior=["halfnormal(0.2)", *omega[:-1]])
+
+
 def test_level_is_printed_and_must_match(many_rows):
     rows, pools = many_rows(5)
     with pytest.raises(ValueError, match=r"computed at level 0\.95, not at 0\.9"):

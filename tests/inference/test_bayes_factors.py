@@ -48,6 +48,30 @@ def test_savage_dickey(layout_of, rows):
     assert -found.log_mu == pytest.approx(ratio, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("big", "together"),
+    [(30.0, False), (1e4, False), (1e6, False), (1e9, False), (30.0, True), (1e9, True)],
+)
+def test_effects_and_bounds_far_outside_the_prior(layout_of, big, together):
+    """Bounds were left out at nodes that the likelihood without the prior of tau put far off.
+
+    An effect and a bound at y = `big` have the log likelihood -y^2 / tau^2 + 2 y mu / tau^2, with
+    tau^2 = y / sqrt(2) where that and the prior -2 tau^2 are largest: beside -mu^2 / 2 the log
+    Bayes factor of mu goes to (2 sqrt(2))^2 / 2 = 4, as 1/y. 1e-5 are the two axes, the rest the
+    rounding of a log evidence of 3e9.
+    """
+    bound = {"kind": "interval", "lower": big, "upper": np.inf, "vi": 0.1, "study_id": "S"}
+    rows = [{"yi": big, "vi": 0.1}, bound, {"yi": 0.2, "vi": 0.1}]
+    if together:  # the lower of two bounds of one study says nothing more
+        rows.insert(2, {**bound, "lower": big / 2})
+    data = layout_of(rows)
+    posterior = fit_exact(data, mu_prior=MU, tau_prior=TAU)
+    log_mu = posterior.log_evidence - log_evidence(data, mu_prior=None, tau_prior=TAU)
+    ratio = np.log(float(posterior.mu.pdf(0.0))) - float(MU.logpdf(np.array(0.0)))
+    assert -log_mu == pytest.approx(ratio, abs=1e-5)
+    assert log_mu == pytest.approx(4.0, abs=3.0 / big + 1e-5)
+
+
 def test_improper_priors_have_none(layout_of):
     with pytest.raises(PriorError, match="improper prior flat"):
         bayes_factors(layout_of(ROWS), mu_prior=parse_prior("flat", "mu"), tau_prior=TAU)

@@ -80,3 +80,23 @@ def test_steep_joint_bounds(name, tau):
         mean, spread = np.full((1, 2), mu), np.full((1, 2), tau)
         value = bound_blocks(data, data.bound_blocks, mean, spread, np.zeros((1, 1)))[0, 0]
         assert value == pytest.approx(truth, abs=1e-8)
+
+
+@pytest.mark.parametrize("big", [30.0, 1e3, 1e4, 1e6, 1e8, 1e9])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("end", [2.0, INF])
+def test_bounds_far_beyond_everything(big, sign, end):
+    """Beyond `big` a second bound at half of that says nothing: the tail of one normal is left.
+
+    tau is about where a prior of scale 0.5 puts it then. The log is rounded to 1e-16 of its size;
+    the bound's other end, at twice `big`, is beyond the digits.
+    """
+    rows = [sorted([sign * big, sign * end * big]), sorted([sign * big / 2, sign * INF])]
+    data = block([(*ends, 0.1) for ends in rows])
+    for tau in np.sqrt(big / np.sqrt(2)) * np.array([0.25, 0.5, 1.0, 2.0]):
+        if big < 100 and end < INF and tau > 5:
+            continue  # the other end is in reach
+        mean, spread = np.zeros((1, 2)), np.full((1, 2), tau)
+        value = bound_blocks(data, data.bound_blocks, mean, spread, np.zeros((1, 1)))[0, 0]
+        truth = log_ndtr(-big / np.sqrt(tau**2 + 0.1))
+        assert value == pytest.approx(truth, abs=1e-8, rel=1e-15)

@@ -82,6 +82,22 @@ def test_a_bound_counts_by_its_probability():
         rows.exact  # noqa: B018
 
 
+def test_a_size_without_sign_counts_both_ways():
+    frame = FRAME.assign(lost=["", "no", "yes", "", None, "no"], trial=list("abcdef"))
+    rows = nm.model_rows(frame, ["age"], unsigned="lost", **NAMES)
+    assert rows.frame["kind"].tolist() == ["exact", "exact", "unsigned", "exact", "exact", "exact"]
+    model = nm.bounded_regression(**rows.bounded)
+    draws = {k: v for k, v in DRAWS.items() if k != "omega"}
+    found = model.log_likelihood(draws)[:, list(model.studies).index("rows 3")]
+    normal = stats.norm(draws["coef"] @ [1, 31 - FRAME["age"].mean()], np.hypot(0.2, draws["tau"]))
+    want = np.log(normal.pdf(0.35) + normal.pdf(-0.35))
+    np.testing.assert_allclose(found, want, rtol=TOLERANCE)
+    with pytest.raises(ValueError, match=r"row 2 is a size without sign.*\(here 1\).*bounded_reg"):
+        rows.exact  # noqa: B018
+    with pytest.raises(ValueError, match="index 3, column lost: 'maybe'"):
+        nm.model_rows(frame.assign(lost=["", "", "", "maybe", "", ""]), unsigned="lost", **NAMES)
+
+
 def test_models_with_bounds_take_the_same_rows():
     frame = FRAME.assign(low=np.nan, high=np.nan, early=[1.0, 1, 0, 0, 0, 1])
     frame.loc[3, ["g", "low", "high"]] = [np.nan, -0.6, 0.6]

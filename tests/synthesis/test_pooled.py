@@ -14,6 +14,7 @@ from nssi_meta.evidence.read import read_effects
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.models.priors import PriorError
 from nssi_meta.synthesis.cells import Options
+from nssi_meta.synthesis.evidence_ratios import ratios
 from nssi_meta.synthesis.pool_tables import study_labels
 from nssi_meta.synthesis.pooled import pool
 
@@ -232,9 +233,10 @@ def test_omega_is_left_out_where_every_study_gives_one_effect(evidence):
     [
         (["onebound"], ["a single effect", "only bounds", "all bounds on one side"]),
         (["twobounds"], ["a single study", "only bounds", "some thresholds assumed"]),
-        (["onebound", "twobounds"], ["only bounds", "some thresholds assumed"]),
+        (["onebound", "twobounds"], ["two studies", "only bounds", "some thresholds assumed"]),
         (["reflexalpha0"], ["a single effect"]),
-        (["reflexalpha0", "onebound"], []),
+        (["reflexalpha0", "onebound"], ["two studies"]),
+        (["reflexalpha0", "reflexalpha1", "onebound"], []),
     ],
 )
 def test_flags_say_what_a_cell_rests_on(evidence, studies, flags):
@@ -374,9 +376,20 @@ def test_a_mean_that_does_not_exist_is_said(tmp_path):
     assert "no mean" not in pool(rows).summary().iloc[0]["flags"]
 
 
-def test_a_bayes_factor_that_is_not_resolved_is_missing_with_a_note():
-    """A prior ten thousand SDs off, with a bound: the pool stands, the factor says why not."""
+def test_effects_far_outside_the_prior_have_a_bayes_factor():
+    """Ten thousand SDs off, with a bound: (2 sqrt(2))^2 / 2 = 4 is the limit of its logarithm.
+
+    See `tests/inference/test_bayes_factors.py`; it is reached as 1/y.
+    """
     frame = pd.DataFrame({"y": [1e4, np.nan, 0.2], "v": 0.1, "low": [np.nan, 1e4, np.nan]})
     row = pool(read_simple(frame, "y", vi="v", lower="low")).bayes_factors().iloc[0]
-    assert np.isnan(row["bf10_mu"])
+    assert np.log(row["bf10_mu"]) == pytest.approx(4.0, abs=3e-4)
+
+
+def test_a_bayes_factor_that_is_not_resolved_is_missing_with_a_note():
+    def unresolved():
+        raise FloatingPointError("the posterior could not be resolved by quadrature")
+
+    row = ratios(("m", "c", "given"), 0.0, unresolved)
+    assert np.isnan([row["bf10_mu"], row["bf10_tau"], row["log_evidence"]]).all()
     assert "could not be resolved" in row["note"]

@@ -187,7 +187,7 @@ def forest_notes(
         notes.append(
             "Odds ratios are back-transformed from logarithms; τ is that of the logarithm."
         )
-    for column, symbol in (("mu_prior", "μ"), ("tau_prior", "τ")):
+    for column, symbol in (("mu_prior", "μ"), ("tau_prior", "τ"), ("omega_prior", "ω")):
         values = sorted({as_text(x) for x in pools[column]} - {""}) if column in pools else []
         if len(values) == 1:
             notes.append(f"Prior of {symbol}: {values[0]}.")

@@ -246,15 +246,16 @@ def log_evidence(
         at = parts.pop(0) if on_axis is not None else mu * one
         tau = parts.pop(0) if tau_prior is not None else 0.0 * one
         omega = parts.pop(0) if omega_prior is not None else 0.0 * one
+        prior = _log_prior(tau, omega, tau_prior, omega_prior)
+        if on_axis is not None:
+            prior = prior + on_axis.logpdf(at)
         if layout.gaussian and conjugate:
             known = (mu, 0.0) if mu_prior is None else _conjugate(mu_prior)
-            value = _integrated(layout, tau, omega, known)[0]
-        else:
-            shape = np.broadcast_shapes(at.shape, tau.shape, omega.shape)
-            value = log_density(at, tau, omega, np.zeros(shape), 0.0)
-        for prior, sd in ((tau_prior, tau), (omega_prior, omega)):
-            value = value + (prior.logpdf(sd) if prior is not None else 0.0)
-        return value + (on_axis.logpdf(at) if on_axis is not None else 0.0)
+            return _integrated(layout, tau, omega, known)[0] + prior
+        # With the prior: what counts decides at which nodes the bounds are worth their price.
+        prior = prior + np.zeros(np.broadcast_shapes(at.shape, tau.shape, omega.shape))
+        log_step = _log_step(tau_prior, tau) + _log_step(omega_prior, omega)
+        return log_density(at, tau, omega, prior, log_step)
 
     if not axes:
         return float(density().ravel()[0])

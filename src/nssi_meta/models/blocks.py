@@ -86,7 +86,11 @@ class BoundBlocks:
 
 @dataclass(frozen=True)
 class Layout:
-    """All rows of an analysis, sorted into blocks. Arrays of length k follow the frame's order."""
+    """All rows of an analysis, sorted into blocks. Arrays of length k follow the frame's order.
+
+    `study` numbers the studies (k,): a block may hold several (that share people), and a study may
+    have rows in several blocks (bounds on different contrasts).
+    """
 
     k: int
     y: Floats
@@ -101,6 +105,7 @@ class Layout:
     bound_blocks: BoundBlocks | None = None
     block_of_row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     block_rows: tuple[Ints, ...] = ()
+    study: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def gaussian(self) -> bool:
@@ -133,6 +138,7 @@ def independent(y: Floats, v: Floats) -> Layout:
         single_within=none,
         block_of_row=rows,
         block_rows=tuple(rows[:, None]),
+        study=rows,
     )
 
 
@@ -266,7 +272,13 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
         bound_blocks=_pad_bounds(bound_list, kind) if bound_list else None,
         block_of_row=block_of_row,
         block_rows=tuple(block_rows),
+        study=_codes_of_studies(frame),
     )
+
+
+def _codes_of_studies(frame: pd.DataFrame) -> Ints:
+    study = frame["study_id"].to_numpy(dtype=object)
+    return pd.factorize(study, use_na_sentinel=False)[0].astype(np.int64)
 
 
 def _by_kind(

@@ -39,8 +39,11 @@ STEP = 1.0
 #: the factors' widths from their edges and from the mode.
 N_NODES = 16
 AT_EDGES, AT_MODE = (-8.0, -4.0, -1.5, 1.5, 4.0, 8.0), (-4.0, -1.5, 0.0, 1.5, 4.0)
-#: Newton steps towards the mode; the support only needs it to within a unit.
-N_NEWTON = 3
+AT_FALL = (-40.0, -20.0, -8.0, -3.0, -1.0, 1.0, 3.0, 8.0, 20.0, 40.0)
+#: Newton steps towards the mode, and how many where the last was longer than the integrand is wide.
+N_NEWTON, MOST_STEPS = 3, 100
+#: Beyond this many standard deviations a tail is its own limit: differences have no digits left.
+FAR = 1e5
 #: Half-width of the support in standard deviations: the density there
 #: is e^(-6^2 / 2) = 2e-8.
 REACH = 6.0
@@ -168,11 +171,14 @@ class _Factors:
         shift = self.s * f[:, None]
         a, b = self.low - shift, self.high - shift
         log_p = log_interval(a, b, _OPS)
-        da = np.exp(-0.5 * (a**2 + LOG_2PI) - log_p)
-        db = np.exp(-0.5 * (b**2 + LOG_2PI) - log_p)
+        far = np.maximum(a, -b) > FAR
+        da, db = (np.exp(np.where(far, 0.0, -0.5 * (e**2 + LOG_2PI) - log_p)) for e in (a, b))
         bend = np.maximum((da - db) ** 2 - a * da + b * db, 0.0)
-        first = (self.r * hazard).sum(axis=1) + (self.s * (da - db)).sum(axis=1)
-        second = (self.r**2 * hazard * (hazard + z)).sum(axis=1) + (self.s**2 * bend).sum(axis=1)
+        bent = np.where(z < -FAR, 1.0, hazard * (hazard + z))
+        pull = np.where(far, np.where(a > 0, a, b), da - db)
+        bend = np.where(far, 1.0, bend)
+        first = (self.r * hazard).sum(axis=1) + (self.s * pull).sum(axis=1)
+        second = (self.r**2 * bent).sum(axis=1) + (self.s**2 * bend).sum(axis=1)
         return first, second
 
     def panels(self, mode: Floats, left: Floats, right: Floats) -> tuple[Floats, Floats]:
@@ -192,6 +198,10 @@ class _Factors:
         for steep in (wide, self.s):
             away = np.array(AT_MODE) / steep[..., None]
             ends.append((mode[:, None, None] + away).reshape(len(mode), -1))
+        if np.abs(mode).max() > REACH:  # far out the density of f itself falls steeply
+            fall = mode[:, None] + np.array(AT_FALL) / np.maximum(np.abs(mode), REACH)[:, None]
+            # At other nodes the panels are empty: a value depends on no other node.
+            ends.append(np.where(np.abs(mode)[:, None] > REACH, fall, left[:, None]))
         edges = np.sort(
             np.clip(np.concatenate(ends, axis=1), left[:, None], right[:, None]), axis=1
         )
@@ -236,10 +246,7 @@ def _factors(lower: Floats, upper: Floats, centre: Floats, d: Floats, scale: Flo
 
 def _integral(factors: _Factors) -> Floats:
     """log E of the product over f ~ N(0, 1), (n,)."""
-    mode = np.zeros(len(factors.a))
-    for _ in range(N_NEWTON):
-        first, minus_second = factors.slope(mode)
-        mode = mode + (first - mode) / (1.0 + minus_second)
+    mode = _mode(factors)
     left, right = factors.support(mode)
     steep = np.sqrt(1.0 + (factors.r**2).sum(axis=1) + (factors.s**2).sum(axis=1))
     rule_of_node = np.searchsorted(POINTS, (right - left) * steep / STEP + 1.0)
@@ -258,6 +265,35 @@ def _integral(factors: _Factors) -> Floats:
                 f, weights = part.panels(mode[some], low, high)
                 out[some] = _weigh(part, f, weights, np.ones(len(some)))
     return out
+
+
+def _mode(factors: _Factors) -> Floats:
+    """Where the integrand is largest (n,), to within its width."""
+    mode = np.zeros(len(factors.a))
+    for _ in range(N_NEWTON):
+        first, minus_second = factors.slope(mode)
+        step = (first - mode) / (1.0 + minus_second)
+        mode = mode + step
+    left = np.flatnonzero(np.abs(step) * np.sqrt(1.0 + minus_second) > 1.0)
+    low, high = np.full(len(left), -np.inf), np.full(len(left), np.inf)
+    for _ in range(MOST_STEPS):
+        if not left.size:
+            return mode
+        at, part = mode[left], factors.take(left)
+        first, minus_second = part.slope(at)
+        step = (first - at) / (1.0 + minus_second)
+        # The slope falls all the way: its sign tells the side. A step too far is halved instead.
+        low, high = np.where(step > 0, at, low), np.where(step > 0, high, at)
+        new = at + step
+        outside = (new < low) | (new > high)
+        new[outside] = ((low + high) / 2)[outside]
+        mode[left] = new
+        more = np.abs(step) * np.sqrt(1.0 + minus_second) > 1.0
+        left, low, high = left[more], low[more], high[more]
+    raise FloatingPointError(
+        "the posterior could not be resolved by quadrature: bounds of one study lie too far from "
+        "its effects"
+    )
 
 
 @lru_cache(maxsize=len(POINTS))

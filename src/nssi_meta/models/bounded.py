@@ -79,9 +79,15 @@ def bounded_regression(
     PriorError
         A prior that cannot be used, or an improper posterior.
     ValueError
-        Numbers of names, priors and columns differ.
+        Numbers of names, priors and columns differ; `student` where studies share people.
     """
     require_rows(rows, BoundedRows)
+    if student and rows.mixed:
+        raise ValueError(
+            f"{rows.mixed[0]} are of different studies that share people or controls, and "
+            "t-distributed effects need studies that share none: use student=False, or give these "
+            "rows one study id if they are one study"
+        )
     prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
     data, design, p = rows.layout, rows.X, rows.X.shape[1]
     fixed = {**coef_values(rows.guess(), prior), **sd_values(tau, omega)}

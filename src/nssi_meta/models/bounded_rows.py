@@ -39,8 +39,18 @@ class BoundedRows:
 
     @property
     def nested(self) -> bool:
-        """Whether some block has several rows, so that omega can be told from tau."""
-        return any(len(rows) > 1 for rows in self.layout.block_rows)
+        """Whether some study gives several rows: then omega is in the model, as in `has_omega`."""
+        return len(np.unique(self.layout.study)) < self.layout.k
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """The blocks that hold several studies, which share people or controls, by name."""
+        study, blocks = self.layout.study, self.layout.block_rows
+        return tuple(
+            name
+            for name, rows in zip(self.names, blocks, strict=True)
+            if len(np.unique(study[rows])) > 1
+        )
 
     @property
     def known(self) -> NDArray[np.bool_]:

@@ -86,7 +86,7 @@ def _same(a: Layout, b: Layout) -> bool:
     if a.exact_blocks is not None and b.exact_blocks is not None:
         pairs.append((a.exact_blocks.V, b.exact_blocks.V))
     if a.bound_blocks is not None and b.bound_blocks is not None:
-        pairs.append((a.bound_blocks.rho, b.bound_blocks.rho))
+        pairs += zip(a.bound_blocks.errors, b.bound_blocks.errors, strict=True)
     return all(x.shape == y.shape and np.array_equal(x, y) for x, y in pairs)
 
 

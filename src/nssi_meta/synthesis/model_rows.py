@@ -81,11 +81,13 @@ class ModelRows:
 
     @property
     def exact(self) -> dict[str, Any]:
-        """Arguments of the models of exact effects. Raises ValueError where a row is a bound."""
+        """Arguments of the models of exact effects. Raises ValueError where a row is none."""
         if self._bounds.size:
+            first = self.frame.iloc[self._bounds[0]]
+            what = "a bound" if first["kind"] == "interval" else "a size without sign"
             raise ValueError(
-                f"{self.frame['effect_id'].iloc[self._bounds[0]]} is a bound, and this takes exact "
-                f"effects only: leave out its {self._bounds.size} bound(s), or use **rows.bounded "
+                f"{first['effect_id']} is {what}, and this takes exact effects only: leave out "
+                f"bounds and sizes without sign (here {self._bounds.size}), or use **rows.bounded "
                 "with a model that takes them, as bounded_regression(**rows.bounded)"
             )
         return {"rows": self._exact, **self._described}
@@ -123,6 +125,7 @@ def model_rows(
     sample: str | None = None,
     lower: str | None = None,
     upper: str | None = None,
+    unsigned: str | None = None,
     mu_prior: str = MU_DEFAULT,
     beta_prior: str = BETA_DEFAULT,
     rho: float = RHO,
@@ -138,9 +141,10 @@ def model_rows(
         Names of columns: numbers are centred at their mean, texts and truth values are coded
         against their first level in alphabetical order, `a:b` is a product. None leaves the
         intercept, the mean effect, alone.
-    yi, vi, sei, study, sample, lower, upper
-        Names of columns as for `read_simple`: a row with a bound in place of an effect is taken by
-        the models with bounds alone; rows of one sample have errors correlated by `rho`.
+    yi, vi, sei, study, sample, lower, upper, unsigned
+        Names of columns as for `read_simple`: a row with a bound in place of an effect, or with a
+        size whose sign is not known, is taken by the models with bounds alone; rows of one sample
+        have errors correlated by `rho`.
     mu_prior
         Of the intercept: the mean effect at average numbers and reference levels; normal or flat.
     beta_prior
@@ -158,13 +162,14 @@ def model_rows(
         A prior that cannot be read or is neither normal nor flat.
     """
     table = comparable_rows(data) if isinstance(data, Evidence) else data
-    unnamed = not any((vi, sei, study, sample, lower, upper))
+    unnamed = not any((vi, sei, study, sample, lower, upper, unsigned))
     if isinstance(data, Evidence) or (unnamed and set(data) >= _READ):
         frame = _one_pool(table.reset_index(drop=True))
     else:
         frame = read_simple(
-            table, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper
-        ).assign(measure="", n_case=np.nan, n_control=np.nan)
+            table, yi, vi=vi, sei=sei, study=study, sample=sample, lower=lower, upper=upper,
+            unsigned=unsigned,
+        ).assign(measure="", n_case=np.nan, n_control=np.nan)  # fmt: skip
     found = design(table.reset_index(drop=True), moderators)
     mu, beta = parse_prior(mu_prior, "mu"), parse_prior(beta_prior, "mu")
     for prior in (mu, beta):

@@ -101,8 +101,10 @@ def _flags(cell: Cell, moments: int) -> str:
     rows, flags = cell.rows, []
     if len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
-    elif len(rows["study_id"].unique()) == 1:
+    elif (studies := rows["study_id"].nunique()) == 1:
         flags.append("a single study: between-study variation comes from the prior")
+    elif studies == 2:  # one difference between them: it excludes next to no tau
+        flags.append("two studies: between-study variation comes mostly from the prior")
     if (rows["kind"] == "interval").all():
         flags.append("only bounds: no study reports a size")
         if _one_sided(rows):
