@@ -99,8 +99,10 @@ def others() -> dict[str, float]:
     bound = told.index[1::3]  # as if every third trial had said "p < .05, fewer" alone
     told.loc[bound, "below"] = -1.96 * np.sqrt(told.loc[bound, "vi"])
     told.loc[bound, "yi"] = np.nan
-    bounds = nm.model_rows(told, ["ablat"], vi="vi", study="study", upper="below").bounded
+    columns = {"vi": "vi", "study": "study", "upper": "below"}
+    bounds = nm.model_rows(told, ["ablat"], **columns).bounded
     year = (trials["year"] - 1960) / 10
+    many = nm.model_rows(told.assign(year=year), ["ablat", "year", "ablat:year"], **columns)
     three = study_rows(effects["yi"], effects["vi"], range(13), np.c_[X, year, X[:, 1] * year])
     makes = {
         "regression": lambda: regression(rows, names, priors),
@@ -108,7 +110,9 @@ def others() -> dict[str, float]:
         "regression with bounds": lambda: bounded_regression(**bounds),
         "robust with bounds": lambda: bounded_regression(**bounds, student=True),
         "horseshoe": lambda: horseshoe(three, ["intercept", "ablat", "year", "both"], expected=1),
+        "horseshoe with bounds": lambda: horseshoe(many.rows, many.names, expected=1),
         "location-scale": lambda: location_scale(rows, names, priors, X, names),
+        "location-scale with bounds": lambda: location_scale(**bounds, Z=X, scale_names=names),
         "binomial-normal": lambda: binomial_normal(
             count_tables(t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"])
         ),
@@ -121,7 +125,23 @@ def others() -> dict[str, float]:
             refit(make(), seed=seed, cores=CORES)
             walls.append(time.perf_counter() - start)
         out[name] = statistics.median(walls[1:])
+    out["one mean with bounds"] = statistics.median(_pools(told)[1:])
     return out
+
+
+def _pools(told) -> list[float]:
+    """Seconds of `pool` by NUTS of the trials, two bounds of one study among them."""
+    import nssi_meta as nm
+
+    frame = told.assign(study=[0, 1, 2, 3, 1, *range(5, 13)])
+    walls = []
+    for moved in range(4):  # other data each time
+        frame = frame.assign(yi=frame["yi"] + 0.01 * moved)
+        rows = nm.read_simple(frame, yi="yi", vi="vi", upper="below", study="study")
+        start = time.perf_counter()
+        nm.pool(rows, engine="nuts")
+        walls.append(time.perf_counter() - start)
+    return walls
 
 
 def in_process(

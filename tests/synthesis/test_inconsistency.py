@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nssi_meta.evidence.read import read_effects
 from nssi_meta.evidence.simple import read_simple
-from nssi_meta.synthesis.inconsistency import inconsistency, node_quantiles, typical_variance
+from nssi_meta.inference.adaptive import integrate
+from nssi_meta.inference.panels import half_line
+from nssi_meta.synthesis.inconsistency import inconsistency, total_quantiles, typical_variance
 from nssi_meta.synthesis.pooled import HALF_EYE, pool
 
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -52,14 +55,28 @@ def test_i2_with_two_levels_lies_where_both_variances_put_it():
     assert row["i2_median"] < row["i2_high"] < 1
 
 
-def test_quantiles_on_nodes_of_two_half_normals():
-    """The sum of two squared standard normals is exponential with mean 2."""
-    x = np.linspace(0.0, 6.0, 61)
-    w = np.exp(-(x**2) / 2)
-    w[0] /= 2  # trapezoidal rule
-    p = np.array([0.025, 0.5, 0.975])
-    got = node_quantiles(x[:, None] ** 2 + x**2, w[:, None] * w, p)
-    np.testing.assert_allclose(got, -2 * np.log(1 - p), rtol=0.02, atol=0.005)
+def test_the_sum_of_two_squared_normals_is_exponential():
+    """Mean 2. Panels are resolved to 1e-9, bisection ends at 1e-12."""
+
+    def log_density(x, y):
+        return -0.5 * (x[:, None] ** 2 + y**2)
+
+    axis, first = half_line(1.0), np.linspace(0.0, 1.0, 7)
+    grid = integrate(log_density, [axis, axis], [first, first])
+    x, y = np.meshgrid(*grid.x, indexing="ij")
+    post = SimpleNamespace(
+        tau_density=grid.marginal(0), omega_density=grid.marginal(1),
+        tau=x.ravel(), omega=y.ravel(), weight=grid.weight.ravel(),
+    )  # fmt: skip
+    p = np.array([1e-4, 0.025, 0.5, 0.975])
+    np.testing.assert_allclose(total_quantiles(post, p), -2 * np.log1p(-p), rtol=1e-7)
+
+
+def test_one_level_without_variance_leaves_the_other():
+    post = pool(read_simple(REFERENCE / "bcg_RR.csv", "yi", vi="vi")).cells[0].posterior
+    alone = SimpleNamespace(tau_density=post.tau_density, omega_density=None)
+    (median,) = total_quantiles(alone, np.array([0.5]))
+    assert median == pytest.approx(post.tau_density.quantile(0.5) ** 2, rel=1e-12)
 
 
 def test_i2_is_missing_where_no_two_rows_report_an_estimate(review):
