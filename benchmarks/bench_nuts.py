@@ -67,7 +67,7 @@ def measure() -> dict[str, float]:
         other = []
         for seed in range(3):
             start = time.perf_counter()
-            refit(three_level(y, v, study), seed=seed, settings=settings, cores=CORES)
+            refit(three_level(y, v, study), seed=seed, cores=CORES)
             other.append(time.perf_counter() - start)
         out[f"refit_{k}"] = statistics.median(other)
     return out
