@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence import vocabulary as vo
@@ -94,29 +95,36 @@ def coverage(evidence: Evidence) -> pd.DataFrame:
             n_bounds=("bound_row", "sum"),
         )
     )
-    table["n_participants"] = participants(used, cell)
+    table["n_participants"] = pd.Series({key: participants(g) for key, g in used.groupby(cell)})
     whole = table.reindex(cells).fillna(0).astype("int64").reset_index()
     return whole[list(COVERAGE_COLUMNS)]
 
 
-def participants(rows: pd.DataFrame, by: list[str]) -> pd.Series[float]:
-    """Number of people per group of `by`, each `sample_id` and `control_id` counted once.
+def participants(rows: pd.DataFrame) -> int:
+    """Number of people in rows, each `sample_id` and `control_id` counted once.
 
     Rows without sample sizes add nobody. Where rows give the same people different sizes (because
     some were lost to one measure), the largest counts.
     """
-    grouped = rows["control_id"] != ""
-    both = rows["n_case"].fillna(0) + rows["n_control"].fillna(0)
-    cases = rows["n_case"].where(grouped & rows["n_case"].notna(), rows["n_total"].fillna(both))
-    # A row with a comparison group but only the total: everybody under the id of the cases.
-    controls = rows["n_control"].where(rows["n_case"].notna())
-    people = pd.concat(
-        [
-            rows[by].assign(people=rows["sample_id"], n=cases),
-            rows.loc[grouped, by].assign(people=rows["control_id"], n=controls),
-        ]
+    if rows.empty:  # perhaps without columns
+        return 0
+    n_case, n_control, n_total = (
+        rows[c].to_numpy(dtype=float) for c in ("n_case", "n_control", "n_total")
     )
-    return people.groupby([*by, "people"])["n"].max().groupby(by).sum()
+    cases, control = rows["sample_id"].to_numpy(), rows["control_id"].to_numpy()
+    grouped = control != ""
+    both = np.nan_to_num(n_case) + np.nan_to_num(n_control)
+    everybody = np.where(np.isnan(n_total), both, n_total)
+    # A row with a comparison group but only the total: everybody under the id of the cases.
+    known = np.isfinite(n_case)
+    sizes = np.where(grouped & known, n_case, everybody)
+    largest: dict[str, float] = {}
+    for who, n in [
+        *zip(cases, sizes, strict=True),
+        *zip(control[grouped & known], n_control[grouped & known], strict=True),
+    ]:
+        largest[who] = max(largest.get(who, 0.0), float(np.nan_to_num(n)))
+    return int(sum(largest.values()))
 
 
 def _step(name: str, rows: pd.DataFrame, note: str = "") -> dict[str, object]:

@@ -156,10 +156,15 @@ class Predictive:
         return self.moments[1]
 
     def pdf(self, x: Floats | float) -> Floats:
-        return np.vectorize(lambda v: self._around(v)[1], otypes=[float])(x)
+        return self.cdf_and_pdf(x)[1]
 
     def cdf(self, x: Floats | float) -> Floats:
-        return np.vectorize(lambda v: min(1.0, max(0.0, self._around(v)[0])), otypes=[float])(x)
+        return self.cdf_and_pdf(x)[0]
+
+    def cdf_and_pdf(self, x: Floats | float) -> tuple[Floats, Floats]:
+        """Both, for little more than the price of one."""
+        share, height = np.vectorize(self._around, otypes=[float, float])(x)
+        return np.clip(share, 0.0, 1.0), height
 
     @cached_property
     def _middle(self) -> tuple[float, float]:

@@ -131,7 +131,7 @@ def readings(claim: dict[str, Any], sources: Sources) -> list[Reading]:
     def size(estimand: str) -> tuple[bool, int, int]:
         """Group comparisons first, then by studies and people in the poorer arm."""
         parts = [sources.pools.rows(mechanism, a, estimand, clauses) for a in arms]
-        studies, n = min((p["study_id"].nunique(), people(p)) for p in parts)
+        studies, n = min((p["study_id"].nunique(), participants(p)) for p in parts)
         return estimand == JOINT_ESTIMAND and studies > 0, studies, n
 
     by_size = sorted(ESTIMANDS, key=size, reverse=True)
@@ -256,11 +256,6 @@ def _moderator(
                     sources.quantiles(a - b),
                 )
             first = False
-
-
-def people(rows: pd.DataFrame) -> int:
-    """Participants behind rows, each counted once."""
-    return int(participants(rows.assign(every=0), ["every"]).sum()) if len(rows) else 0
 
 
 def _of_cell(cells: list[Cell], level: float) -> tuple[float, float, float]:

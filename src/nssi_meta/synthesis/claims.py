@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from nssi_meta.evidence.claims import ONE
+from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.models.blocks import RHO
 from nssi_meta.synthesis.claim_pools import CellPools
-from nssi_meta.synthesis.claim_readings import DOUBTFUL, Reading, Sources, people, readings
+from nssi_meta.synthesis.claim_readings import DOUBTFUL, Reading, Sources, readings
 from nssi_meta.synthesis.pool_tables import study_labels
 from nssi_meta.synthesis.pooled import Pools
 from nssi_meta.synthesis.profiles import Profiles
@@ -146,7 +147,7 @@ def _record(
     return {
         **{name: claim[name] for name in names},
         **main,
-        "n_participants": people(rows),
+        "n_participants": participants(rows),
         "studies": "; ".join(sorted(set(study_labels(rows)))) if len(rows) else "",
         "cited_by_review": claim["cited_by_review"],
         "disputed": _disputed(claim, against),

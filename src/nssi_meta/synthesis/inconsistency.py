@@ -63,12 +63,11 @@ def total_quantiles(post: ExactPosterior, p: Floats) -> Floats:
     if not (isinstance(tau, PanelDensity) and isinstance(omega, PanelDensity)):
         known = tau if omega is None or isinstance(omega, PointMass) else omega
         return np.square([known.quantile(float(x)) for x in p])
-    rows, columns = (np.unique(x, return_inverse=True)[1] for x in (post.omega, post.tau))
-    shape = omega.values.size, tau.values.size
-    mass = np.bincount(rows * shape[1] + columns, post.weight, shape[0] * shape[1]).reshape(shape)
+    n_tau, n_omega = tau.values.size, omega.values.size
+    mass = post.weight.reshape(-1, n_tau, n_omega).sum(axis=0).T
     by_omega = _series(omega, mass / mass.sum())
     panels, order = by_omega.shape[:2]
-    by_both = np.moveaxis(_series(tau, by_omega.reshape(-1, shape[1]).T), -1, 0)
+    by_both = np.moveaxis(_series(tau, by_omega.reshape(-1, n_tau).T), -1, 0)
     half = np.diff(tau.edges)[:, None] / 2
     below = (legendre.legint(by_both, lbnd=-1, axis=2) * half).reshape(panels, order, len(half), -1)
     before = np.zeros((panels, order, len(half) + 1))

@@ -174,9 +174,7 @@ def _figure_table(pair: Pair, delta: float) -> pd.DataFrame:
     coverage = {
         "n_mechanisms": len(names),
         "n_studies": rows["study_id"].nunique(),
-        "n_participants": int(participants(rows.assign(every=0), ["every"]).sum())
-        if len(rows)
-        else 0,
+        "n_participants": participants(rows),
         "share_bounds": float((rows["kind"] == "interval").mean()) if len(rows) else np.nan,
     }
     prior_mu, prior_R = prior_draws(

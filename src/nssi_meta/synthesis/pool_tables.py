@@ -89,8 +89,7 @@ def _people(rows: pd.DataFrame) -> float:
         return np.nan
     # Rows without a sample id are people of their study, not all the same people.
     sample = rows["sample_id"].where(rows["sample_id"] != "", "study " + rows["study_id"])
-    people = participants(rows.assign(all_rows=0, sample_id=sample), ["all_rows"])
-    return float(people.sum())
+    return float(participants(rows.assign(sample_id=sample)))
 
 
 def _flags(cell: Cell, moments: int) -> str:

@@ -135,10 +135,19 @@ def _cell_evidence(data: ProfileData) -> pd.DataFrame:
             rows = frame[touches]
             k, k_contrast = int((case & direct).sum()), int((touches & ~direct).sum())
             kind = "direct" if k else "contrast only" if k_contrast else "none: predicted"
-            people = participants(rows.assign(every=0), ["every"]).sum() if len(rows) else 0
             n_bounds = int((rows["kind"] == "interval").sum())
             n_studies = rows["study_id"].nunique()
-            row = (m, c, k, k_contrast, n_studies, n_bounds, int(people), kind, c in anchored)
+            row = (
+                m,
+                c,
+                k,
+                k_contrast,
+                n_studies,
+                n_bounds,
+                participants(rows),
+                kind,
+                c in anchored,
+            )
             records.append(row)
     columns = ["mechanism", "condition", "k", "k_contrast", "n_studies", "n_bounds"]
     return pd.DataFrame(records, columns=[*columns, "n_participants", "evidence", "anchored"])

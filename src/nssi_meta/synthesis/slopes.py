@@ -20,6 +20,7 @@ from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.densities import Density, PanelDensity
 from nssi_meta.inference.exact import ExactPosterior, fit_exact, has_omega
 from nssi_meta.inference.on_line import Line, on_line
+from nssi_meta.inference.prediction import Predictive
 from nssi_meta.models.blocks import layout
 from nssi_meta.synthesis.cells import Options
 
@@ -28,7 +29,7 @@ Floats = NDArray[np.float64]
 #: Prior SD of a slope (one SD of the number) and of a contrast, as in `regress`.
 BETA_SD = 1.0
 #: Points of a curve's distribution functions; points of a node's own table and what lies outside.
-_GRID, _TABLE, _OUTSIDE = 400, 200, 1e-10
+_GRID, _TABLE, _OUTSIDE = 400, 80, 1e-10
 
 
 def slope(
@@ -108,13 +109,25 @@ def means_along(
 
 def _table(density: Density) -> Callable[[Floats], Floats]:
     """The distribution function; of a mixture of thousands of normals, which is dear to ask again
-    and again, by cubic Hermite pieces through its values and its density (200 over 13 SDs: 1e-7).
+    and again, by cubic Hermite pieces through its values and its density, narrow in its bulk (off
+    by 2e-6 at most, seen).
     """
     if isinstance(density, PanelDensity):
         return density.cdf
-    low, high = (density.quantile(q) for q in (_OUTSIDE, 1 - _OUTSIDE))
-    x = np.linspace(low, high, _TABLE)
-    pieces = CubicHermiteSpline(x, density.cdf(x), density.pdf(x))
+    tail, middle = _OUTSIDE, 0.5
+    low, below, centre, above, high = (
+        density.quantile(q) for q in (tail, middle / 2, middle, 1 - middle / 2, 1 - tail)
+    )
+    width = (above - below) / 2
+    x = centre + width * np.sinh(
+        np.linspace(np.arcsinh((low - centre) / width), np.arcsinh((high - centre) / width), _TABLE)
+    )
+    x[[0, -1]] = low, high
+    if isinstance(density, Predictive):
+        values, slopes = density.cdf_and_pdf(x)
+    else:
+        values, slopes = density.cdf(x), density.pdf(x)
+    pieces = CubicHermiteSpline(x, values, slopes)
 
     def cdf(at: Floats) -> Floats:
         inside = np.asarray(pieces(np.minimum(np.maximum(at, low), high)))
