@@ -24,8 +24,8 @@ CELLS = {
     "n2i": "size of that group, instead of di",
 }
 #: Options of `pool` that counts have a use for.
-_USED = {"words", "table", "counts", *CELLS, "study", "by", "delta", "bayes", "mu_prior", "tau_prior",
-         "interval", "level", "form"}  # fmt: skip
+_USED = {"words", "table", "counts", *CELLS, "study", "by", "delta", "bayes", "mu_prior",
+         "tau_prior", "interval", "level", "form"}  # fmt: skip
 
 
 def count_options(verb: Verb) -> Verb:

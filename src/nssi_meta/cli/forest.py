@@ -68,7 +68,8 @@ from nssi_meta.cli.options import (
 @pool_options
 @plain_errors
 def forest(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
-           estimand: tuple[str, ...], out: str | None, sort: str, layout: str, columns: str | None, delta: float, ratios: bool | None,
+           estimand: tuple[str, ...], out: str | None, sort: str, layout: str,
+           columns: str | None, delta: float, ratios: bool | None,
            favours: tuple[str, str] | None, page_height: float | None, density: bool,
            doubtful: bool, no_shrunken: bool, **options: Any) -> None:  # fmt: skip
     """Forest plot of one mechanism, a block per condition.

@@ -32,8 +32,8 @@ _NAMES = ("stimulus", "female", "age", "age_group", "purity", "comparator", "cer
 @format_option
 @plain_errors
 def moderators(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
-               estimand: tuple[str, ...], by: tuple[str, ...], out: str | None, jobs: int, doubtful: bool,
-               form: str) -> None:  # fmt: skip
+               estimand: tuple[str, ...], by: tuple[str, ...], out: str | None, jobs: int,
+               doubtful: bool, form: str) -> None:  # fmt: skip
     """Mean effects by level, contrasts and slopes of what studies differ in; bounds included.
 
     [Low, High] is of one line alone. "All together" holds for all contrasts and slopes of the
@@ -42,11 +42,8 @@ def moderators(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...]
     \b
     nssi-meta moderators amygdala_activation -c nssi --by stimulus --out results/moderators
     """  # noqa: D301 - click wants the backspace character
-    chosen = {
-        "mechanism": (one_mechanism(mechanism),),
-        "condition": condition,
-        "estimand": estimand,
-    }
+    name = one_mechanism(mechanism)
+    chosen = {"mechanism": (name,), "condition": condition, "estimand": estimand}
     evidence = select(data, chosen, None, doubtful)
     from nssi_meta.synthesis.moderators import drawable, every_line
     from nssi_meta.synthesis.moderators import moderators as fit

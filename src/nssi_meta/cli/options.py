@@ -43,8 +43,7 @@ def plain_errors(verb: Verb) -> Verb:
             note(f"Error: {error}")
             sys.exit(UNUSABLE)
         except click.UsageError as error:
-            error.message = lines(error.message, sys.stderr)
-            raise
+            raise click.UsageError(lines(error.format_message(), sys.stderr), error.ctx) from None
         except (PriorError, FileExistsError, FileNotFoundError) as error:
             raise click.UsageError(lines(str(error), sys.stderr)) from None
         except ValueError as error:
