@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from nssi_meta.cli import cli
-
-BCG = str(Path(__file__).parent / "reference" / "bcg_RR.csv")
+BCG = str(Path(__file__).parents[1] / "reference" / "bcg_RR.csv")
 
 
-def call(*words, code=0):
-    done = CliRunner().invoke(cli, ["diagnose", *map(str, words)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == code, done.output
-    return done
+@pytest.fixture
+def call(call):
+    return partial(call, "diagnose")
 
 
-def test_tables_and_the_caveat(review):
+def test_tables_and_the_caveat(review, call):
     done = call("reflex", "--data", review, "-c", "alpha", "-e", "case_control")
     for word in ("Study left out", "Shift (SD)", "Narrower", "Quantity", "Diagnosis", "Observed"):
         assert word in done.stdout
     assert "data are used twice" in done.stderr
 
 
-def test_csv_and_json_are_one_table_of_all_checks(review):
+def test_csv_and_json_are_one_table_of_all_checks(review, call):
     words = ["tremor", "--data", review, "-c", "beta"]
     table = pd.read_csv(io.StringIO(call(*words, "--format", "csv").stdout))
     assert set(table["check"]) == {
@@ -43,7 +38,7 @@ def test_csv_and_json_are_one_table_of_all_checks(review):
     assert rows[-2]["p"] == pytest.approx(table["p"].iloc[-2])
 
 
-def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none():
+def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none(call):
     words = ["--data", BCG, "--yi", "yi", "--vi", "vi"]
     done = call(*words)
     assert "BF of mu" in done.stdout
@@ -53,7 +48,7 @@ def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none():
     assert "give a proper prior" in done.stdout
 
 
-def test_a_single_study_has_no_empty_table(tmp_path):
+def test_a_single_study_has_no_empty_table(tmp_path, call):
     path = tmp_path / "one.csv"
     path.write_text("y,v\n0.5,0.04\n", encoding="utf-8")
     done = call("--data", path, "--yi", "y", "--vi", "v")
@@ -61,7 +56,7 @@ def test_a_single_study_has_no_empty_table(tmp_path):
     assert "a single study, none to leave out" in done.stderr
 
 
-def test_a_folder_of_tables_and_figures(review, tmp_path):
+def test_a_folder_of_tables_and_figures(review, tmp_path, call):
     out = tmp_path / "checks"
     done = call("tremor", "--data", review, "-c", "beta", "--out", out)
     assert f"Written: {out}" in done.stderr
@@ -79,7 +74,7 @@ def test_a_folder_of_tables_and_figures(review, tmp_path):
     assert "under the posterior" in svg  # the alternative text
 
 
-def test_ready_made_effects_with_the_priors_of_pool():
+def test_ready_made_effects_with_the_priors_of_pool(call):
     words = ["--data", BCG, "--yi", "yi", "--vi", "vi", "--mu-prior", "normal(0,4)"]
     table = pd.read_csv(io.StringIO(call(*words, "--format", "csv").stdout))
     left = table[table["check"] == "leave_one_out"]
@@ -97,15 +92,15 @@ def test_ready_made_effects_with_the_priors_of_pool():
         (["--data", BCG, "--yi", "yi"], "exactly one of vi"),
     ],
 )
-def test_wrong_usage(words, says):
+def test_wrong_usage(words, says, call):
     assert says in call(*words, code=2).stderr
 
 
-def test_an_unknown_mechanism_is_wrong_usage(review):
+def test_an_unknown_mechanism_is_wrong_usage(review, call):
     assert "tremor" in call("tremro", "--data", review, code=2).stderr
 
 
-def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path):
+def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path, call):
     """Days to weeks changes the unit of effects and nothing else; without a measure a note says."""
     days = pd.read_csv(Path(BCG).parent / "normand1999_MD.csv")
     found = {}
@@ -126,7 +121,7 @@ def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path):
     call("--data", BCG, "--yi", "yi", "--vi", "vi", "--sd", "yi", code=2)
 
 
-def test_a_p_value_is_never_printed_as_zero(tmp_path):
+def test_a_p_value_is_never_printed_as_zero(tmp_path, call):
     path = tmp_path / "far.csv"
     path.write_text("y,v\n1000010,0.1\n1000000,0.1\n999990,0.1\n", encoding="utf-8")
     text = call("--data", path, "--yi", "y", "--vi", "v").stdout

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from nssi_meta.cli import cli
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.fixture(scope="module")
