@@ -89,6 +89,10 @@ def test_bad_tables_are_named(tmp_path, call):
     assert "there is no column 'n1i' (asked for as n1i, or bi)" in (
         call(BCG, "--counts", code=1).stderr
     )
+    text = call(BCG, "--counts", "--ai", "tposs", code=1).stderr
+    assert "name it with --ai COLUMN (events among the treated or cases), perhaps --ai tpos" in text
+    assert "name it with --n2i COLUMN" in text
+    assert "or --di COLUMN (no event, controls)" in text
     path = tmp_path / "bad.csv"
     path.write_text("ai,n1i,ci,n2i\n50,40,x,41\n,30,0,33\n", encoding="utf-8")
     text = call(path, "--counts", code=1).stderr

@@ -79,10 +79,32 @@ def test_an_unknown_name_is_wrong_usage_with_the_nearest_one(review, call):
     assert "refelx" in text
     assert "reflex" in text.replace("refelx", "")
     assert "alpha" in call("pool", review, "-c", "alfa", code=2).stderr
-    text = call("forest", "grips", "--data", review, code=2).stderr
+    text = call("forest", review, "grips", code=2).stderr
     assert "grip" in text.replace("grips", "")
 
 
 def test_nothing_left_to_pool_says_why(review, call):
     text = call("pool", review, "-m", "appetite", "-c", "gamma", code=2).stderr
     assert "no rows to pool" in text
+
+
+@pytest.mark.parametrize("verb", ["pool", "sensitivity", "diagnose", "moderators", "forest"])
+def test_verbs_about_pools_take_the_same_words(verb, review, call):
+    """Whoever learnt one of them can guess the others."""
+    usage = re.sub(r"\s+", " ", call(verb, "-h").output)
+    assert f"{verb} [OPTIONS] [DATA] [MECHANISM]" in usage
+    for option in ("-m, --mechanism", "-c, --condition", "-e, --estimand"):
+        assert option in usage
+    for words in ([review, "grips"], [review, "-m", "grips"], ["grips", "--data", review]):
+        assert "write 'grip'" in re.sub(r"\s+", " ", call(verb, *words, code=2).stderr)
+    assert "one table at a time" in call(verb, review, "other.csv", code=2).stderr
+
+
+@pytest.mark.parametrize("verb", ["moderators", "forest"])
+def test_a_verb_for_one_mechanism_takes_one(verb, review, call):
+    assert "name one MECHANISM" in call(verb, review, code=2).stderr
+    assert "not grip, reflex" in call(verb, review, "grip", "-m", "reflex", code=2).stderr
+
+
+def test_a_word_beside_ready_made_effects_is_a_table(call):
+    assert "mine: no such file" in call("pool", "mine", "--yi", "yi", "--vi", "vi", code=1).stderr

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import joblib
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -76,16 +75,12 @@ def test_overlap_samples_where_the_results_do_not_fit(review, results, words, ca
 @pytest.mark.slow
 @pytest.mark.parametrize("option", [{"level": 0.5}, {"rho": 0.0}, {"doubtful": True}])
 def test_overlap_does_not_read_results_of_another_analysis(
-    review, tmp_path, monkeypatch, joint, option, call
+    review, tmp_path, monkeypatch, joint, no_figures, sampled_before, option, call
 ):
     """Results of `run --level 0.5`, `--rho 0` or `--doubtful` answer another question."""
-    from nssi_meta import beside, pipeline
+    from nssi_meta.pipeline import run
 
-    monkeypatch.setattr(beside, "draw_forest", lambda *a: None)
-    monkeypatch.setattr(beside, "draw", lambda *a: None)
-    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", lambda *a, **k: joint)
-    with joblib.parallel_config(backend="sequential"):
-        pipeline.run(review, tmp_path / "r", **option)
+    run(review, tmp_path / "r", **option)
     sampled = []
 
     def sample_again(*args, **kwargs):

@@ -104,3 +104,21 @@ def test_pool_prints_a_table_for_people_and_csv_for_programs(review, call):
     assert "some thresholds assumed" in re.sub(r"\s+", " ", text)
     table = pd.read_csv(io.StringIO(call("pool", review, "-m", "reflex", "--format", "csv").stdout))
     assert table["k"].tolist() == [7, 4, 4]
+
+
+def test_omega_is_printed_where_it_is_in_the_model(call):
+    words = ["pool", REFERENCE / "konstantopoulos2011.csv", "--yi", "yi", "--vi", "vi"]
+    text = call(*words, "--study", "district").stdout
+    assert re.search(r"tau +omega", text)
+    assert "omega: the same within studies" in text
+    assert "omega" not in call(*words).stdout
+
+
+@pytest.mark.parametrize("words", [["--yi", "yi", "--vi", "vi"], ["--counts"]])
+def test_a_common_effect_model_says_so(words, call, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("yi,vi,ai,n1i,ci,n2i\n0.1,0.2,3,30,2,30\n0.4,0.1,5,40,2,41\n")
+    text = call("pool", path, *words, "--tau-prior", "zero").stdout
+    assert text.count("ommon-effect model: tau is 0") == 2  # above the table and in its note
+    assert "comes mostly from the prior" not in text
+    assert "ommon-effect" not in call("pool", path, *words).stdout
