@@ -11,20 +11,6 @@ import pytest
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
-PRIORS = ["--mu-prior", "normal(0,4)", "--tau-prior", "halfnormal(0.5)"]
-VERBS = (
-    "run",
-    "check",
-    "pool",
-    "overlap",
-    "claims",
-    "gaps",
-    "sensitivity",
-    "diagnose",
-    "moderators",
-    "external",
-    "forest",
-)
 
 
 def test_check_of_good_data(review, call):

@@ -2,27 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
-
-REFERENCE = Path(__file__).parents[1] / "reference"
-BCG = str(REFERENCE / "bcg_RR.csv")
-PRIORS = ["--mu-prior", "normal(0,4)", "--tau-prior", "halfnormal(0.5)"]
-VERBS = (
-    "run",
-    "check",
-    "pool",
-    "overlap",
-    "claims",
-    "gaps",
-    "sensitivity",
-    "diagnose",
-    "moderators",
-    "external",
-    "forest",
-)
 
 
 @pytest.mark.parametrize(

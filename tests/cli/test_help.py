@@ -9,7 +9,6 @@ import pytest
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
-PRIORS = ["--mu-prior", "normal(0,4)", "--tau-prior", "halfnormal(0.5)"]
 VERBS = (
     "run",
     "check",

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from nssi_meta.cli import cli
-
-REFERENCE = Path(__file__).parents[1] / "reference"
-BCG = str(REFERENCE / "bcg_RR.csv")
-PRIORS = ["--mu-prior", "normal(0,4)", "--tau-prior", "halfnormal(0.5)"]
-VERBS = (
-    "run",
-    "check",
-    "pool",
-    "overlap",
-    "claims",
-    "gaps",
-    "sensitivity",
-    "diagnose",
-    "moderators",
-    "external",
-    "forest",
-)
 
 
 @pytest.fixture

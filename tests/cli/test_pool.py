@@ -13,19 +13,6 @@ import pytest
 REFERENCE = Path(__file__).parents[1] / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
 PRIORS = ["--mu-prior", "normal(0,4)", "--tau-prior", "halfnormal(0.5)"]
-VERBS = (
-    "run",
-    "check",
-    "pool",
-    "overlap",
-    "claims",
-    "gaps",
-    "sensitivity",
-    "diagnose",
-    "moderators",
-    "external",
-    "forest",
-)
 
 
 def test_pool_of_ready_made_effects_agrees_with_the_reference(pooled):

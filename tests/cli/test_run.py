@@ -13,20 +13,6 @@ import pytest
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
-PRIORS = ["--mu-prior", "normal(0,4)", "--tau-prior", "halfnormal(0.5)"]
-VERBS = (
-    "run",
-    "check",
-    "pool",
-    "overlap",
-    "claims",
-    "gaps",
-    "sensitivity",
-    "diagnose",
-    "moderators",
-    "external",
-    "forest",
-)
 
 
 def test_a_pool_that_did_not_converge_ends_with_3_and_is_marked(monkeypatch, call):
