@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,34 @@ def joint(review: Path) -> Any:
     settings = Settings(draws=1000, tune=1000, chains=2, target_accept=0.98)
     profiles = fit_profiles(read_effects(review), seed=3, settings=settings)
     return replace(profiles, fit=replace(profiles.fit, problems=()))
+
+
+@pytest.fixture
+def in_process() -> Iterator[None]:
+    """Jobs run in this process, where they can be replaced."""
+    import joblib
+
+    with joblib.parallel_config(backend="sequential"):
+        yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch, in_process: None) -> None:
+    """A run draws nothing."""
+    from nssi_meta import beside
+
+    monkeypatch.setattr(beside, "draw_forest", lambda *a: None)
+    monkeypatch.setattr(beside, "draw", lambda *a: None)
+
+
+@pytest.fixture
+def sampled_before(monkeypatch: pytest.MonkeyPatch, joint: Any) -> list[dict[str, Any]]:
+    """The joint model as fitted once for all tests; keeps the options it was asked with."""
+    asked: list[dict[str, Any]] = []
+
+    def fit_profiles(evidence: Any, **options: Any) -> Any:
+        asked.append(options)
+        return replace(joint, level=options["level"])
+
+    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", fit_profiles)
+    return asked

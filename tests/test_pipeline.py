@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import joblib
 import pandas as pd
 import pytest
 
@@ -14,7 +13,7 @@ from nssi_meta import beside, pipeline
 from nssi_meta.beside import draw_others, gather, pool_all
 from nssi_meta.evidence.problems import EvidenceError
 from nssi_meta.evidence.read import read_effects
-from nssi_meta.pipeline import MANIFEST, excluded, fresh_results, run
+from nssi_meta.pipeline import MANIFEST, excluded, run
 from nssi_meta.synthesis.overlap import overlap
 
 TABLES = {
@@ -22,32 +21,6 @@ TABLES = {
     "overlap_thresholds", "overlap_systems", "overlap_stages", "overlap_contrasts",
     "overlap_leave_one_out", "gaps", "estimands", "diagnostics", "flow", "coverage", "excluded",
 }  # fmt: skip
-
-
-@pytest.fixture
-def in_process():
-    """Jobs run in this process, where they can be replaced."""
-    with joblib.parallel_config(backend="sequential"):
-        yield
-
-
-@pytest.fixture
-def no_figures(monkeypatch, in_process):
-    monkeypatch.setattr(beside, "draw_forest", lambda *a: None)
-    monkeypatch.setattr(beside, "draw", lambda *a: None)
-
-
-@pytest.fixture
-def sampled_before(monkeypatch, joint):
-    """The joint model as fitted once for all tests; keeps the options it was asked with."""
-    asked = []
-
-    def fit_profiles(evidence, **options):
-        asked.append(options)
-        return replace(joint, level=options["level"])
-
-    monkeypatch.setattr("nssi_meta.synthesis.profiles.fit_profiles", fit_profiles)
-    return asked
 
 
 @pytest.fixture
@@ -366,50 +339,3 @@ def test_every_unused_row_is_listed_with_its_line_and_reason(review):
     lines = review.read_text().splitlines()
     for name, row in table.iterrows():
         assert f",{name}," in lines[row["line"] - 1]
-
-
-def test_results_are_fresh_for_their_own_data_only(own_review, tmp_path):
-    import hashlib
-
-    folder = tmp_path / "r"
-    assert fresh_results(folder, own_review) == (None, f"no results in {folder}")
-    folder.mkdir()
-    digest = {
-        name: hashlib.sha256(own_review.with_name(name).read_bytes()).hexdigest()
-        for name in (own_review.name, "mechanisms.csv", "conditions.csv")
-    }
-    facts = {"package": "nssi-meta", "hashes": digest, "options": {}, "converged": True, "seed": 1}
-    (folder / MANIFEST).write_text(json.dumps(facts))
-    facts, why = fresh_results(folder, own_review)
-    assert why == ""
-    assert facts["seed"] == 1
-    own_review.write_text(own_review.read_text() + "\n")
-    facts, why = fresh_results(folder, own_review)
-    assert facts is None
-    assert "stale" in why
-    assert fresh_results(folder, tmp_path / "gone.csv")[0] is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["conditions", "mechanisms"])
-def test_results_are_stale_when_a_vocabulary_has_changed(
-    own_review, tmp_path, no_figures, sampled_before, name
-):
-    """Another index condition, or another system of a mechanism, is another analysis."""
-    run(own_review, tmp_path / "r")
-    assert fresh_results(tmp_path / "r", own_review)[0] is not None
-    path = own_review.parent / f"{name}.csv"
-    swapped = {"conditions": ("people with alpha,index", "people with alpha,comorbid"),
-               "mechanisms": ("Tremor,motor", "Tremor,drive")}[name]  # fmt: skip
-    text = path.read_text()
-    assert swapped[0] in text
-    path.write_text(text.replace(*swapped))
-    assert fresh_results(tmp_path / "r", own_review)[0] is None
-
-
-@pytest.mark.parametrize("content", ["{", "{}", '{"data": {}}'])
-def test_a_damaged_manifest_is_no_result(review, tmp_path, content):
-    (tmp_path / MANIFEST).write_text(content)
-    facts, why = fresh_results(tmp_path, review)
-    assert facts is None
-    assert str(tmp_path) in why

@@ -5,23 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import joblib
 import pandas as pd
 import pytest
 
-from nssi_meta import beside
 from nssi_meta.evidence.read import read_effects
 from nssi_meta.pipeline import MANIFEST, fresh_results, run
 from nssi_meta.synthesis.profiles import joint_data
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Jobs run in this process, and draw nothing."""
-    monkeypatch.setattr(beside, "draw_forest", lambda *a: None)
-    monkeypatch.setattr(beside, "draw", lambda *a: None)
-    with joblib.parallel_config(backend="sequential"):
-        yield
 
 
 def fail(*args, **kwargs):

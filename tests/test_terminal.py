@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -110,3 +111,13 @@ def test_small_effects_keep_two_digits(printed):
     text = "\n".join(printed(80, table, {"k": "k", "low": "Low", "high": "High"}))
     assert "-0.0012" in text
     assert "0.0046" in text
+
+
+def test_messages_are_wrapped_on_a_terminal_and_whole_in_a_pipe(monkeypatch):
+    text = "2 problems:\n" + "a column that is not there, with a long remedy " * 4
+    monkeypatch.setenv("COLUMNS", "60")
+    screen = terminal.lines(text, SimpleNamespace(isatty=lambda: True)).splitlines()
+    assert screen[0] == "2 problems:"
+    assert max(map(len, screen)) <= 60
+    assert all(line.startswith("  ") for line in screen[2:])  # what belongs together hangs
+    assert terminal.lines(text, SimpleNamespace(isatty=lambda: False)) == text

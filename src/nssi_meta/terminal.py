@@ -85,9 +85,23 @@ def _width(stream: Any) -> int:
 
 
 def note(text: str, *, err: bool = True) -> None:
-    """Print a sentence, wrapped between words where a terminal would break inside them."""
-    stream = sys.stderr if err else sys.stdout
-    click.echo("\n".join(textwrap.wrap(text, _width(stream))) if stream.isatty() else text, err=err)
+    """Print sentences, wrapped between words where a terminal would break inside them."""
+    click.echo(lines(text, sys.stderr if err else sys.stdout), err=err)
+
+
+def lines(text: str, stream: Any, indent: str = "") -> str:
+    """`text` as `stream` takes it: wrapped with a hanging indent on a terminal, else as it is.
+
+    Programs read what is piped by the line: a message stays one there.
+    """
+    if not stream.isatty():
+        return textwrap.indent(text, indent)
+    paragraphs = text.splitlines()
+    fill = textwrap.TextWrapper(
+        _width(stream), initial_indent=indent, break_long_words=False, break_on_hyphens=False,
+        subsequent_indent=indent + GAP if indent or len(paragraphs) > 1 else "",
+    )  # fmt: skip
+    return "\n".join(map(fill.fill, paragraphs))
 
 
 def _widths(cells: dict[str, list[str]], numbers: set[str], width: int) -> dict[str, int] | None:
@@ -215,7 +229,7 @@ def show_problems(problems: Sequence[Problem], form: str) -> None:
         noun = "problem" if len(problems) == 1 else "problems"
         click.echo(f"{len(problems)} {noun}:", err=True)
         for problem in problems:
-            click.echo(f"  {problem}", err=True)
+            click.echo(lines(str(problem), sys.stderr, GAP), err=True)
         return
     from dataclasses import asdict
 

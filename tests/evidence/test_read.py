@@ -309,3 +309,26 @@ def test_the_shipped_evidence_has_no_problem():
     evidence = read_effects(DATA / "effects.csv")
     assert list(map(str, evidence.problems)) == []
     assert len(evidence.used) > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "says"),
+    [
+        ("yi_vi", "vi", "1e-61", "too small"), ("yi_vi", "yi", "1e13", "too large"),
+        ("yi_sei", "sei", "1e-31", "too small"),
+    ],
+)  # fmt: skip
+def test_sizes_that_lose_digits_are_refused_by_cell(
+    kind, column, value, says, write_review, rows_by_kind
+):
+    rows_by_kind[kind][column] = value
+    problem = only(read_effects(write_review(list(rows_by_kind.values()))))
+    assert (problem.column, problem.value) == (column, value)
+    assert says in problem.problem
+
+
+def test_a_variance_that_follows_is_held_to_the_same_limit(write_review, rows_by_kind):
+    rows_by_kind["beta_se"]["se"] = "1e-40"
+    problem = only(read_effects(write_review(list(rows_by_kind.values()))))
+    assert problem.value == "beta_se"
+    assert "no finite effect, bound or variance" in problem.problem

@@ -23,14 +23,23 @@ def diagonal(frame: pd.DataFrame) -> np.ndarray:
     return np.diag(frame["vi"].to_numpy(dtype=float))
 
 
-def _layout(rows: list[dict[str, Any]], rho: float = 0.6, vcalc: Any = diagonal) -> Layout:
+def _frame_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     default = {
         "sample_id": "", "control_id": "", "mechanism": "m", "condition": "ill",
-        "comparator": "well", "kind": "exact", "yi": np.nan, "vi": 0.04, "lower": np.nan,
-        "upper": np.nan, "n_case": 50.0, "n_control": 50.0,
+        "comparator": "well", "kind": "exact", "scale": "g", "measure": "task", "yi": np.nan,
+        "vi": 0.04, "lower": np.nan, "upper": np.nan, "n_case": 50.0, "n_control": 50.0,
     }  # fmt: skip
-    frame = pd.DataFrame([{**default, "study_id": f"study {i}", **r} for i, r in enumerate(rows)])
-    return layout(frame, vcalc, rho)
+    return pd.DataFrame([{**default, "study_id": f"study {i}", **r} for i, r in enumerate(rows)])
+
+
+def _layout(rows: list[dict[str, Any]], rho: float = 0.6, vcalc: Any = diagonal) -> Layout:
+    return layout(_frame_of(rows), vcalc, rho)
+
+
+@pytest.fixture(scope="session")
+def frame_of() -> Callable[..., pd.DataFrame]:
+    """A frame of rows that say only what matters."""
+    return _frame_of
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from nssi_meta.evidence.vcalc import vcalc
@@ -18,15 +17,6 @@ from nssi_meta.models.priors import parse_prior
 
 INF = np.inf
 MU, TAU = parse_prior("normal(0,1)", "mu"), parse_prior("halfnormal(0.5)", "tau")
-
-
-def frame_of(rows):
-    common = {
-        "sample_id": "", "control_id": "", "mechanism": "m", "condition": "ill",
-        "comparator": "well", "kind": "exact", "scale": "g", "measure": "task", "yi": np.nan,
-        "vi": 0.04, "lower": np.nan, "upper": np.nan, "n_case": 50.0, "n_control": 50.0,
-    }  # fmt: skip
-    return pd.DataFrame([{**common, "study_id": f"s{i}", **row} for i, row in enumerate(rows)])
 
 
 #: Exact effects, one far out; bounds of all three forms; a size without its sign.
@@ -53,7 +43,7 @@ def agrees(fit, name, mean, sd):
 
 
 @pytest.mark.slow
-def test_student_effects_with_bounds_agree_with_quadrature():
+def test_student_effects_with_bounds_agree_with_quadrature(frame_of):
     frame = frame_of(ROWS)
     data = layout(frame, vcalc)
     rows = bounded_rows(data, frame["kind"], np.ones((8, 1)))
@@ -68,7 +58,7 @@ def test_student_effects_with_bounds_agree_with_quadrature():
 
 
 @pytest.mark.slow
-def test_a_slope_with_bounds_agrees_with_quadrature():
+def test_a_slope_with_bounds_agrees_with_quadrature(frame_of):
     """Three dimensions by Gauss-Legendre; a study of two bounds has a common part to sample."""
     two = {"study_id": "s6", "kind": "interval", "lower": -0.35, "upper": 0.35}
     frame = frame_of([*ROWS[:7], two])

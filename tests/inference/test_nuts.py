@@ -6,7 +6,6 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from nssi_meta.evidence.vcalc import vcalc
@@ -23,15 +22,6 @@ from nssi_meta.models.priors import PriorError, parse_prior
 INF = np.inf
 MU = parse_prior("normal(0,1)", "mu")
 TAU = parse_prior("halfnormal(0.5)", "tau")
-
-
-def frame_of(rows):
-    default = {
-        "sample_id": "", "control_id": "", "mechanism": "m", "condition": "ill",
-        "comparator": "well", "kind": "exact", "scale": "g", "measure": "task", "yi": np.nan,
-        "vi": 0.04, "lower": np.nan, "upper": np.nan, "n_case": 50.0, "n_control": 50.0,
-    }  # fmt: skip
-    return pd.DataFrame([{**default, "study_id": f"s{i}", **r} for i, r in enumerate(rows)])
 
 
 #: Single bounds of both forms, a study with two bounds (NUTS keeps their common part as the
@@ -58,7 +48,7 @@ SETS = {"bounds": BOUNDS, "three levels": LEVELS}
 
 
 @pytest.fixture(scope="module", params=list(SETS))
-def both(request):
+def both(request, frame_of):
     """A set of rows with its exact and its sampled posterior (compiled once for all tests)."""
     frame = frame_of(SETS[request.param])
     data = layout(frame, partial(vcalc, rho=0.6), 0.6)
@@ -121,7 +111,7 @@ def test_facts_of_a_fit(both):
     assert table["ok"].all()
 
 
-def test_an_improper_posterior_is_refused_before_anything_is_compiled(monkeypatch):
+def test_an_improper_posterior_is_refused_before_anything_is_compiled(monkeypatch, frame_of):
     monkeypatch.setattr("nssi_meta.inference.sampled.sample", None)
     frame = frame_of([{"kind": "interval", "lower": 0.4, "upper": INF}])
     data = layout(frame, vcalc)
@@ -129,7 +119,7 @@ def test_an_improper_posterior_is_refused_before_anything_is_compiled(monkeypatc
         fit_pool_nuts(data, frame["kind"].to_numpy(), parse_prior("flat", "mu"), TAU, None, seed=1)
 
 
-def test_both_engines_refuse_the_same_improper_posterior():
+def test_both_engines_refuse_the_same_improper_posterior(frame_of):
     """Two studies of two samples each: too few for flat mu and flat tau, whatever the engine."""
     rows = [{"study_id": s, "sample_id": f"{s}{i}", "yi": 0.1 * i} for s in "ab" for i in (0, 1)]
     frame = frame_of(rows)

@@ -34,27 +34,24 @@ INF = np.inf
 FOUR = 0.105
 
 
-def frame_of(rows):
-    default = {
-        "sample_id": "", "control_id": "", "mechanism": "m", "condition": "ill",
-        "comparator": "well", "kind": "exact", "scale": "g", "measure": "task", "yi": np.nan,
-        "vi": 0.04, "lower": np.nan, "upper": np.nan, "n_case": 50.0, "n_control": 50.0,
-    }  # fmt: skip
-    return pd.DataFrame([{**default, "study_id": f"s{i}", **r} for i, r in enumerate(rows)])
+@pytest.fixture
+def thetas(frame_of):
+    """The effect of every row of a pool."""
+
+    def run(rows, omega=None, rho=0.6, tau=TAU, mu=MU):
+        frame = rows if isinstance(rows, pd.DataFrame) else frame_of(rows)
+        covariance = partial(vcalc, rho=rho)
+        data = layout(frame, covariance, rho)
+        posterior = fit_exact(
+            data, mu_prior=mu, tau_prior=tau, omega_prior=omega,
+            n_studies=frame["study_id"].nunique(),
+        )  # fmt: skip
+        return shrunken(frame, data, posterior, covariance, rho)
+
+    return run
 
 
-def thetas(rows, omega=None, rho=0.6, tau=TAU, mu=MU):
-    frame = rows if isinstance(rows, pd.DataFrame) else frame_of(rows)
-    covariance = partial(vcalc, rho=rho)
-    data = layout(frame, covariance, rho)
-    posterior = fit_exact(
-        data, mu_prior=mu, tau_prior=tau, omega_prior=omega,
-        n_studies=frame["study_id"].nunique(),
-    )  # fmt: skip
-    return shrunken(frame, data, posterior, covariance, rho)
-
-
-def test_exact_rows_agree_with_the_reference():
+def test_exact_rows_agree_with_the_reference(thetas):
     """bayesmeta's composition, computed exactly; both sides are quadrature."""
     want = json.loads((REFERENCE / "bcg_theta.json").read_text())
     frame = read_simple(REFERENCE / "bcg_RR.csv", "yi", vi="vi")
@@ -90,14 +87,14 @@ def one_bound(lower, upper, v=0.04):
 @pytest.mark.parametrize(
     ("lower", "upper"), [(0.4, INF), (-INF, -0.4), (-0.4, 0.4), (2.0, INF), (0.1, 0.2)]
 )
-def test_a_single_bound_agrees_with_brute_force(lower, upper):
+def test_a_single_bound_agrees_with_brute_force(lower, upper, thetas):
     (theta,) = thetas([{"kind": "interval", "lower": lower, "upper": upper}])
     mean, sd = one_bound(lower, upper)
     assert theta.mean == pytest.approx(mean, abs=FOUR * sd)
     assert theta.sd == pytest.approx(sd, rel=0.08)  # an SD's own error: 1 / sqrt(2 * 1500); four
 
 
-def test_a_bound_pulls_its_study_in_its_direction():
+def test_a_bound_pulls_its_study_in_its_direction(thetas):
     rows = [{"yi": y} for y in (-0.1, 0.0, 0.1)]
     above = {"kind": "interval", "lower": 0.4, "upper": INF}
     below = {"kind": "interval", "lower": -INF, "upper": -0.4}
@@ -140,7 +137,7 @@ def study_by_rejection(v, rho, bounds, n=400_000, omega_scale=0.5, seed=11):
     "bounds",
     [[(0.4, INF), (-0.4, 0.4)], [(0.4, INF), (0.4, INF)], [(0.4, INF), (-INF, -0.4)]],
 )
-def test_two_bounds_of_one_study_agree_with_brute_force(bounds, same_people):
+def test_two_bounds_of_one_study_agree_with_brute_force(bounds, same_people, thetas):
     rows = [
         {"study_id": "s", "sample_id": "p" if same_people else f"p{i}", "kind": "interval",
          "lower": low, "upper": high, "measure": f"task {i}"}
@@ -153,7 +150,7 @@ def test_two_bounds_of_one_study_agree_with_brute_force(bounds, same_people):
         assert theta.sd == pytest.approx(sd[i], rel=0.1)
 
 
-def test_two_case_groups_with_the_same_controls_agree_with_brute_force():
+def test_two_case_groups_with_the_same_controls_agree_with_brute_force(thetas):
     """Different people, one control group: errors correlate by (1 / n_control) / (s s).
 
     With 20 controls and s^2 = 0.0625 that is 0.8, as in the likelihood's bound blocks.
@@ -170,7 +167,7 @@ def test_two_case_groups_with_the_same_controls_agree_with_brute_force():
         assert theta.mean == pytest.approx(mean[i], abs=error)
 
 
-def test_a_size_without_sign_is_shrunk_like_the_mixture_of_both_signs():
+def test_a_size_without_sign_is_shrunk_like_the_mixture_of_both_signs(thetas):
     """theta of one unsigned row: the posterior is symmetric about 0 with both modes."""
     (theta,) = thetas([{"kind": "unsigned", "yi": 0.9, "vi": 0.01}])
     assert theta.mean == pytest.approx(0.0, abs=FOUR * theta.sd)
@@ -185,7 +182,7 @@ def test_a_size_without_sign_is_shrunk_like_the_mixture_of_both_signs():
     assert float(theta.pdf(0.87)) > 10 * float(theta.pdf(0.0))
 
 
-def test_exact_rows_of_one_study_share_their_study_effect():
+def test_exact_rows_of_one_study_share_their_study_effect(frame_of, thetas):
     """Closed form at given tau and omega: theta | y is normal with the joint covariance."""
     rows = [
         {"study_id": "a", "sample_id": "p", "yi": 0.9, "measure": "x"},
@@ -213,7 +210,7 @@ def test_exact_rows_of_one_study_share_their_study_effect():
         ({"condition": "worse", "comparator": "depressed"}, 0.0),
     ],
 )
-def test_contrasts_of_a_study_share_what_their_arms_share(second, shared):
+def test_contrasts_of_a_study_share_what_their_arms_share(second, shared, thetas):
     """Closed form at given tau and omega, with the likelihood's share of tau squared."""
     rows = [{"study_id": "a", "yi": 0.9}, {"study_id": "a", "yi": 0.2, **second}, {"yi": -0.1}]
     narrow = parse_prior("uniform(0.3,0.300001)", "tau")
@@ -226,7 +223,7 @@ def test_contrasts_of_a_study_share_what_their_arms_share(second, shared):
     np.testing.assert_allclose([g.sd for g in got], np.sqrt(np.diag(cov)), atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_numbers():
+def test_the_same_seed_gives_the_same_numbers(thetas):
     rows = [{"kind": "interval", "lower": 0.4, "upper": INF}, {"yi": 0.1}]
     first, again = thetas(rows), thetas(rows)
     assert [t.mean for t in first] == [t.mean for t in again]
@@ -259,7 +256,7 @@ MIXED = [
 
 @pytest.mark.parametrize("rows", [MIXED, MIXED[:3], [{"yi": float(y)} for y in range(3)]])
 @pytest.mark.parametrize("at_once", [1, 2, 100_000])
-def test_many_quantiles_at_once_are_those_one_by_one(monkeypatch, rows, at_once):
+def test_many_quantiles_at_once_are_those_one_by_one(monkeypatch, rows, at_once, frame_of):
     """Draws are the same however many rows are worked on together."""
     frame, errors = frame_of(rows), partial(vcalc, rho=0.6)
     data = layout(frame, errors, 0.6)
@@ -306,7 +303,7 @@ def test_shortest_intervals_of_many_mixtures_are_those_of_each(level):
     np.testing.assert_allclose(np.array(even)[one_mode], 0, atol=1e-9)
 
 
-def test_shortest_shrunken_intervals_are_those_of_each_row():
+def test_shortest_shrunken_intervals_are_those_of_each_row(frame_of, thetas):
     ends = {"kind": "interval", "lower": 0.4, "upper": INF}
     frame = frame_of([{"yi": 0.1}, {"yi": 0.6}, ends, {"yi": 0.3, "kind": "unsigned"}])
     covariance = partial(vcalc, rho=0.6)
@@ -318,7 +315,7 @@ def test_shortest_shrunken_intervals_are_those_of_each_row():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_quantiles_under_a_log_t_against_sums_over_log_tau(seed):
+def test_quantiles_under_a_log_t_against_sums_over_log_tau(seed, frame_of):
     """Random pools of one to four studies, variances 1e-6 to 1e3, tau^2 log-t or log-normal.
 
     theta_i given tau is normal in closed form; 1e-7 in probability is asked for, measured 2e-11.

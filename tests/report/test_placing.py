@@ -20,7 +20,7 @@ def test_all_pages_of_a_figure_stand_in_its_section(tables, facts, figures, read
     figures[f"forest_{last}-1"] = figures[f"forest_{last}-2"] = figures.pop(f"forest_{last}")
     page = read_page(build(tables, facts, figures, forests=4))
     assert page.faults == []
-    captions = [f"Pooled effects of all mechanisms and conditions ({i} of 3)" for i in (1, 2, 3)]
+    captions = [f"Pooled effects by mechanism and condition ({i} of 3)" for i in (1, 2, 3)]
     places = [page.text.index(caption) for caption in captions]
     assert places == sorted(places)
     assert "(1 of 2)" in page.text
@@ -28,6 +28,15 @@ def test_all_pages_of_a_figure_stand_in_its_section(tables, facts, figures, read
     links = [h for h in page.values("href") if h.startswith("figures/forest_")]
     assert f"figures/forest_{last}.pdf" in links
     assert len(links) == len(most) - 4
+
+
+def test_overviews_of_other_estimands_are_named_in_words(tables, figures):
+    figures["overview_within_person"] = figures["overview"]
+    drawn, _ = arrange(figures, tables, read_names(tables, {}), 100)
+    captions = {f.key: f.caption for f in drawn["other"]}
+    assert captions["overview_within_person"] == (
+        "Pooled effects by mechanism and condition: change within persons"
+    )
 
 
 def test_a_mechanism_whose_name_ends_with_a_number_is_no_page(tables, figures):

@@ -31,7 +31,9 @@ def cli() -> None:
     """Bayesian meta-analysis of a review's evidence base.
 
     DATA is a table of effects as papers report them (default: data/effects.csv), with
-    mechanisms.csv and conditions.csv beside it.
+    mechanisms.csv and conditions.csv beside it. It is the first word after every verb; verbs about
+    pools take the id of a MECHANISM after or without it (or -m), and -c, -e for a condition and a
+    kind of evidence.
     """
 
 

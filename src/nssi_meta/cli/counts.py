@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from nssi_meta.cli.options import Verb
+
+if TYPE_CHECKING:
+    from nssi_meta.evidence.problems import Problem
 
 #: Columns of two-by-two tables, by metafor's names.
 CELLS = {
@@ -20,8 +24,8 @@ CELLS = {
     "n2i": "size of that group, instead of di",
 }
 #: Options of `pool` that counts have a use for.
-_USED = {"data", "counts", *CELLS, "study", "by", "delta", "bayes", "mu_prior", "tau_prior",
-         "interval", "level", "form"}  # fmt: skip
+_USED = {"words", "table", "counts", *CELLS, "study", "by", "delta", "bayes", "mu_prior",
+         "tau_prior", "interval", "level", "form"}  # fmt: skip
 
 
 def count_options(verb: Verb) -> Verb:
@@ -65,11 +69,15 @@ def pool_tables(
     """The table of pools of a file of counts, and a sentence on their priors."""
     import pandas as pd
 
+    from nssi_meta.evidence.problems import EvidenceError
     from nssi_meta.evidence.simple_counts import read_counts
     from nssi_meta.synthesis.counts import BASELINE, pool_counts
     from nssi_meta.synthesis.evidence_ratios import with_ratios
 
-    rows = read_counts(data, study=study, group=by, **cells)
+    try:
+        rows = read_counts(data, study=study, group=by, **cells)
+    except EvidenceError as error:
+        raise EvidenceError([_with_option(problem, cells) for problem in error.problems]) from None
     pools = [
         pool_counts(part["ai"], part["n1i"], part["ci"], part["n2i"], name=str(name), **options)
         for name, part in rows.groupby("group", sort=False)
@@ -82,3 +90,19 @@ def pool_tables(
         f"Log odds ratios by binomial likelihoods. Priors: mu ~ {mu}, tau ~ {tau}, log odds of "
         f"each control group ~ {BASELINE}."
     )
+
+
+def _with_option(problem: Problem, cells: Mapping[str, str | None]) -> Problem:
+    """The remedy of a missing column in the words of the command line: its option."""
+    from nssi_meta.evidence.problems import nearest
+
+    cell = next((c for c in CELLS if (cells[c] or c) == problem.column), None)
+    if problem.row is not None or cell is None:
+        return problem
+    meant = nearest(problem.column or cell, problem.allowed.split(", "))
+    remedy = f"name it with --{cell} COLUMN ({CELLS[cell]})"
+    if meant:
+        remedy += f", perhaps --{cell} {meant}"
+    if (instead := {"n1i": "bi", "n2i": "di"}.get(cell)) is not None:
+        remedy += f"; or --{instead} COLUMN ({CELLS[instead]})"
+    return replace(problem, remedy=remedy)

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from nssi_meta.cli.options import (
-    DEFAULT_DATA,
     READY_MADE,
     doubtful_option,
     format_option,
@@ -22,6 +21,7 @@ from nssi_meta.cli.options import (
     require_measure,
     require_yi,
     select,
+    which_pools,
 )
 
 #: Columns for people of each check.
@@ -47,10 +47,7 @@ PREDICTIVE = {
 
 
 @click.command()
-@click.argument("mechanism", required=False)
-@click.option("--data", default=DEFAULT_DATA, show_default=True, type=click.Path())
-@click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
-@click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
+@which_pools
 @doubtful_option
 @ready_made_options
 @measure_options
@@ -63,25 +60,23 @@ PREDICTIVE = {
 @pool_options
 @format_option
 @plain_errors
-def diagnose(mechanism: str | None, data: str, condition: tuple[str, ...],
+def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
              estimand: tuple[str, ...], doubtful: bool, yi: str | None, out: str | None,
              form: str, sd: tuple[str, ...], ni: str | None, **options: Any) -> None:  # fmt: skip
     """Check pools: single studies, priors, reviews drawn from the model, Bayes factors.
 
     \b
     nssi-meta diagnose pain_threshold -c nssi --out checks
-    nssi-meta diagnose --data my.csv --yi yi --sei sei
+    nssi-meta diagnose my.csv --yi yi --sei sei
     """  # noqa: D301 - click wants the backspace character
     ready = {name: options.pop(name) for name in READY_MADE}
     require_yi(yi, {**ready, "measure": options["measure"], "sd": sd or None, "ni": ni})
     if yi is None:
-        chosen = {"condition": condition, "estimand": estimand}
-        if mechanism is not None:
-            chosen["mechanism"] = (mechanism,)
+        chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
         source: Any = select(data, chosen, None, doubtful)
     else:
         if mechanism or condition or estimand or doubtful:
-            raise click.UsageError("--yi checks ready-made effects: no MECHANISM, -c, -e with it")
+            raise click.UsageError("--yi checks ready-made effects: no -m, -c, -e with it")
         from nssi_meta.evidence.simple import read_simple
 
         require_measure(sd, options["measure"])

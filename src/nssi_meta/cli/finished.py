@@ -78,8 +78,10 @@ def warn_unless(converged: bool, problems: tuple[str, ...] = ()) -> str:
     """Say that a model did not converge; returns the title that a table then carries."""
     if converged:
         return ""
+    from nssi_meta.terminal import note
+
     for problem in problems:
-        click.echo(f"Not converged: {problem}", err=True)
+        note(f"Not converged: {problem}")
     click.echo("The joint model DID NOT CONVERGE: these are not results", err=True)
     return "DID NOT CONVERGE: not results"
 

@@ -8,25 +8,24 @@ from typing import Any
 import click
 
 from nssi_meta.cli.options import (
-    DEFAULT_DATA,
     doubtful_option,
     omega_option,
+    one_mechanism,
     plain_errors,
     pool_options,
     select,
+    which_pools,
 )
 
 
 @click.command()
-@click.argument("mechanism")
-@click.option("--data", default=DEFAULT_DATA, show_default=True, type=click.Path())
+@which_pools
 @click.option(
     "--out",
     "-o",
     type=click.Path(dir_okay=False),
     help="File to write (.pdf, .svg or .png). Default: forest_MECHANISM.pdf.",
 )
-@click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
 @click.option(
     "--layout",
     type=click.Choice(["default", "jama", "bmj", "revman", "minimal"]),
@@ -68,8 +67,9 @@ from nssi_meta.cli.options import (
 @omega_option
 @pool_options
 @plain_errors
-def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...], sort: str,
-           layout: str, columns: str | None, delta: float, ratios: bool | None,
+def forest(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
+           estimand: tuple[str, ...], out: str | None, sort: str, layout: str,
+           columns: str | None, delta: float, ratios: bool | None,
            favours: tuple[str, str] | None, page_height: float | None, density: bool,
            doubtful: bool, no_shrunken: bool, **options: Any) -> None:  # fmt: skip
     """Forest plot of one mechanism, a block per condition.
@@ -78,10 +78,11 @@ def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...
     nssi-meta forest pain_threshold --layout jama --sort effect -o pain.pdf
     nssi-meta forest pain_threshold -c nssi --columns study,n,measure,certainty
     """  # noqa: D301 - click wants the backspace character
-    path = Path(out or f"forest_{mechanism}.pdf")
+    name = one_mechanism(mechanism)
+    path = Path(out or f"forest_{name}.pdf")
     if path.suffix.lower() not in (".pdf", ".svg", ".png"):
         raise click.UsageError(f"--out {path}: the ending must be .pdf, .svg or .png")
-    chosen = {"mechanism": (mechanism,), "condition": condition}
+    chosen = {"mechanism": (name,), "condition": condition, "estimand": estimand}
     evidence = select(data, chosen, None, doubtful)
     from nssi_meta.synthesis.pooled import pool as pool_all
 
@@ -98,7 +99,7 @@ def forest(mechanism: str, data: str, out: str | None, condition: tuple[str, ...
         favours=favours or None,
         densities=density,
         shrunken=False if no_shrunken else None,
-        title=str(names.loc[mechanism, "label"]),
-        positive_means=str(names.loc[mechanism, "positive_means"]),
+        title=str(names.loc[name, "label"]),
+        positive_means=str(names.loc[name, "positive_means"]),
     )
     click.echo(f"Written: {path} and, as a table, {path.with_name(path.stem + '_data.csv')}")

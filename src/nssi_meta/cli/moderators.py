@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from nssi_meta.cli.options import DEFAULT_DATA, doubtful_option, format_option, plain_errors, select
+from nssi_meta.cli.options import (
+    doubtful_option,
+    format_option,
+    one_mechanism,
+    plain_errors,
+    select,
+    which_pools,
+)
 
 _NUMBERS = ("median", "low", "high", "low_all", "high_all")
 #: What stands below the axis of a bubble plot.
@@ -16,10 +23,7 @@ _NAMES = ("stimulus", "female", "age", "age_group", "purity", "comparator", "cer
 
 
 @click.command()
-@click.argument("mechanism")
-@click.option("--data", default=DEFAULT_DATA, show_default=True, type=click.Path())
-@click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
-@click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
+@which_pools
 @click.option("--by", multiple=True, type=click.Choice(_NAMES),
               help="Only this moderator (repeatable; default: all).")  # fmt: skip
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for figures and their CSV.")
@@ -27,9 +31,9 @@ _NAMES = ("stimulus", "female", "age", "age_group", "purity", "comparator", "cer
 @doubtful_option
 @format_option
 @plain_errors
-def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: tuple[str, ...],
-               by: tuple[str, ...], out: str | None, jobs: int, doubtful: bool,
-               form: str) -> None:  # fmt: skip
+def moderators(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
+               estimand: tuple[str, ...], by: tuple[str, ...], out: str | None, jobs: int,
+               doubtful: bool, form: str) -> None:  # fmt: skip
     """Mean effects by level, contrasts and slopes of what studies differ in; bounds included.
 
     [Low, High] is of one line alone. "All together" holds for all contrasts and slopes of the
@@ -38,7 +42,8 @@ def moderators(mechanism: str, data: str, condition: tuple[str, ...], estimand: 
     \b
     nssi-meta moderators amygdala_activation -c nssi --by stimulus --out results/moderators
     """  # noqa: D301 - click wants the backspace character
-    chosen = {"mechanism": (mechanism,), "condition": condition, "estimand": estimand}
+    name = one_mechanism(mechanism)
+    chosen = {"mechanism": (name,), "condition": condition, "estimand": estimand}
     evidence = select(data, chosen, None, doubtful)
     from nssi_meta.synthesis.moderators import drawable, every_line
     from nssi_meta.synthesis.moderators import moderators as fit

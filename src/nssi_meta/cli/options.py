@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,27 +27,29 @@ def plain_errors(verb: Verb) -> Verb:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         from nssi_meta.evidence.problems import EvidenceError
         from nssi_meta.models.priors import PriorError
+        from nssi_meta.terminal import lines, note
 
         try:
             return verb(*args, **kwargs)
         except EvidenceError as error:
-            click.echo(str(error), err=True)
+            note(str(error))
             if any("missing" in p.problem and p.column == "effect_id" for p in error.problems):
-                click.echo(
+                note(
                     "A file of ready-made effects is pooled by naming its columns: nssi-meta pool "
-                    "FILE --yi yi --sei sei --study study",
-                    err=True,
+                    "FILE --yi yi --sei sei --study study"
                 )
             sys.exit(UNUSABLE)
         except FloatingPointError as error:
-            click.echo(f"Error: {error}", err=True)
+            note(f"Error: {error}")
             sys.exit(UNUSABLE)
+        except click.UsageError as error:
+            raise click.UsageError(lines(error.format_message(), sys.stderr), error.ctx) from None
         except (PriorError, FileExistsError, FileNotFoundError) as error:
-            raise click.UsageError(str(error)) from None
+            raise click.UsageError(lines(str(error), sys.stderr)) from None
         except ValueError as error:
             if type(error) is not ValueError:
                 raise
-            raise click.UsageError(str(error)) from None
+            raise click.UsageError(lines(str(error), sys.stderr)) from None
 
     return wrapped
 
@@ -163,7 +167,7 @@ def pool_options(verb: Verb) -> Verb:
                          "uniform(low,high), flat; on tau squared: lognormal2(meanlog,sdlog), "
                          "logt2(df,meanlog,scale), turner2012, turner2015, rhodes2015; from the "
                          "data: jeffreys, overalljeffreys, bergerdeely, conventional, dumouchel, "
-                         "shrinkage, i2; zero: fixed effect. See docs/models.md.  "
+                         "shrinkage, i2; zero: the common-effect model. See docs/models.md.  "
                          f"[default: {PRIORS['tau_prior']}]"),
             click.option("--interval", type=click.Choice(["central", "shortest"]),
                          default="central", show_default=True, help="Kind of credible interval."),
@@ -181,6 +185,53 @@ def pool_options(verb: Verb) -> Verb:
 def data_argument(verb: Verb) -> Verb:
     """The table of effects."""
     return click.argument("data", default=DEFAULT_DATA, type=click.Path())(verb)
+
+
+def which_pools(verb: Verb) -> Verb:
+    """`[DATA] [MECHANISM]`, `-m`, `-c` and `-e`: the words of every verb about pools.
+
+    The verb gets `data` (a path), `mechanism`, `condition` and `estimand` (tuples of names).
+    """
+
+    @wraps(verb)
+    def told(
+        *args: Any, words: tuple[str, ...], table: str | None, mechanism: tuple[str, ...],
+        **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        own = kwargs.get("yi") is not None or bool(kwargs.get("counts"))  # they know no mechanisms
+        tables = [word for word in words if own or _is_table(word)]
+        names = [word for word in words if word not in tables]
+        tables += [table] if table is not None else []
+        if len(tables) > 1:
+            raise click.UsageError(f"one table at a time, not {len(tables)}: {', '.join(tables)}")
+        data = tables[0] if tables else DEFAULT_DATA
+        return verb(*args, data=data, mechanism=(*names, *mechanism), **kwargs)
+
+    made: Verb = told
+    for option in (
+        click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable)."),
+        click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable)."),
+        click.option("--mechanism", "-m", multiple=True,
+                     help="Only this mechanism (repeatable); the same as the word MECHANISM."),
+        # the older word for DATA
+        click.option("--data", "table", hidden=True, type=click.Path()),
+        click.argument("words", nargs=-1, metavar="[DATA] [MECHANISM]"),
+    ):  # fmt: skip
+        made = option(made)
+    return made
+
+
+def _is_table(word: str) -> bool:
+    """Whether a word is a path rather than a name of a mechanism."""
+    return word.lower().endswith(".csv") or os.sep in word or Path(word).is_file()
+
+
+def one_mechanism(mechanism: Sequence[str]) -> str:
+    """The only mechanism of a verb that needs just one."""
+    if len(mechanism) != 1:
+        found = ", ".join(mechanism) or "none"
+        raise click.UsageError(f"name one MECHANISM (an id of mechanisms.csv), not {found}")
+    return mechanism[0]
 
 
 def threshold_option(verb: Verb) -> Verb:

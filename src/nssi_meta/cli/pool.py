@@ -11,7 +11,6 @@ from nssi_meta.cli.counts import CELLS, check_count_words, count_options, pool_t
 from nssi_meta.cli.mirror import check_words, show_mirror
 from nssi_meta.cli.options import (
     NOT_CONVERGED,
-    data_argument,
     doubtful_option,
     format_option,
     measure_options,
@@ -24,6 +23,7 @@ from nssi_meta.cli.options import (
     require_yi,
     seed_option,
     select,
+    which_pools,
 )
 
 #: Options that pools of counts share with others.
@@ -44,6 +44,7 @@ POOL_COLUMNS = {
     "pred_low": "New low",
     "pred_high": "New high",
     "tau_median": "tau",
+    "omega_median": "omega",
     "p_positive": "P(mu>0)",
     "bf10_mu": "BF of mu",
     "bf10_tau": "BF of tau",
@@ -53,10 +54,7 @@ POOL_COLUMNS = {
 
 
 @click.command()
-@data_argument
-@click.option("--mechanism", "-m", multiple=True, help="Only this mechanism (repeatable).")
-@click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
-@click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
+@which_pools
 @click.option("--comparator", help="Only rows compared with this condition (id in conditions.csv).")
 @doubtful_option
 @ready_made_options
@@ -108,7 +106,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
     """Pool effects: estimate, credible and prediction interval, heterogeneity per cell.
 
     \b
-    nssi-meta pool -m pain_threshold -c nssi
+    nssi-meta pool pain_threshold -c nssi
     nssi-meta pool my.csv --yi yi --sei sei --study study --format json
     nssi-meta pool my.csv --yi yi --sei sei --method reml
     nssi-meta pool trials.csv --counts --study trial
@@ -144,7 +142,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
         show_mirror(source, form, method, test, options["level"], options["rho"])
         return
     from nssi_meta.synthesis.pooled import pool as pool_all
-    from nssi_meta.terminal import progress
+    from nssi_meta.terminal import note, progress
 
     with progress(options["engine"] == "nuts") as tell:
         pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)
@@ -157,23 +155,30 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
     if not pools.converged:
         for cell in pools.cells:
             for problem in cell.problems:
-                click.echo(f"Not converged: {problem}", err=True)
+                note(f"Not converged: {problem}")
         sys.exit(NOT_CONVERGED)
 
 
 def _show(table: Any, form: str, *notes: str) -> None:
     """Print pools; below a table for people, what its columns are."""
+    from nssi_meta.synthesis.pool_tables import COMMON_EFFECT
     from nssi_meta.terminal import note, show
 
-    show(table, form, POOL_COLUMNS)
     if form == "table":
+        common = (table["tau_prior"] == "zero").all()
+        shown = table.dropna(axis=1, how="all")  # omega, where no study has several effects
+        show(shown, form, POOL_COLUMNS, f"{COMMON_EFFECT.capitalize()}." if common else "")
         kind, level = table["interval"].iloc[0], f"{100 * table['level'].iloc[0]:g}%"
+        within = " omega: the same within studies." if "omega_median" in shown else ""
+        between = "0 by its prior" if common else "median SD between studies, in the same unit"
         note(
             f"Median, Low, High: mean effect mu, its {level} {kind} credible interval, in the "
-            "effects' unit. New: the same interval for the effect of a new study. tau: median SD "
-            "between studies, in the same unit.",
+            "effects' unit. New: the same interval for the effect of a new study. tau: "
+            f"{between}.{within}",
             err=False,
         )
+    else:
+        show(table, form, POOL_COLUMNS)
     if "bf10_mu" in table:
         from nssi_meta.synthesis.evidence_ratios import READING
 

@@ -44,7 +44,7 @@ def run(data: str, out: str, threshold: float, seed: int, draws: int | None, dou
         robustness: bool, **options: Any) -> None:  # fmt: skip
     """Do everything: check, pool, overlap, figures, report."""
     from nssi_meta.pipeline import run as run_all
-    from nssi_meta.terminal import progress
+    from nssi_meta.terminal import note, progress
 
     with progress() as tell:
         result = run_all(
@@ -61,5 +61,5 @@ def run(data: str, out: str, threshold: float, seed: int, draws: int | None, dou
     click.echo(f"Report: {result.folder / 'report.html'}")
     if not result.converged:
         for problem in result.problems:
-            click.echo(f"Not converged: {problem}", err=True)
+            note(f"Not converged: {problem}")
         sys.exit(NOT_CONVERGED)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nssi_meta.cli.options import DEFAULT_DATA, format_option, plain_errors, select
+from nssi_meta.cli.options import format_option, plain_errors, select, which_pools
 
 #: Columns for people: name in the table -> heading. csv and json print every column.
 SENSITIVITY_COLUMNS = {
@@ -56,10 +56,7 @@ LEFT_OUT_COLUMNS = {
 
 
 @click.command()
-@click.argument("mechanism", required=False)
-@click.option("--data", default=DEFAULT_DATA, show_default=True, type=click.Path())
-@click.option("--condition", "-c", multiple=True, help="Only this condition (repeatable).")
-@click.option("--estimand", "-e", multiple=True, help="Only this estimand (repeatable).")
+@which_pools
 @click.option(
     "--grid",
     type=click.Path(),
@@ -88,7 +85,7 @@ LEFT_OUT_COLUMNS = {
 )
 @format_option
 @plain_errors
-def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
+def sensitivity(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
                 estimand: tuple[str, ...], grid: str | None, analyses: bool, influence: bool,
                 resume: str | None, out: str | None, figure: str | None,
                 form: str) -> None:  # fmt: skip
@@ -101,9 +98,7 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
     nssi-meta sensitivity
     nssi-meta sensitivity pain_threshold -c nssi -e case_control --out pain
     """  # noqa: D301 - click wants the backspace character
-    chosen = {"condition": condition, "estimand": estimand}
-    if mechanism is not None:
-        chosen["mechanism"] = (mechanism,)
+    chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
     path = None if figure is None else Path(figure)
     if path is not None and path.suffix.lower() not in (".pdf", ".svg", ".png"):
         raise click.UsageError(f"--figure {path}: the ending must be .pdf, .svg or .png")
@@ -113,7 +108,7 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
     from nssi_meta.synthesis.pooled import pool, rows_to_pool
     from nssi_meta.synthesis.sensitivity import sensitivity as vary
     from nssi_meta.synthesis.sensitivity_figures import draw_all, draw_curve
-    from nssi_meta.terminal import counting, show
+    from nssi_meta.terminal import counting, note, show
 
     n_pools = len(rows_to_pool(evidence)[0][CELL].drop_duplicates())
     if n_pools != 1 and (option := _single(out, figure, influence)):
@@ -147,7 +142,7 @@ def sensitivity(mechanism: str | None, data: str, condition: tuple[str, ...],
                 found, pools, Path(out), progress=lambda done, total: tell("", done, total)
             )
         for line in untold:
-            click.echo(line, err=True)
+            note(line)
         click.echo(f"Written: {len(written)} files in {out}", err=True)
 
 

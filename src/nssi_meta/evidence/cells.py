@@ -90,10 +90,13 @@ def too_far(
     column: str,
     values: pd.Series[float],
     cells: pd.Series[str],
-    least: float,
-    most: float,
+    sizes: tuple[float, float],
 ) -> Iterator[Problem]:
-    """A problem for each size above `most`, or below `least` but not 0: digits would be lost."""
+    """A problem for each size below the first of `sizes` but not 0, or above the second.
+
+    Digits would be lost there.
+    """
+    least, most = sizes
     size = values.abs()
     for line in values.index[(size > most) | ((size < least) & (size > 0))]:
         what, unit = ("large", "larger") if size[line] > most else ("small", "smaller")

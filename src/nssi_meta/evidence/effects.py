@@ -14,6 +14,7 @@ import pandas as pd
 
 from nssi_meta.evidence import effects_groups, effects_others
 from nssi_meta.evidence.effects_common import ROUTES, Reported
+from nssi_meta.evidence.vocabulary import SIZES
 
 # Importing the two modules fills ROUTES.
 ROUTE_MODULES = (effects_groups, effects_others)
@@ -102,9 +103,9 @@ def _text(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def _finite(numbers: dict[str, np.ndarray], kind: np.ndarray) -> np.ndarray:
-    """Rows with a positive finite variance and a finite effect, or a bound on at least one side."""
-    vi = numbers["vi"]
-    variance = np.isfinite(vi) & (vi > 0)
+    """Rows with a variance that can be computed with, and an effect or a bound on some side."""
+    vi, (least, most) = numbers["vi"], SIZES["vi"]
+    variance = (vi >= least) & (vi <= most)
     lower, upper = numbers["lower"], numbers["upper"]
     bound = (np.isfinite(lower) | np.isfinite(upper)) & (lower < upper)
     return variance & np.where(kind == "interval", bound, np.isfinite(numbers["yi"]))

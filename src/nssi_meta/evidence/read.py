@@ -15,7 +15,7 @@ from nssi_meta.evidence.catalogue import (
     read_conditions,
     read_mechanisms,
 )
-from nssi_meta.evidence.cells import numbers
+from nssi_meta.evidence.cells import numbers, too_far
 from nssi_meta.evidence.decide import decide, derived
 from nssi_meta.evidence.problems import EvidenceError, Problem, ordered, unknown_word
 from nssi_meta.evidence.rules import row_problems
@@ -205,6 +205,8 @@ def _check(
         if problem.column in vo.NUMBERS:
             # One bad cell is one problem: no rule shall stumble over it a second time.
             values.loc[problem.row, problem.column] = np.nan
+    for column, sizes in vo.SIZES.items():
+        found += too_far(file, column, values[column], cells[column], sizes)
     known = pd.DataFrame({c: _column(conditions, c) for c in vo.CONDITION_COLUMNS})
     found += row_problems(Sheet(file, cells, values, header, known))
     return values, found

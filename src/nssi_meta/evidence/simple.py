@@ -42,9 +42,6 @@ COLUMNS = (
     "upper",
     "label",
 )
-#: Least and largest size of a number by role, in whatever unit: what quadrature resolves.
-_SIZES = {"sei": (1e-30, 1e12), "vi": (1e-60, 1e24)}
-_SIZE = (0.0, 1e12)
 _SD = vo.Range(above=0, remedy="copy the standard deviation again, or leave the cell empty")
 _BOUND = "for an effect: empty the cell and put the number in a column named by lower or upper"
 GIVEN = "given"
@@ -179,8 +176,8 @@ def _figures(table: Table, figures: Mapping[str, str | None]) -> tuple[pd.DataFr
         for line in values[role].index[outside(values[role], limits)]:
             cell = table.frame.loc[line, name]
             found.append(out_of_range(table.file, int(line), name, cell, limits))
-        sizes = _SIZES.get(role, _SIZE)
-        found += too_far(table.file, name, values[role], table.frame[name], *sizes)
+        sizes = vo.SIZES.get(role, vo.SIZES["yi"])
+        found += too_far(table.file, name, values[role], table.frame[name], sizes)
     return pd.DataFrame(values), found
 
 

@@ -219,6 +219,14 @@ RANGES: dict[str, Range] = {
 }
 NUMBERS = tuple(RANGES)
 
+#: Least and largest size of an effect, its variance and its error, in whatever unit: what
+#: quadrature resolves. 0 is judged by RANGES.
+SIZES: dict[str, tuple[float, float]] = {
+    "yi": (0.0, 1e12),
+    "vi": (1e-60, 1e24),
+    "sei": (1e-30, 1e12),
+}
+
 STATISTIC_COLUMNS = tuple(c for c in NUMBERS if any(c in s.columns() for s in STATISTICS.values()))
 """Columns that belong to some kind of statistic (sample sizes belong to all)."""
 

@@ -168,11 +168,12 @@ def forest_notes(
         notes.append("n: cases/comparison group, or all participants.")
     if "certainty" in columns:
         notes.append("Cert.: certainty of the row; H high, M medium, L low, ? not stated.")
+    known = "tau_prior" in pools and (pools["tau_prior"] == "zero").all()
     notes.append(
         "Weight: share of the row in the pooled mean."
         if "weight" in columns
-        else "All squares have one size: with τ unknown and bounds beside estimates, no row has a "
-        "fixed weight."
+        else f"All squares have one size: with {'' if known else 'τ unknown and '}bounds beside "
+        "estimates, no row has a fixed weight."
     )
     studies = [study for block in blocks for study in block.studies]
     if any(s.kind == "interval" and s.assumed for s in studies):
@@ -189,6 +190,8 @@ def forest_notes(
         )
     for column, symbol in (("mu_prior", "μ"), ("tau_prior", "τ"), ("omega_prior", "ω")):
         values = sorted({as_text(x) for x in pools[column]} - {""}) if column in pools else []
-        if len(values) == 1:
+        if values == ["zero"]:
+            notes.append(f"Common-effect model: {symbol} is 0 by its prior.")
+        elif len(values) == 1:
             notes.append(f"Prior of {symbol}: {values[0]}.")
     return [" ".join(notes)]

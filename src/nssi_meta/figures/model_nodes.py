@@ -65,11 +65,13 @@ def _height(node: Node, where: Places, style: Style) -> float:
 
 def _label(node: Node, where: Places, style: Style) -> list[str]:
     """A mechanism's name in lines; a compound that is too long breaks at its hyphen."""
-    size, room = style.small, where.plot[0] - where.left - 0.7
+    size, most = style.small, where.plot[0] - where.left - 0.7
     label = as_text(node.index["label"])
-    if any(text_width(word, style, size=size) > room for word in label.split()):
+    if any(text_width(word, style, size=size) > most for word in label.split()):
         label = label.replace("-", "- ")
-    return wrap(label, room, style, size=size)
+    # Some air before the marks, but for a long word.
+    longest = max((text_width(word, style, size=size) for word in label.split()), default=0.0)
+    return wrap(label, min(most, max(most - 0.8, longest)), style, size=size)
 
 
 def _node(page: Page, node: Node, where: Places, y: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -94,12 +93,20 @@ def overview_pages(
     return [_draw(plan, *page, delta, style) for page in zip(plan.parts, heads, strict=True)]
 
 
-def overview_parts(pools: pd.DataFrame, **options: Any) -> list[pd.DataFrame]:
-    """The rows of `pools` that each of the `overview_pages` shows.
+def overview_parts(
+    pools: pd.DataFrame,
+    *,
+    delta: float = 0.2,
+    estimand: str | None = None,
+    predicted: bool = False,
+    page_height: float = PAGE_HEIGHT,
+    style: Style = DOUBLE,
+) -> list[pd.DataFrame]:
+    """The rows of `pools` that each of the `overview_pages` with these options shows.
 
-    `options` are those of `overview_pages`, but for its title. Raises ValueError as `overview`.
+    Raises ValueError as `overview`.
     """
-    plan = _plan(pools, **options)
+    plan = _plan(pools, delta, estimand, predicted, page_height, style)
     shown = pools[pools["estimand"] == plan.parts[0][0].estimand]
     names = [{cell.mechanism for cell in part} for part in plan.parts]
     return [shown[shown["mechanism"].isin(part)] for part in names]
@@ -122,11 +129,11 @@ class _Plan:
 
 def _plan(
     pools: pd.DataFrame,
-    delta: float = 0.2,
-    estimand: str | None = None,
-    predicted: bool = False,
-    page_height: float = PAGE_HEIGHT,
-    style: Style = DOUBLE,
+    delta: float,
+    estimand: str | None,
+    predicted: bool,
+    page_height: float,
+    style: Style,
 ) -> _Plan:
     if not delta >= 0.0:
         raise ValueError(f"delta is an effect size of 0 or more; got {delta!r}")

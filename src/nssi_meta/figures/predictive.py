@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .axis import axis_ticks
 from .legend import Entry, draw_key, key_height
 from .page import new_page, panel, set_ticks, write
-from .prior_posterior import PRIOR, _key_posterior, _key_prior
+from .prior_posterior import PRIOR, key_posterior, key_prior
 from .records import as_float, as_text, records, require_columns
 from .style import DOUBLE, INK, POOLED, QUIET, Style
 from .text import number, probability, shorten, wrap
@@ -147,8 +147,8 @@ def _outline(ax: Axes, edges: Floats, share: Floats, source: str, gid: str) -> N
 
 def _entries(sources: set[str]) -> list[Entry]:
     both = [
-        ("prior", Entry("reviews drawn from the prior", _key_prior)),
-        ("posterior", Entry("reviews drawn from the posterior", _key_posterior)),
+        ("prior", Entry("reviews drawn from the prior", key_prior)),
+        ("posterior", Entry("reviews drawn from the posterior", key_posterior)),
     ]
     return [e for source, e in both if source in sources] + [Entry("observed", _key_observed)]
 

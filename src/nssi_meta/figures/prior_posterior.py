@@ -51,7 +51,7 @@ def prior_posterior(
     across = min(across, len(parts))
     down = -(-len(parts) // across)
     pitch = (style.width - 2 * style.margin) / across
-    entries = [Entry("prior", _key_prior), Entry("posterior", _key_posterior)]
+    entries = [Entry("prior", key_prior), Entry("posterior", key_posterior)]
     top = style.margin + 1.8 * style.row
     tall = TALL + 6.0 + 1.6 * style.row
     bottom = top + tall * down
@@ -77,12 +77,14 @@ def prior_posterior(
     return page.fig
 
 
-def _key_prior(ax: Axes, x: float, y: float) -> None:
+def key_prior(ax: Axes, x: float, y: float) -> None:
+    """The sign of a prior in the key, its left end at (x, y)."""
     box = Rectangle((x, y - 1.2), 7.0, 2.4, facecolor=PRIOR, edgecolor="#9a9a9a", linewidth=0.5)
     ax.add_patch(box)
 
 
-def _key_posterior(ax: Axes, x: float, y: float) -> None:
+def key_posterior(ax: Axes, x: float, y: float) -> None:
+    """The sign of a posterior in the key, its left end at (x, y)."""
     ax.add_line(Line2D([x, x + 7.0], [y, y], color=POOLED, linewidth=1.1))
 
 

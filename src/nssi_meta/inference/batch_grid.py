@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nssi_meta.inference.adaptive import MAX_ROUNDS
 from nssi_meta.inference.axes import sd_start
 from nssi_meta.inference.densities import half_line, to_coefficients
-from nssi_meta.inference.exact import _conjugate
+from nssi_meta.inference.exact import closed_prior
 from nssi_meta.models.priors import Prior
 
 Floats = NDArray[np.float64]
@@ -193,7 +193,7 @@ class _Evidence:
         log_det = _log_product(total)
         precision = weight.sum(axis=0)
         mean = (weight * y).sum(axis=0) / precision
-        prior_mean, prior_var = _conjugate(self.mu_prior)
+        prior_mean, prior_var = closed_prior(self.mu_prior)
         if np.isinf(prior_var):
             m, var, extra = mean, 1 / precision, np.log(precision) - np.log(2 * np.pi)
         else:

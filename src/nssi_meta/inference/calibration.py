@@ -56,26 +56,26 @@ def simulate(scenario: Scenario, first: int, last: int) -> list[dict[str, float]
     return [dict(scenario.trial(np.random.default_rng([key, i]))) for i in range(first, last)]
 
 
-def ecdf_table(places: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+def ecdf_table(places: pd.DataFrame) -> pd.DataFrame:
     """The table of `figures.calibration`, from one column of places (n,) a quantity."""
     parts = []
     z = np.arange(1, N_POINTS) / N_POINTS
     for name in places.columns.drop(FAILED, errors="ignore"):
         values = places[name].dropna().to_numpy(dtype=float)
-        low, high = band(len(values), level)
+        low, high = band(len(values))
         ecdf = counts(values) / len(values)
         part = pd.DataFrame({"quantity": name, "label": name, "z": z, "ecdf": ecdf})
         parts.append(part.assign(low=low / len(values), high=high / len(values)))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
 
 
-def summary(places: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+def summary(places: pd.DataFrame) -> pd.DataFrame:
     """One row a quantity: n simulations, p-value of uniformity, whether the band holds it."""
     rows = []
     for name in places.columns.drop(FAILED, errors="ignore"):
         values = places[name].dropna().to_numpy(dtype=float)
         p = p_value(values)
-        rows.append((name, len(values), p, p >= 1 - level))
+        rows.append((name, len(values), p, p >= 1 - LEVEL))
     return pd.DataFrame(rows, columns=["quantity", "n", "p", "inside"])
 
 

@@ -156,7 +156,7 @@ def fit_exact(
     ]
 
     if conjugate_mu(layout, mu_prior):
-        known = _conjugate(mu_prior)
+        known = closed_prior(mu_prior)
 
         def closed_form(*sds: Floats) -> Floats:
             tau, omega = _tensor(sds, free)
@@ -251,7 +251,7 @@ def log_evidence(
         if on_axis is not None:
             prior = prior + on_axis.logpdf(at)
         if layout.gaussian and conjugate:
-            known = (mu, 0.0) if mu_prior is None else _conjugate(mu_prior)
+            known = (mu, 0.0) if mu_prior is None else closed_prior(mu_prior)
             return _integrated(layout, tau, omega, known)[0] + prior
         # With the prior: what counts decides at which nodes the bounds are worth their price.
         prior = prior + np.zeros(np.broadcast_shapes(at.shape, tau.shape, omega.shape))
@@ -304,7 +304,7 @@ def _log_prior(
     return value if omega_prior is None else value + omega_prior.logpdf(omega)
 
 
-def _conjugate(prior: Prior) -> tuple[float, float]:
+def closed_prior(prior: Prior) -> tuple[float, float]:
     """Prior mean and variance of mu for the closed form (variance inf = flat)."""
     return (0.0, np.inf) if prior.name == "flat" else (prior.params[0], prior.params[1] ** 2)
 

@@ -109,11 +109,11 @@ def _contrasts(part: pd.DataFrame, n: int, rng: np.random.Generator) -> Floats:
     return out
 
 
-def thresholds(frame: pd.DataFrame, alpha: float = ALPHA) -> Floats:
-    """Size (k,) beyond which a row is significant: a bound's own, else z(1 - alpha/2) sei."""
+def thresholds(frame: pd.DataFrame) -> Floats:
+    """Size (k,) beyond which a row is significant: a bound's own, else z(1 - ALPHA/2) sei."""
     ends = np.abs(frame[["lower", "upper"]].to_numpy(dtype=float))
     own = np.where(np.isfinite(ends), ends, np.inf).min(axis=1)
-    usual = float(ndtri(1 - alpha / 2)) * np.sqrt(frame["vi"].to_numpy(dtype=float))
+    usual = float(ndtri(1 - ALPHA / 2)) * np.sqrt(frame["vi"].to_numpy(dtype=float))
     bound = (frame["kind"] == "interval").to_numpy() & np.isfinite(own) & (own > 0)
     return np.where(bound, own, usual)
 

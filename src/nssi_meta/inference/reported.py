@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.conditions import LIGHT_TAILS
-from nssi_meta.inference.exact import _COARSE, ExactPosterior, assemble
+from nssi_meta.inference.exact import ExactPosterior, assemble, coarse
 from nssi_meta.inference.reported_nodes import Reference, Shared, mu_prior, tau_prior
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import Prior
@@ -146,8 +146,7 @@ def lay_cell(
     if omega_prior is not None:
         axes.append(sd_axis(omega_prior, layout, scale))
     density = Reference(layout, reports, shared, unit, omega_prior)
-    n, tol = (12, 1e-6) if len(axes) < 3 else (6, 0.02)
-    start = [e if len(axes) < 3 or len(e) not in _COARSE else e[_COARSE[len(e)]] for _, e in axes]
+    start, n, tol = coarse([e for _, e in axes], (6, 0.02))
     grid = integrate(density, [a for a, _ in axes], start, n=n, tol=tol, whole=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         # The grid's weights are those of the reference density, which is divided out again.

@@ -212,6 +212,12 @@ def _contrasts(frame: pd.DataFrame) -> Ints:
     return out
 
 
+def check_kinds(kind: NDArray[np.object_]) -> None:
+    """ValueError for a kind of row (k,) that is none of `KINDS`."""
+    if unknown := sorted(map(str, set(kind.tolist()) - set(KINDS))):
+        raise ValueError(f"kind {unknown[0]!r} is not known; allowed: {', '.join(KINDS)}")
+
+
 def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     """Sort the rows of a derived frame into independent blocks.
 
@@ -222,8 +228,7 @@ def layout(frame: pd.DataFrame, vcalc: Vcalc, rho: float = RHO) -> Layout:
     """
     frame = frame.reset_index(drop=True)
     kind = frame["kind"].to_numpy()
-    if unknown := sorted(map(str, set(kind.tolist()) - set(KINDS))):
-        raise ValueError(f"kind {unknown[0]!r} is not known; allowed: {', '.join(KINDS)}")
+    check_kinds(kind)
     is_bound = kind == "interval"
     lower = frame["lower"].to_numpy(dtype=float)
     upper = frame["upper"].to_numpy(dtype=float)

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nssi_meta.models.blocks import Layout
+from nssi_meta.models.blocks import Layout, check_kinds
 from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.layout_nodes import layout_values
 from nssi_meta.models.structure import FIXED, Floats, Values
 from nssi_meta.models.study_rows import StudyRows, study_rows
-
-KINDS = ("exact", "interval", "unsigned")
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,7 @@ def bounded_rows(
         raise ValueError(
             f"X is not finite in row {row}, column {column}: leave out rows without the moderator"
         )
-    wrong = sorted({str(word) for word in kinds} - set(KINDS))
-    if wrong:
-        raise ValueError(f"kind {wrong[0]!r} is not known; allowed: {', '.join(KINDS)}")
+    check_kinds(kinds)
     return BoundedRows(data, kinds, design)
 
 

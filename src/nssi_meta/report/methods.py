@@ -61,11 +61,15 @@ def _model(pools: Sequence[Record]) -> str:
     if not pools:
         return ""
     levels = sorted({level_text(as_float(r["level"])) for r in pools})
+    if all(as_text(r.get("tau_prior")) == "zero" for r in pools):
+        kind, between = "common-effect", ""
+    else:
+        kind, between = "random-effects", "plus how its study differs (standard deviation τ), "
     return (
-        "Each pool is a random-effects model: an observed effect is the mean μ, plus how its study "
-        "differs (standard deviation τ), plus, where a study gives several effects, how those "
-        "differ, plus sampling error; effects that share people or a comparison group have "
-        f"correlated errors. Prior of μ: {_unique(pools, 'mu_prior')}; of τ: "
+        f"Each pool is a {kind} model: an observed effect is the mean μ, {between}plus, where a "
+        "study gives several effects, how those differ, plus sampling error; effects that "
+        "share people or a comparison group have correlated errors. "
+        f"Prior of μ: {_unique(pools, 'mu_prior')}; of τ: "
         f"{_unique(pools, 'tau_prior')}{_of_omega(pools)}. "
         f"Engine: {_unique(pools, 'engine')}. Intervals are "
         f"{_unique(pools, 'interval')} {enumerate_words(levels)} credible intervals; those for a "

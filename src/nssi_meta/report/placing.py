@@ -9,10 +9,13 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from nssi_meta.figures.records import ESTIMANDS
 from nssi_meta.report.names import Names, Tables
 from nssi_meta.report.svg import inline
 
 FOREST = "forest_"
+OVERVIEW = "Pooled effects by mechanism and condition"
+_OTHER_OVERVIEW = "overview_"  # of one estimand
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def arrange(
     keys = [k for k in pages if k.startswith(FOREST)]
     keys.sort(key=lambda k: (-size.get(k.removeprefix(FOREST), 0), k))
     captions = {
-        "overview": "Pooled effects of all mechanisms and conditions",
+        "overview": OVERVIEW,
         "overlap_mechanisms": "Probability of each class of overlap, by mechanism; its counts of "
         "rows include comparisons with other patients, those of the pools do not",
         "overlap_summary": "Overall overlap figures beside their priors",
@@ -68,6 +71,9 @@ def arrange(
         for key in wanted:
             parts = pages.get(key, [])
             caption = captions.get(key, key.replace("_", " "))
+            if key.startswith(_OTHER_OVERVIEW):
+                estimand = key.removeprefix(_OTHER_OVERVIEW)
+                caption = f"{OVERVIEW}: {ESTIMANDS.get(estimand, estimand.replace('_', ' '))}"
             for i, part in enumerate(parts, 1):
                 n += 1
                 told = f"{caption} ({i} of {len(parts)})" if len(parts) > 1 else caption

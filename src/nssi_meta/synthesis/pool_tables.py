@@ -22,6 +22,8 @@ from nssi_meta.synthesis.inconsistency import inconsistency
 
 Floats = NDArray[np.float64]
 
+#: What a pool with tau prior `zero` is.
+COMMON_EFFECT = "common-effect model: tau is 0, all studies share one mean effect"
 #: A median effect this many SDs of the prior of mu away is one that the prior does not foresee.
 FAR = 10.0
 ROW_COLUMNS = [
@@ -98,7 +100,9 @@ def _flags(cell: Cell, moments: int) -> str:
     `moments` tells how many of mean and SD of mu exist.
     """
     rows, flags = cell.rows, []
-    if len(rows) == 1:
+    if cell.priors[1].name == "zero":
+        flags.append(COMMON_EFFECT)
+    elif len(rows) == 1:
         flags.append("a single effect: between-study variation comes from the prior")
     elif (studies := rows["study_id"].nunique()) == 1:
         flags.append("a single study: between-study variation comes from the prior")

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from nssi_meta.cli import cli
-
-BCG = str(Path(__file__).parent / "reference" / "bcg_RR.csv")
+BCG = str(Path(__file__).parents[1] / "reference" / "bcg_RR.csv")
 
 
-def call(*words, code=0):
-    done = CliRunner().invoke(cli, ["diagnose", *map(str, words)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == code, done.output
-    return done
+@pytest.fixture
+def call(call):
+    return partial(call, "diagnose")
 
 
-def test_tables_and_the_caveat(review):
-    done = call("reflex", "--data", review, "-c", "alpha", "-e", "case_control")
+def test_tables_and_the_caveat(review, call):
+    done = call(review, "reflex", "-c", "alpha", "-e", "case_control")
     for word in ("Study left out", "Shift (SD)", "Narrower", "Quantity", "Diagnosis", "Observed"):
         assert word in done.stdout
     assert "data are used twice" in done.stderr
 
 
-def test_csv_and_json_are_one_table_of_all_checks(review):
-    words = ["tremor", "--data", review, "-c", "beta"]
+def test_csv_and_json_are_one_table_of_all_checks(review, call):
+    words = [review, "tremor", "-c", "beta"]
     table = pd.read_csv(io.StringIO(call(*words, "--format", "csv").stdout))
     assert set(table["check"]) == {
         "leave_one_out", "prior_sensitivity", "predictive", "bayes_factors"
@@ -43,8 +38,8 @@ def test_csv_and_json_are_one_table_of_all_checks(review):
     assert rows[-2]["p"] == pytest.approx(table["p"].iloc[-2])
 
 
-def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none():
-    words = ["--data", BCG, "--yi", "yi", "--vi", "vi"]
+def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none(call):
+    words = [BCG, "--yi", "yi", "--vi", "vi"]
     done = call(*words)
     assert "BF of mu" in done.stdout
     assert "width of that prior" in done.stderr
@@ -53,17 +48,17 @@ def test_bayes_factors_say_on_what_they_depend_and_why_there_are_none():
     assert "give a proper prior" in done.stdout
 
 
-def test_a_single_study_has_no_empty_table(tmp_path):
+def test_a_single_study_has_no_empty_table(tmp_path, call):
     path = tmp_path / "one.csv"
     path.write_text("y,v\n0.5,0.04\n", encoding="utf-8")
-    done = call("--data", path, "--yi", "y", "--vi", "v")
+    done = call(path, "--yi", "y", "--vi", "v")
     assert "Without each study" not in done.stdout
     assert "a single study, none to leave out" in done.stderr
 
 
-def test_a_folder_of_tables_and_figures(review, tmp_path):
+def test_a_folder_of_tables_and_figures(review, tmp_path, call):
     out = tmp_path / "checks"
-    done = call("tremor", "--data", review, "-c", "beta", "--out", out)
+    done = call(review, "tremor", "-c", "beta", "--out", out)
     assert f"Written: {out}" in done.stderr
     names = {p.name for p in out.iterdir()}
     for check in ("leave_one_out", "predictive"):
@@ -79,8 +74,8 @@ def test_a_folder_of_tables_and_figures(review, tmp_path):
     assert "under the posterior" in svg  # the alternative text
 
 
-def test_ready_made_effects_with_the_priors_of_pool():
-    words = ["--data", BCG, "--yi", "yi", "--vi", "vi", "--mu-prior", "normal(0,4)"]
+def test_ready_made_effects_with_the_priors_of_pool(call):
+    words = [BCG, "--yi", "yi", "--vi", "vi", "--mu-prior", "normal(0,4)"]
     table = pd.read_csv(io.StringIO(call(*words, "--format", "csv").stdout))
     left = table[table["check"] == "leave_one_out"]
     assert len(left) == 13
@@ -92,27 +87,27 @@ def test_ready_made_effects_with_the_priors_of_pool():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--data", BCG, "--sei", "sei"], "--yi"),
-        (["grip", "--data", BCG, "--yi", "yi", "--vi", "vi"], "no MECHANISM"),
-        (["--data", BCG, "--yi", "yi"], "exactly one of vi"),
+        ([BCG, "--sei", "sei"], "--yi"),
+        ([BCG, "-m", "grip", "--yi", "yi", "--vi", "vi"], "no -m, -c, -e"),
+        ([BCG, "--yi", "yi"], "exactly one of vi"),
     ],
 )
-def test_wrong_usage(words, says):
+def test_wrong_usage(words, says, call):
     assert says in call(*words, code=2).stderr
 
 
-def test_an_unknown_mechanism_is_wrong_usage(review):
-    assert "tremor" in call("tremro", "--data", review, code=2).stderr
+def test_an_unknown_mechanism_is_wrong_usage(review, call):
+    assert "tremor" in call(review, "tremro", code=2).stderr
 
 
-def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path):
+def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path, call):
     """Days to weeks changes the unit of effects and nothing else; without a measure a note says."""
     days = pd.read_csv(Path(BCG).parent / "normand1999_MD.csv")
     found = {}
     for unit, name in ((1.0, "days"), (7.0, "weeks")):
         one = days.assign(sei=days["vi"] ** 0.5)[["yi", "sei", "sd1i", "sd2i"]] / unit
         one.to_csv(tmp_path / f"{name}.csv", index=False)
-        words = ["--data", tmp_path / f"{name}.csv", "--yi", "yi", "--sei", "sei"]
+        words = [tmp_path / f"{name}.csv", "--yi", "yi", "--sei", "sei"]
         assert "priors are on the scale of yi" in call(*words).stderr
         words += ["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i", "--format", "csv"]
         done = call(*words)
@@ -122,13 +117,13 @@ def test_raw_effects_are_checked_under_priors_in_their_unit(tmp_path):
     weeks = found["weeks"]
     pd.testing.assert_frame_equal(weeks[same], found["days"][same], rtol=1e-8)
     pd.testing.assert_frame_equal(7.0 * weeks[scaled], found["days"][scaled], rtol=1e-8)
-    call("--data", BCG, "--measure", "MD", code=2)
-    call("--data", BCG, "--yi", "yi", "--vi", "vi", "--sd", "yi", code=2)
+    call(BCG, "--measure", "MD", code=2)
+    call(BCG, "--yi", "yi", "--vi", "vi", "--sd", "yi", code=2)
 
 
-def test_a_p_value_is_never_printed_as_zero(tmp_path):
+def test_a_p_value_is_never_printed_as_zero(tmp_path, call):
     path = tmp_path / "far.csv"
     path.write_text("y,v\n1000010,0.1\n1000000,0.1\n999990,0.1\n", encoding="utf-8")
-    text = call("--data", path, "--yi", "y", "--vi", "v").stdout
+    text = call(path, "--yi", "y", "--vi", "v").stdout
     assert "p < 0.001" in text.replace("\n", " ")
     assert "p = 0.000" not in text

@@ -144,7 +144,7 @@ def test_the_reviews_own_claims_are_well_formed():
     from nssi_meta.evidence.claims import read_claims
     from nssi_meta.evidence.read import read_effects
 
-    data = Path(__file__).parents[1] / "data"
+    data = Path(__file__).parents[2] / "data"
     claims = read_claims(data / "claims.csv", read_effects(data / "effects.csv"))
     assert isinstance(claims, pd.DataFrame)
     assert claims["claim_id"].is_unique

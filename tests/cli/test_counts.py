@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from nssi_meta.cli import cli
 from nssi_meta.synthesis.counts import pool_counts
 
-BCG = str(Path(__file__).parents[1] / "docs" / "models" / "bcg.csv")
+BCG = str(Path(__file__).parents[2] / "docs" / "models" / "bcg.csv")
 NAMED = ["--counts", "--ai", "tpos", "--bi", "tneg", "--ci", "cpos", "--di", "cneg"]
 
 
-def call(*words, code=0):
-    done = CliRunner().invoke(cli, ["pool", *map(str, words)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == code, done.output
-    return done
+@pytest.fixture
+def call(call):
+    return partial(call, "pool")
 
 
 def bcg(**options):
@@ -30,7 +26,7 @@ def bcg(**options):
     return pool_counts(t.tpos, t.tpos + t.tneg, t.cpos, t.cpos + t.cneg, **options)
 
 
-def test_counts_have_the_output_of_other_pools():
+def test_counts_have_the_output_of_other_pools(call):
     done = call(BCG, *NAMED, "--study", "trial", "--format", "json")
     (row,) = json.loads(done.stdout)
     assert row["mu_median"] == pytest.approx(bcg().table["mu_median"].iloc[0], abs=1e-12)
@@ -40,7 +36,7 @@ def test_counts_have_the_output_of_other_pools():
     assert "mu ~ normal(0,2), tau ~ halfnormal(1)" in done.stderr
 
 
-def test_priors_groups_and_bayes_factors():
+def test_priors_groups_and_bayes_factors(call):
     words = [
         "--by", "alloc", "--mu-prior", "normal(0,1)", "--tau-prior", "halfcauchy(0.5)",
         "--level", "0.9", "--interval", "shortest", "--delta", "0.1", "--bayes-factors",
@@ -66,7 +62,7 @@ def test_priors_groups_and_bayes_factors():
     assert table["bf10_mu"].isna().all()
 
 
-def test_empty_cells_are_fine(tmp_path):
+def test_empty_cells_are_fine(tmp_path, call):
     path = tmp_path / "rare.csv"
     path.write_text("ai,n1i,ci,n2i\n0,40,3,41\n0,30,0,33\n1,50,4,47\n", encoding="utf-8")
     (row,) = json.loads(call(path, "--counts", "--format", "json").stdout)
@@ -85,14 +81,18 @@ def test_empty_cells_are_fine(tmp_path):
         ([*NAMED, "--mu-prior", "normal(0,-1)"], "above 0"),
     ],
 )
-def test_wrong_usage(words, named):
+def test_wrong_usage(words, named, call):
     assert named in call(BCG, *words, code=2).stderr
 
 
-def test_bad_tables_are_named(tmp_path):
+def test_bad_tables_are_named(tmp_path, call):
     assert "there is no column 'n1i' (asked for as n1i, or bi)" in (
         call(BCG, "--counts", code=1).stderr
     )
+    text = call(BCG, "--counts", "--ai", "tposs", code=1).stderr
+    assert "name it with --ai COLUMN (events among the treated or cases), perhaps --ai tpos" in text
+    assert "name it with --n2i COLUMN" in text
+    assert "or --di COLUMN (no event, controls)" in text
     path = tmp_path / "bad.csv"
     path.write_text("ai,n1i,ci,n2i\n50,40,x,41\n,30,0,33\n", encoding="utf-8")
     text = call(path, "--counts", code=1).stderr

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from nssi_meta.cli import cli
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def test_external_prints_totals_and_writes_the_figure(folder, tmp_path):
 
 
 def test_moderators_prints_levels_and_draws_them(folder, tmp_path):
-    data = ["--data", str(folder / "effects.csv"), "-c", "nssi", "-e", "case_control"]
+    data = [str(folder / "effects.csv"), "-c", "nssi", "-e", "case_control"]
     out = tmp_path / "out"
     result = CliRunner().invoke(
         cli,
-        ["moderators", "amygdala_activation", *data, "--by", "stimulus", "--by", "age",
+        ["moderators", *data, "-m", "amygdala_activation", "--by", "stimulus", "--by", "age",
          "--format", "csv", "--out", str(out)],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -55,6 +55,6 @@ def test_moderators_prints_levels_and_draws_them(folder, tmp_path):
     written = pd.read_csv(out / "moderators.csv")
     assert set(written["moderator"]) == {"stimulus", "age"}
     assert (out / "amygdala_activation_nssi_case_control_stimulus.svg").is_file()
-    wrong = CliRunner().invoke(cli, ["moderators", "amygdala", *data])
+    wrong = CliRunner().invoke(cli, ["moderators", *data, "-m", "amygdala"])
     assert wrong.exit_code == 2
     assert "not a known mechanism" in wrong.output

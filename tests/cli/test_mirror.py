@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from nssi_meta.cli import cli
-
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 BCG = [str(REFERENCE / "bcg_RR.csv"), "--yi", "yi", "--vi", "vi"]
 
 
-def call(*words, code=0):
-    done = CliRunner().invoke(cli, ["pool", *map(str, words)])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == code, done.output
-    return done
+@pytest.fixture
+def call(call):
+    return partial(call, "pool")
 
 
 @pytest.mark.parametrize("test", ["knha", "z"])
-def test_numbers_are_metafors(test):
+def test_numbers_are_metafors(test, call):
     data = json.loads((REFERENCE / "rma.json").read_text("utf-8"))["sets"]["bcg_RR"]["fits"]
     (theirs,) = [f for f in data if (f["method"], f["test"]) == ("REML", test)]
     done = call(*BCG, "--method", "reml", "--test", test, "--format", "json")
@@ -35,12 +30,12 @@ def test_numbers_are_metafors(test):
     assert "13 used, left out 0 bounds" in done.stderr
 
 
-def test_hartung_knapp_is_the_default():
+def test_hartung_knapp_is_the_default(call):
     plain = call(*BCG, "--method", "REML", "--format", "csv").stdout
     assert plain == call(*BCG, "--method", "reml", "--test", "knha", "--format", "csv").stdout
 
 
-def test_a_table_for_people(review):
+def test_a_table_for_people(review, call):
     done = call(review, "-m", "reflex", "-c", "alpha", "--method", "dl")
     for word in ("Bounds out", "Estimate", "New low", "tau2", "I2 %", "H2"):
         assert word in done.stdout
@@ -48,7 +43,7 @@ def test_a_table_for_people(review):
     assert "Note: priors" not in done.stderr
 
 
-def test_pools_too_small_are_counted_not_shown(review):
+def test_pools_too_small_are_counted_not_shown(review, call):
     done = call(review, "--method", "reml")
     assert "1 of " in done.stderr  # the single correlation
     table = call(review, "--method", "reml", "--format", "csv").stdout
@@ -65,11 +60,11 @@ def test_pools_too_small_are_counted_not_shown(review):
         ([*BCG, "--method", "reml", "--test", "hk"], "knha"),
     ],
 )
-def test_wrong_usage(words, says):
+def test_wrong_usage(words, says, call):
     assert says in call(*words, code=2).stderr
 
 
-def test_nothing_but_a_single_effect_is_refused(review):
+def test_nothing_but_a_single_effect_is_refused(review, call):
     text = call(review, "-m", "tremor", "-e", "association", "--method", "pm", code=2).stderr
     assert "single exact effect" in text
     assert "Without --method" in text

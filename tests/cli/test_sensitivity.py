@@ -24,7 +24,7 @@ def run(*words: str):
 
 
 def test_one_line_a_pool_with_its_range(review, grid):
-    found = run("--data", str(review), "--grid", grid, "--format", "json")
+    found = run(str(review), "--grid", grid, "--format", "json")
     assert found.exit_code == 0, found.output
     table = json.loads(found.stdout)
     assert len({(r["mechanism"], r["condition"], r["estimand"]) for r in table}) == len(table) > 1
@@ -38,7 +38,7 @@ def test_one_line_a_pool_with_its_range(review, grid):
 def test_all_figures_of_a_pool_with_their_tables(review, grid, tmp_path):
     out = tmp_path / "out"
     found = run(
-        "grip", "--data", str(review), "-c", "alpha", "-e", "case_control", "--grid", grid,
+        str(review), "grip", "-c", "alpha", "-e", "case_control", "--grid", grid,
         "--out", str(out), "--influence", "--resume", str(tmp_path / "parts"),
     )  # fmt: skip
     assert found.exit_code == 0, found.output
@@ -56,6 +56,6 @@ def test_all_figures_of_a_pool_with_their_tables(review, grid, tmp_path):
 
 @pytest.mark.parametrize("option", [("--influence",), ("--out", "x"), ("--figure", "x.pdf")])
 def test_figures_of_many_pools_are_refused_before_the_work(review, option):
-    found = run("--data", str(review), *option)
+    found = run(str(review), *option)
     assert found.exit_code == 2
     assert "needs a single pool" in found.output

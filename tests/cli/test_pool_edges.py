@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from nssi_meta.cli import cli
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.synthesis.pooled import pool
 
-BCG = str(Path(__file__).parent / "reference" / "bcg_RR.csv")
+BCG = str(Path(__file__).parents[1] / "reference" / "bcg_RR.csv")
 
 
-def call(*words, code=0):
-    done = CliRunner().invoke(cli, [str(w) for w in words])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == code, done.output
-    return done
-
-
-def pooled(*words):
-    return json.loads(call("pool", *words, "--format", "json").stdout)
-
-
-def test_numbers_out_of_range_end_in_a_sentence_without_noise(tmp_path):
+def test_numbers_out_of_range_end_in_a_sentence_without_noise(tmp_path, call):
     path = tmp_path / "far.csv"
     path.write_text("study,yi,vi\na,1e300,1e-300\nb,1e13,0.1\nc,1,0.1\n", encoding="utf-8")
     for more in ([], ["--method", "dl"]):
@@ -53,7 +38,7 @@ def test_numbers_out_of_range_end_in_a_sentence_without_noise(tmp_path):
         ((0.4, 0.4, 0.4), (0.1, 0.1, 0.1)),
     ],
 )
-def test_extreme_effects_are_pooled_without_a_warning_and_without_a_gap(tmp_path, y, v):
+def test_extreme_effects_are_pooled_without_a_warning_and_without_a_gap(tmp_path, y, v, pooled):
     """Nothing silences numpy here: a warning of a fit that goes well would show."""
     path = tmp_path / "far.csv"
     pd.DataFrame({"y": y, "v": v}).to_csv(path, index=False)
@@ -70,7 +55,7 @@ def test_extreme_effects_are_pooled_without_a_warning_and_without_a_gap(tmp_path
     assert row["ci_low"] <= row["estimate"] <= row["ci_high"]  # the same where vi is 1e-60
 
 
-def test_remedies_are_those_of_a_table_of_ones_own(tmp_path):
+def test_remedies_are_those_of_a_table_of_ones_own(tmp_path, call):
     path = tmp_path / "own.csv"
     path.write_text("y,v,sd\n<0.05,0.1,1\n0.2,0.1,-1\n", encoding="utf-8")
     words = ["--yi", "y", "--vi", "v", "--measure", "MD", "--sd", "sd"]
@@ -81,14 +66,14 @@ def test_remedies_are_those_of_a_table_of_ones_own(tmp_path):
     assert "statistic" not in text
 
 
-def test_wrong_priors_are_named_all_at_once():
+def test_wrong_priors_are_named_all_at_once(call):
     words = ["--mu-prior", "normal(0,-1)", "--tau-prior", "halfnrmal(1)", "--omega-prior", "normal"]
     text = call("pool", BCG, "--yi", "yi", "--vi", "vi", *words, code=2).stderr
     for named in ("normal(0,-1)", "above 0", "halfnrmal(1)", "prior for omega"):
         assert named in text
 
 
-def test_a_prior_in_another_unit_than_the_effects_is_noted(tmp_path):
+def test_a_prior_in_another_unit_than_the_effects_is_noted(tmp_path, pooled):
     path = tmp_path / "days.csv"
     path.write_text("y,v\n1000100,90\n1000200,80\n1000150,70\n", encoding="utf-8")
     (row,) = pooled(path, "--yi", "y", "--vi", "v")
@@ -98,7 +83,7 @@ def test_a_prior_in_another_unit_than_the_effects_is_noted(tmp_path):
     assert pooled(BCG, "--yi", "yi", "--vi", "vi")[0]["flags"] == ""
 
 
-def test_sizes_without_a_sign_are_pooled_as_the_mixture_that_they_are(tmp_path):
+def test_sizes_without_a_sign_are_pooled_as_the_mixture_that_they_are(tmp_path, call, pooled):
     """One study of size 0.5 and no sign: half of each sign's posterior, so P(mu > 0) is 1/2."""
     path = tmp_path / "sizes.csv"
     path.write_text("y,v,sign\n0.5,0.04,yes\n", encoding="utf-8")
@@ -112,14 +97,14 @@ def test_sizes_without_a_sign_are_pooled_as_the_mixture_that_they_are(tmp_path):
     assert "--unsigned need --yi" in call("pool", "--unsigned", "sign", code=2).stderr
 
 
-def test_a_table_says_what_its_columns_are():
+def test_a_table_says_what_its_columns_are(call):
     words = ["pool", BCG, "--yi", "yi", "--vi", "vi", "--level", "0.9", "--interval", "shortest"]
     text = " ".join(call(*words).stdout.split())
     assert "mean effect mu, its 90% shortest credible interval" in text
     assert "given" not in text  # columns that a table of ready-made effects does not have
 
 
-def test_bayes_factors_stand_beside_their_pool_with_what_they_depend_on():
+def test_bayes_factors_stand_beside_their_pool_with_what_they_depend_on(call, pooled):
     words = [BCG, "--yi", "yi", "--vi", "vi"]
     (row,) = pooled(*words, "--bayes-factors")
     want = pool(read_simple(BCG, "yi", vi="vi")).bayes_factors().iloc[0]
