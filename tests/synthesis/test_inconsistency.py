@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +54,20 @@ def test_i2_with_two_levels_lies_where_both_variances_put_it():
     assert row["i2_median"] == pytest.approx(total / (total + s2), abs=0.01)
     assert row["tau_low"] ** 2 / (row["tau_low"] ** 2 + s2) < row["i2_low"] < row["i2_median"]
     assert row["i2_median"] < row["i2_high"] < 1
+
+
+def test_nodes_without_mass_may_be_left_out():
+    """As adjusted pools do, whole nodes of an axis among them."""
+    frame = read_simple(REFERENCE / "konstantopoulos2011.csv", "yi", vi="vi", study="district")
+    post = pool(frame).cells[0].posterior
+    some = post.weight > 1e-9 * post.weight.max()
+    assert len(np.unique(post.tau[some])) < len(np.unique(post.tau))
+    joint = {n: getattr(post, n)[some] for n in ("mu_mean", "mu_sd", "tau", "omega", "weight")}
+    p = np.array([0.025, 0.5, 0.975])
+    # what was left out has a probability of 1e-7 or so
+    np.testing.assert_allclose(
+        total_quantiles(replace(post, **joint), p), total_quantiles(post, p), rtol=1e-5
+    )
 
 
 def test_the_sum_of_two_squared_normals_is_exponential():

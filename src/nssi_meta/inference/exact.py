@@ -42,9 +42,8 @@ class ExactPosterior:
     """Posterior of (mu, tau[, omega]) of one pool.
 
     `mu_mean`, `mu_sd`, `tau`, `omega`, `weight` (n,) are the joint posterior as a mixture: given
-    node i, mu ~ N(mu_mean, mu_sd^2) (mu_sd is 0 where mu itself is a node). Nodes go through mu (if
-    it is an axis), tau and omega, the last fastest. `log_evidence` is None when a prior is
-    improper. `error` is the quadrature's estimate of its relative error.
+    node i, mu ~ N(mu_mean, mu_sd^2) (mu_sd is 0 where mu itself is a node). `log_evidence` is None
+    when a prior is improper. `error` is the quadrature's estimate of its relative error.
     In the fixed-effect model (tau prior `zero`) tau is a `PointMass` at 0.
     """
 

@@ -64,7 +64,8 @@ def total_quantiles(post: ExactPosterior, p: Floats) -> Floats:
         known = tau if omega is None or isinstance(omega, PointMass) else omega
         return np.square([known.quantile(float(x)) for x in p])
     n_tau, n_omega = tau.values.size, omega.values.size
-    mass = post.weight.reshape(-1, n_tau, n_omega).sum(axis=0).T
+    place = _number(omega, post.omega) * n_tau + _number(tau, post.tau)
+    mass = np.bincount(place, post.weight, n_omega * n_tau).reshape(n_omega, n_tau)
     by_omega = _series(omega, mass / mass.sum())
     panels, order = by_omega.shape[:2]
     by_both = np.moveaxis(_series(tau, by_omega.reshape(-1, n_tau).T), -1, 0)
@@ -92,6 +93,13 @@ def total_quantiles(post: ExactPosterior, p: Floats) -> Floats:
         under = share(scale * middle / (1.0 - middle)) < p
         low, high = np.where(under, middle, low), np.where(under, high, middle)
     return np.square(scale * low / (1.0 - low))
+
+
+def _number(density: PanelDensity, x: Floats) -> NDArray[np.intp]:
+    """Which node of an axis each value x (N,) is: a posterior may have left nodes out."""
+    u, _ = panel_nodes(density.axis, density.edges, density.values.shape[1])
+    nodes = density.axis.to_x(u).ravel()
+    return np.searchsorted((nodes[1:] + nodes[:-1]) / 2, x)
 
 
 def _series(density: PanelDensity, mass: Floats) -> Floats:
