@@ -34,14 +34,13 @@ from nssi_meta.synthesis.scenarios import (
     BOUNDS,
     N_DRAWS,
     NESTED,
-    NESTED_BOUNDS,
     SINGLE,
     Priors,
     design,
     known_errors,
     pool_trial,
 )
-from nssi_meta.synthesis.slopes import Which, distributions, slope
+from nssi_meta.synthesis.slopes import slope
 
 Floats = NDArray[np.float64]
 Generator = np.random.Generator
@@ -61,7 +60,6 @@ DOSE, ARM = 12.0, "late"
 
 #: Where the mean along a slope is placed, in units of x.
 ALONG = 1.5
-PLACED = ("mean", "mean along", "prediction along")
 
 
 def _drawn(prior: str, rng: Generator, role: str = "tau") -> float:
@@ -207,11 +205,9 @@ def slope_trial(frame: pd.DataFrame, priors: Priors, rng: Generator) -> dict[str
     found = slope(seen, x, options, n_jobs=1)
     new = mu + b * ALONG + np.hypot(tau, omega) * rng.standard_normal()
     out = {"slope": found.cdf(b)}
-    truths: list[tuple[Which, float, float]]
-    truths = [("mu", 0.0, mu), ("mu", ALONG, mu + b * ALONG), ("prediction", ALONG, new)]
-    for name, (which, at, value) in zip(PLACED, truths, strict=True):
-        ((grid, cdf),) = distributions(found, which, [at])
-        out[name] = float(np.interp(value, grid, cdf))
+    out["mean"] = along(found, "mu", 0.0, mu)
+    out["mean along"] = along(found, "mu", ALONG, mu + b * ALONG)
+    out["prediction along"] = along(found, "prediction", ALONG, new)
     at_draws = slope_draws(found, rng)
     values = [np.append(d, t) for d, t in zip(at_draws, (b, mu, tau, omega), strict=True)]
     means = values[1][:, None] + values[0][:, None] * x
@@ -219,6 +215,12 @@ def slope_trial(frame: pd.DataFrame, priors: Priors, rng: Generator) -> dict[str
     fits = log_likelihood(data, means, sds, values[3][:, None]).sum(axis=1)
     out["log likelihood"] = place(float(fits[-1]), fits[:-1], rng)
     return out
+
+
+def along(found: Line[ExactPosterior], which: str, x: float, value: float) -> float:
+    """Distribution function at `value` of the mean effect (`mu`) or of the `prediction` at x."""
+    parts = zip(found.weight, found.nodes, found.values, strict=True)
+    return float(sum(w * float(getattr(p, which).cdf(value - b * x)) for w, b, p in parts))
 
 
 def slope_draws(found: Line[ExactPosterior], rng: Generator) -> tuple[Floats, ...]:
@@ -284,7 +286,7 @@ def quadrature_scenarios() -> list[Scenario]:
             partial(regression_trial, singles, TAU_DEFAULT, ""),
         ),
         Scenario(
-            "regress_nested", "meta-regression, exact, several rows a study", 300,
+            "regress_nested", "meta-regression, exact, several rows a study", 100,
             partial(regression_trial, some, TAU_DEFAULT, OMEGA_DEFAULT),
         ),
         Scenario(
@@ -301,6 +303,6 @@ def quadrature_scenarios() -> list[Scenario]:
         ),
         Scenario(
             "heavy_tails_nested", "Student-t pools, exact, several rows a study", 100,
-            partial(heavy_trial, design(NESTED_BOUNDS), nested),
+            partial(heavy_trial, design(NESTED[:10]), nested),
         ),
     ]  # fmt: skip

@@ -6,10 +6,9 @@ its evidence over b, times the prior of b, is the posterior of b.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,6 @@ from nssi_meta.models.blocks import layout
 from nssi_meta.synthesis.cells import Options
 
 Floats = NDArray[np.float64]
-Which = Literal["mu", "prediction"]
 
 #: Prior SD of a slope (one SD of the number) and of a contrast, as in `regress`.
 BETA_SD = 1.0
@@ -91,33 +89,21 @@ def means_along(
     where = list(at)
     out: list[dict[str, float]] = [{} for _ in where]
     tail = (1 - options.level) / 2
-    both: tuple[tuple[Which, tuple[str, str]], ...]
-    both = ("mu", ("low", "high")), ("prediction", ("pred_low", "pred_high"))
-    for which, ends in both:
-        for line, (grid, cdf) in zip(out, distributions(found, which, where), strict=True):
+    for which, ends in (("mu", ("low", "high")), ("prediction", ("pred_low", "pred_high"))):
+        parts: list[Density] = [getattr(post, which) for post in found.values]
+        edges = np.array([[p.quantile(q) for q in (1e-3, 0.999)] for p in parts])
+        tables = [_table(p) for p in parts]
+        for line, x in zip(out, where, strict=True):
+            moved = edges + (found.nodes * x)[:, None]
+            grid = np.linspace(moved.min(), moved.max(), _GRID)
+            cdf = np.zeros(_GRID)
+            for weight, shift, table in zip(found.weight, found.nodes * x, tables, strict=True):
+                cdf += weight * table(grid - shift)
             low, median, high = (float(np.interp(q, cdf, grid)) for q in (tail, 0.5, 1 - tail))
             if which == "mu":
                 line["median"] = median
             line |= dict(zip(ends, (low, high), strict=True))
     return out
-
-
-def distributions(
-    found: Line[ExactPosterior], which: Which, at: Iterable[float]
-) -> Iterator[tuple[Floats, Floats]]:
-    """Points and the distribution function there, each (400,), of the mean effect (`mu`) or of the
-    effect in a new setting at every x of `at`.
-    """
-    parts: list[Density] = [getattr(post, which) for post in found.values]
-    edges = np.array([[p.quantile(q) for q in (1e-3, 0.999)] for p in parts])
-    tables = [_table(p) for p in parts]
-    for x in at:
-        moved = edges + (found.nodes * x)[:, None]
-        grid = np.linspace(moved.min(), moved.max(), _GRID)
-        cdf = np.zeros(_GRID)
-        for weight, shift, table in zip(found.weight, found.nodes * x, tables, strict=True):
-            cdf += weight * table(grid - shift)
-        yield grid, cdf
 
 
 def _table(density: Density) -> Callable[[Floats], Floats]:
@@ -137,4 +123,4 @@ def _table(density: Density) -> Callable[[Floats], Floats]:
     return cdf
 
 
-__all__ = ["BETA_SD", "Which", "described", "distributions", "jointly", "means_along", "slope"]
+__all__ = ["BETA_SD", "described", "jointly", "means_along", "slope"]
