@@ -38,6 +38,7 @@ from nssi_meta.inference.calibration import (
     summary,
 )
 from nssi_meta.synthesis.scenarios import exact_scenarios
+from nssi_meta.synthesis.scenarios_bias import bias_scenarios
 from nssi_meta.synthesis.scenarios_exact import quadrature_scenarios
 from nssi_meta.synthesis.scenarios_joint import joint_scenarios
 from nssi_meta.synthesis.scenarios_sampled import sampled_scenarios
@@ -49,7 +50,13 @@ WEB_DPI = 110
 
 def scenarios() -> list[Scenario]:
     """All models, in the order of the page."""
-    return [*exact_scenarios(), *quadrature_scenarios(), *sampled_scenarios(), *joint_scenarios()]
+    return [
+        *exact_scenarios(),
+        *quadrature_scenarios(),
+        *bias_scenarios(),
+        *sampled_scenarios(),
+        *joint_scenarios(),
+    ]
 
 
 def chunks(scenario: Scenario, folder: Path) -> list[tuple[int, int, Path]]:
