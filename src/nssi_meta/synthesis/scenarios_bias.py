@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from nssi_meta.inference.biased import Bias, Slope, Studies
+from nssi_meta.inference.biased import Bias, Slope, Studies, fit_biased
 from nssi_meta.inference.calibration import Scenario, place
 from nssi_meta.inference.ensemble import (
     WEIGHT_FUNCTIONS,
@@ -47,50 +47,35 @@ Generator = np.random.Generator
 
 #: Standard errors of the ensemble's studies.
 SE = np.array([0.08, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+#: Priors of the ensemble (docs/bias.md).
+MU, TAU = parse_prior("normal(0,1)", "mu"), parse_prior("invgamma(1,0.15)", "tau")
+PET = Slope(1, parse_prior("halfcauchy(1)", "tau"))
+PEESE = Slope(2, parse_prior("halfcauchy(5)", "tau"))
 #: Results drawn at once for a study that has none yet.
 _BATCH = 200
 
 
-def ensemble_trial(rng: Generator) -> dict[str, float]:
-    """One simulation of the ensemble: places of mu, tau, the components and the model itself."""
-    effect, heterogeneity, biased = rng.random(3) < 0.5
-    mu = float(rng.normal()) if effect else 0.0
-    tau = 0.15 / rng.gamma(1.0) if heterogeneity else 0.0
-    bias = ""
-    mean, weigh = np.full(len(SE), mu), None
-    if biased:
-        kind = int(rng.integers(4))
-        if kind < 2:
-            steps = WEIGHT_FUNCTIONS[int(rng.integers(len(WEIGHT_FUNCTIONS)))]
-            bias, weigh = str(steps), steps
-        else:
-            power, scale = ((1, 1.0), (2, 5.0))[kind - 2]
-            bias = "PET" if power == 1 else "PEESE"
-            mean = mean + scale * abs(rng.standard_cauchy()) * SE**power
-    y = published(mean, tau, weigh, rng)
-    members = psma(Studies(y, SE, normal_critical(SE)))
-    prior = np.array([m.prior for m in members])
-    evidence = np.array([m.fit.log_evidence for m in members])
-    posterior = probabilities(evidence, prior)
-    true = [
-        (m.mu is not None, m.tau is not None, _name(m.bias)) == (effect, heterogeneity, bias)
-        for m in members
-    ]
-    (drawn,) = np.flatnonzero(true)
-    out = {
-        name: within(averaged(members, posterior, name), value, rng)
-        for name, value in (("mu", mu), ("tau", tau))
-    }
-    for name, there in (
-        ("effect", [m.mu is not None for m in members]),
-        ("heterogeneity", [m.tau is not None for m in members]),
-        ("bias", [m.bias is not None for m in members]),
-        ("selection", [isinstance(m.bias, Steps) for m in members]),
-    ):
-        order = np.array(there, dtype=float)
-        out[f"P({name})"] = among(order, posterior, int(drawn), rng)
-    out["evidence of the model"] = among(evidence, posterior, int(drawn), rng)
-    return out
+def draw_model(rng: Generator) -> tuple[bool, bool, Bias]:
+    """Whether there are an effect and heterogeneity, and which bias, by the ensemble's priors."""
+    effect, heterogeneity, biased = (bool(u < 0.5) for u in rng.random(3))
+    if not biased:
+        return effect, heterogeneity, None
+    if rng.random() < 0.5:
+        return effect, heterogeneity, WEIGHT_FUNCTIONS[int(rng.integers(len(WEIGHT_FUNCTIONS)))]
+    return effect, heterogeneity, PET if rng.random() < 0.5 else PEESE
+
+
+def draw_results(
+    effect: bool, heterogeneity: bool, bias: Bias, rng: Generator
+) -> tuple[float, float, Studies]:
+    """mu, tau and the published results of one model."""
+    mu = float(prior_draws(MU, 1, rng)[0]) if effect else 0.0
+    tau = float(prior_draws(TAU, 1, rng)[0]) if heterogeneity else 0.0
+    mean = np.full(len(SE), mu)
+    if isinstance(bias, Slope):
+        mean = mean + float(prior_draws(bias.prior, 1, rng)[0]) * SE**bias.power
+    y = published(mean, tau, bias if isinstance(bias, Steps) else None, rng)
+    return mu, tau, Studies(y, SE, normal_critical(SE))
 
 
 def published(mean: Floats, tau: float, steps: Steps | None, rng: Generator) -> Floats:
@@ -100,9 +85,7 @@ def published(mean: Floats, tau: float, steps: Steps | None, rng: Generator) -> 
     of its p-value does with probability omega_b, omega the cumulated Dirichlet of the prior.
     """
     if steps is None:
-        return np.asarray(
-            mean + tau * rng.standard_normal(len(SE)) + SE * rng.standard_normal(len(SE))
-        )
+        return np.asarray(rng.normal(mean, np.hypot(tau, SE)))
     # Partial sums, the most significant bin with the whole.
     omega = np.cumsum(rng.dirichlet(np.ones(len(steps.cuts) + 1)))[::-1]
     y = np.full(len(SE), np.nan)
@@ -116,10 +99,39 @@ def published(mean: Floats, tau: float, steps: Steps | None, rng: Generator) -> 
     return y
 
 
-def _name(bias: Bias) -> str:
-    if isinstance(bias, Slope):
-        return "PET" if bias.power == 1 else "PEESE"
-    return "" if bias is None else str(bias)
+def member_trial(bias: Bias, rng: Generator) -> dict[str, float]:
+    """One simulation of a single model with effect and heterogeneity: places of mu and tau."""
+    mu, tau, data = draw_results(True, True, bias, rng)
+    fit = fit_biased(data, MU, TAU, bias)
+    assert fit.mu is not None
+    assert fit.tau is not None
+    return {"mu": float(fit.mu.cdf(mu)), "tau": float(fit.tau.cdf(tau))}
+
+
+def ensemble_trial(rng: Generator) -> dict[str, float]:
+    """One simulation of the ensemble: places of mu, tau, the components and the model itself."""
+    model = draw_model(rng)
+    mu, tau, data = draw_results(*model, rng)
+    members = psma(data)
+    prior = np.array([m.prior for m in members])
+    evidence = np.array([m.fit.log_evidence for m in members])
+    posterior = probabilities(evidence, prior)
+    has = {
+        "effect": np.array([m.mu is not None for m in members]),
+        "heterogeneity": np.array([m.tau is not None for m in members]),
+        "bias": np.array([m.bias is not None for m in members]),
+        "selection": np.array([isinstance(m.bias, Steps) for m in members]),
+    }
+    models = [(m.mu is not None, m.tau is not None, m.bias) for m in members]
+    drawn = models.index(model)
+    out = {
+        "mu": within(averaged(members, posterior, "mu"), mu, rng),
+        "tau": within(averaged(members, posterior, "tau"), tau, rng),
+    }
+    for name, there in has.items():
+        out[f"P({name})"] = among(there.astype(float), posterior, drawn, rng)
+    out["evidence of the model"] = among(evidence, posterior, drawn, rng)
+    return out
 
 
 def averaged(members: tuple[Member, ...], posterior: Floats, name: str) -> Averaged:
@@ -236,7 +248,12 @@ def cell_places(
 
 def bias_scenarios() -> list[Scenario]:
     """Every model of bias that has a posterior."""
+    one, two = Steps((0.025, 0.05), "one"), Steps((0.05, 0.1), "two")
     return [
+        Scenario("selection", "selection by one-sided p", 300, partial(member_trial, one)),
+        Scenario("selection_two", "selection by two-sided p", 300, partial(member_trial, two)),
+        Scenario("pet", "PET, Bayesian", 300, partial(member_trial, PET)),
+        Scenario("peese", "PEESE, Bayesian", 300, partial(member_trial, PEESE)),
         Scenario("ensemble", "ensemble of 36 models of bias", 150, ensemble_trial),
-        Scenario("adjusted", "pools under selective reporting", 100, partial(adjusted_trial, 2)),
+        Scenario("adjusted", "pools under selective reporting", 200, partial(adjusted_trial, 2)),
     ]
