@@ -47,7 +47,9 @@ def test_a_right_model_of_bias_is_calibrated(model):
     "wrong", [None, Steps((0.025, 0.5), "two"), bias.PEESE], ids=["no bias", "two-sided", "PEESE"]
 )
 def test_a_model_that_takes_another_selection_for_granted_is_told(wrong, monkeypatch):
-    monkeypatch.setattr(bias, "fit_biased", lambda data, mu, tau, _: fit_biased(data, mu, tau, wrong))
+    monkeypatch.setattr(
+        bias, "fit_biased", lambda data, mu, tau, _: fit_biased(data, mu, tau, wrong)
+    )
     # Small effects, which selection makes look larger.
     monkeypatch.setattr(bias, "prior_draws", lambda prior, n, rng: np.full(n, 0.05))
     assert _least(partial(bias.member_trial, ONE), 30) < 0.001

@@ -294,7 +294,7 @@ def quadrature_scenarios() -> list[Scenario]:
             partial(slope_trial, design(BOUNDS), Priors()),
         ),
         Scenario(
-            "slope_nested", "a slope, several rows a study", 150,
+            "slope_nested", "a slope, several rows a study", 100,
             partial(slope_trial, design(NESTED), nested),
         ),
         Scenario(
