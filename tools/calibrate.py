@@ -113,10 +113,10 @@ would tell a posterior that does not look at all of the data (Modrák et al. 202
 where only the posterior of single parameters is kept (Student-t pools, single models of bias).
 
 Under publication bias results are thrown away, as the model's weights say, until every study has
-one. For the ensemble a model is drawn first, with its prior probability: that an effect, or bias, is
-there must be as frequent as its posterior probability says, and the drawn model takes its place
-among all models by their evidence. Where a truth may tie (a parameter that is exactly 0), its place
-is spread evenly over the tie.
+one. For the ensemble a model is drawn first, with its prior probability: an effect, or a bias, must
+be there as often as its posterior probability says, and the drawn model takes its place among all
+models by their evidence. Where a truth may tie (a parameter that is exactly 0), its place is spread
+evenly over the tie.
 
 With {n} quantities, about {expected:.0f} are expected outside their 95% bands though nothing is
 wrong; {n_outside} are. What counts is the last column, p adjusted for the number of quantities of
