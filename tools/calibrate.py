@@ -38,6 +38,8 @@ from nssi_meta.inference.calibration import (
     summary,
 )
 from nssi_meta.synthesis.scenarios import exact_scenarios
+from nssi_meta.synthesis.scenarios_bias import bias_scenarios
+from nssi_meta.synthesis.scenarios_exact import quadrature_scenarios
 from nssi_meta.synthesis.scenarios_joint import joint_scenarios
 from nssi_meta.synthesis.scenarios_sampled import sampled_scenarios
 
@@ -48,7 +50,13 @@ WEB_DPI = 110
 
 def scenarios() -> list[Scenario]:
     """All models, in the order of the page."""
-    return [*exact_scenarios(), *sampled_scenarios(), *joint_scenarios()]
+    return [
+        *exact_scenarios(),
+        *quadrature_scenarios(),
+        *bias_scenarios(),
+        *sampled_scenarios(),
+        *joint_scenarios(),
+    ]
 
 
 def chunks(scenario: Scenario, folder: Path) -> list[tuple[int, int, Path]]:
@@ -101,7 +109,14 @@ simulation-based calibration (Talts et al. 2018). The reviews are drawn by code 
 (`inference/replicate.py`), not by the likelihood. Figures show the empirical distribution of the
 places minus the uniform one, with the band in which a calibrated model stays *as a whole* with
 probability {level} (Säilynoja et al. 2022). The log likelihood of the data is a quantity too: it
-would tell a posterior that does not look at all of the data (Modrák et al. 2023).
+would tell a posterior that does not look at all of the data (Modrák et al. 2023); it is left out
+where only the posterior of single parameters is kept (Student-t pools, single models of bias).
+
+Under publication bias results are thrown away, as the model's weights say, until every study has
+one. For the ensemble a model is drawn first, with its prior probability: an effect, or a bias, must
+be there as often as its posterior probability says, and the drawn model takes its place among all
+models by their evidence. Where a truth may tie (a parameter that is exactly 0), its place is spread
+evenly over the tie.
 
 With {n} quantities, about {expected:.0f} are expected outside their 95% bands though nothing is
 wrong; {n_outside} are. What counts is the last column, p adjusted for the number of quantities of

@@ -37,7 +37,8 @@ W_PRIOR = (1.0, 1.0)
 #: Half-normal priors of the spread of mean effects and of the scale of tau, as in the joint model
 #: of all mechanisms (`models.profiles`), in standardised mean differences.
 SPREAD_PRIOR, TAU_PRIOR = 1.0, 0.5
-_SPREAD_RANGE, _TAU_RANGE = (0.05, 3.0), (0.02, 1.5)
+#: Both are cut off at these ends.
+SPREAD_RANGE, TAU_RANGE = (0.05, 3.0), (0.02, 1.5)
 #: Nodes of the shared grid.
 N_W, N_SPREAD, N_TAU = 32, 24, 20
 #: Length of one standardised mean difference on each scale (d to z and to log odds ratios).
@@ -78,8 +79,8 @@ class Selection:
             prior_w = weight * 2 * root * w ** (a - 1) * (1 - w) ** (b - 1)
         else:
             w, prior_w = np.array([self.w]), np.ones(1)
-        spread, prior_s = _log_nodes(self.spread, _SPREAD_RANGE, SPREAD_PRIOR, N_SPREAD)
-        tau, prior_t = _log_nodes(self.tau, _TAU_RANGE, TAU_PRIOR, N_TAU)
+        spread, prior_s = _log_nodes(self.spread, SPREAD_RANGE, SPREAD_PRIOR, N_SPREAD)
+        tau, prior_t = _log_nodes(self.tau, TAU_RANGE, TAU_PRIOR, N_TAU)
         prior = np.einsum("a,b,s,t->abst", prior_w, prior_w, prior_s, prior_t)
         return Shared((w, w), spread, tau, prior / prior.sum())
 

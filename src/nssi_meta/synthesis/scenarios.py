@@ -70,11 +70,10 @@ def pool_trial(frame: pd.DataFrame, priors: Priors, rng: np.random.Generator) ->
     data = layout(as_reported(frame, y, thresholds(frame)), known_errors)
     post = fit_exact(data, mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior)
     new = mu + np.hypot(tau, omega) * rng.standard_normal()
-    out = {
-        "mu": float(post.mu.cdf(mu)),
-        "tau": float(post.tau_density.cdf(tau)),
-        "prediction": float(post.prediction.cdf(new)),
-    }
+    out = {"mu": float(post.mu.cdf(mu))}
+    if tau_prior.name != "zero":  # then tau is known, and a new setting's effect is mu
+        out["tau"] = float(post.tau_density.cdf(tau))
+        out["prediction"] = float(post.prediction.cdf(new))
     if post.omega_density is not None:
         out["omega"] = float(post.omega_density.cdf(omega))
     draws = post.draws(N_DRAWS, int(rng.integers(2**31)))
@@ -91,15 +90,15 @@ def _several(kinds: Sequence[str], study: str, v: float = 0.05) -> list[dict[str
     return [{**who, "measure": f"task {i}", "kind": k, "vi": v} for i, k in enumerate(kinds)]
 
 
-_SINGLE = [{"vi": v} for v in (0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)]
-_BOUNDS = [{**r, "kind": "interval"} for r in _SINGLE[1::2]] + _SINGLE[::2]
-_UNSIGNED = [{**r, "kind": "unsigned"} for r in _SINGLE[::3]] + _SINGLE[1:3] + _SINGLE[4:6]
-_NESTED = [
+SINGLE = [{"vi": v} for v in (0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)]
+BOUNDS = [{**r, "kind": "interval"} for r in SINGLE[1::2]] + SINGLE[::2]
+UNSIGNED = [{**r, "kind": "unsigned"} for r in SINGLE[::3]] + SINGLE[1:3] + SINGLE[4:6]
+NESTED = [
     r
     for i, n in enumerate((1, 3, 2, 4, 1, 3))
     for r in _several(["exact"] * n, f"s{i}", 0.02 + 0.01 * i)
 ]
-_NESTED_BOUNDS = [
+NESTED_BOUNDS = [
     *_several(["interval", "interval"], "a"),
     *_several(["exact", "interval"], "b", 0.03),
     *_several(["exact", "exact"], "c"),
@@ -113,12 +112,12 @@ def exact_scenarios() -> list[Scenario]:
     plain, nested = Priors(), Priors(omega=OMEGA_DEFAULT)
     heavy = Priors("student_t(3,0,0.5)", "halft(4,0.3)")
     table: list[tuple[str, str, int, list[dict[str, Any]], Priors]] = [
-        ("pool", "exact rows", 500, _SINGLE, plain),
-        ("pool_t", "Student-t priors", 300, _SINGLE, heavy),
-        ("pool_bounds", "bounds", 500, _BOUNDS, plain),
-        ("pool_unsigned", "sizes without sign", 300, _UNSIGNED, plain),
-        ("pool_nested", "several rows a study", 300, _NESTED, nested),
-        ("pool_nested_bounds", "several rows a study, bounds", 300, _NESTED_BOUNDS, nested),
+        ("pool", "exact rows", 500, SINGLE, plain),
+        ("pool_t", "Student-t priors", 300, SINGLE, heavy),
+        ("pool_bounds", "bounds", 500, BOUNDS, plain),
+        ("pool_unsigned", "sizes without sign", 300, UNSIGNED, plain),
+        ("pool_nested", "several rows a study", 300, NESTED, nested),
+        ("pool_nested_bounds", "several rows a study, bounds", 300, NESTED_BOUNDS, nested),
     ]
     return [
         Scenario(name, label, n, partial(pool_trial, design(rows), priors))
