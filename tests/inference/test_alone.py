@@ -53,11 +53,11 @@ def chance(row, mean, var):
 
 def by_grid(rows, i):
     """theta (n,) and its density: the others' say of mu and tau, spread by tau, times the row's."""
-    theta = 0.1 + 0.15 * np.sinh(np.linspace(-4.5, 4.5, 401))
-    log_tau = np.linspace(-20.0, 2.0, 180)
+    theta = 0.1 + 0.15 * np.sinh(np.linspace(-5, 5, 561))
+    log_tau = np.linspace(-22.0, 2.0, 240)
     tau = np.exp(log_tau)
     out = np.zeros_like(theta)
-    for z in np.linspace(-8.0, 8.0, 49):
+    for z in np.linspace(-8.5, 8.5, 65):
         mu = theta[:, None] - tau * z
         part = np.exp(-0.5 * mu**2 - 0.5 * (tau / 0.5) ** 2 - 0.5 * z**2) * tau
         for j, row in enumerate(rows):

@@ -10,6 +10,7 @@ sweeps within a study, fixed seed): a Monte Carlo error of about 3% of an SD, mo
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +116,12 @@ def integrated(frame: pd.DataFrame, data: Layout, posterior: ExactPosterior) -> 
         return {}
     columns = (frame[name].to_numpy() for name in ("kind", "yi", "lower", "upper", "vi"))
     values = list(zip(*columns, strict=True))
-    return {i: nodes.density(Row(*values[i])) for i in alone}
+    out = {}
+    for i in alone:
+        # What one row says may be beyond quadrature where the pool is not: then it is drawn.
+        with suppress(FloatingPointError):
+            out[i] = nodes.density(Row(*values[i]))
+    return out
 
 
 def _kernels(
