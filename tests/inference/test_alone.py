@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.interpolate import make_interp_spline
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.inference import shrinkage
@@ -122,3 +122,11 @@ def test_very_many_rows_are_drawn(monkeypatch):
     known = shrunken(frame, data, posterior, errors)
     for a, b in zip(drawn, known, strict=True):
         assert a.mean == pytest.approx(b.mean, abs=0.105 * b.sd)  # four Monte Carlo errors
+
+
+def test_a_very_precise_row_keeps_its_estimate_and_error():
+    """Panels beside it see nothing at their nodes; its tails are not theirs to lose."""
+    rows = [("exact", 0.1, np.nan, np.nan, 1e-12), ("interval", np.nan, 0.3, INF, 1.0)]
+    frame, data, posterior = effects(rows)
+    ends = shrinkage.shrunken_quantiles(frame, data, posterior, errors, (0.005, 0.025, 0.975))
+    np.testing.assert_allclose((ends[0] - 0.1) / 1e-6, ndtri([0.005, 0.025, 0.975]), atol=1e-4)
