@@ -279,3 +279,17 @@ def test_a_hundred_thousand_studies():
     fit = rma(y, v)
     assert abs(fit.tau2 - 0.04) < 5 * fit.se_tau2
     assert abs(fit.beta[0] - 0.3) < 5 * fit.se[0]
+
+
+def test_without_a_constant_metafor_estimates_from_centred_effects():
+    """metafor 3.8.1, `rma(yi, vi, mods = ~ ablat - 1)`: tau2 and QE; its `rma.mv` gives ours."""
+    data = {name: np.array(x) for name, x in _REG["data"].items() if name != "alloc"}
+    n1, n2 = data["tpos"] + data["tneg"], data["cpos"] + data["cneg"]
+    yi = np.log(data["tpos"] / n1) - np.log(data["cpos"] / n2)
+    vi = 1 / data["tpos"] - 1 / n1 + 1 / data["cpos"] - 1 / n2
+    X = data["ablat"][:, None]
+    fit = rma(yi, vi, X, intercept=False)
+    assert (round(fit.tau2, 6), round(fit.QE, 4)) == (0.086450, 48.7021)
+    centred = rma(yi - yi.mean(), vi, X, intercept=False)
+    assert pytest.approx(209.685615288003, rel=1e-10) == centred.QE
+    assert centred.tau2 == pytest.approx(0.298635323750546, rel=1e-9)

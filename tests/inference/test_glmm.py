@@ -85,3 +85,55 @@ def test_bad_counts_are_named():
         rma_glmm([1], [3], [5], [7])
     with pytest.raises(ValueError, match=r"xi\[1\] = 9 is not between 0 and ni\[1\] = 8"):
         rma_logit([1, 9], [5, 8])
+
+
+# metafor 3.8.1 (lme4, BiasedUrn) on the same tables: log-likelihood of one common effect, and twice
+# what one effect a study adds to it.
+METAFOR = {
+    "UM.FS": (-55.99969096, 28.735906),
+    "CM.EL": (-26.67446031, 28.609268),
+    "CM.AL": (-26.19918330, 27.391731),
+}
+
+
+@pytest.mark.parametrize("model", METAFOR)
+def test_tables_with_empty_cells_have_the_test_of_heterogeneity_that_metafor_has(model):
+    """One effect a study is infinite where a cell is empty; its likelihood is not."""
+    common, QE = METAFOR[model]
+    equal, mixed = (rma_glmm(*TABLES, model, method) for method in ("EE", "ML"))
+    assert equal.logLik == pytest.approx(common, abs=1e-8)
+    assert pytest.approx(QE, abs=1e-6) == equal.QE  # printed to six digits
+    assert mixed.QE == equal.QE
+
+
+def test_log_likelihood_of_metafor_is_at_the_modes_not_integrated():
+    """Under ML metafor takes lme4's deviance, which is given each study's most probable effect.
+
+    Its ll of CM.AL is -17.97594600 (25 quadrature points), ours -24.794; half the deviance at the
+    modes below the highest log-likelihood gives its number.
+    """
+    from scipy.special import expit, gammaln, xlogy
+
+    equal, fit = (rma_glmm(*TABLES, "CM.AL", method) for method in ("EE", "ML"))
+    told = A + C > 0
+    a, n, offset = A[told], (A + C)[told], np.log(N1 / N2)[told]
+    choose = gammaln(n + 1) - gammaln(a + 1) - gammaln(n - a + 1)
+    highest = (choose + xlogy(a, a / n) + xlogy(n - a, 1 - a / n)).sum()
+    assert highest == pytest.approx(equal.logLik + equal.QE / 2, abs=1e-9)
+
+    def height(theta):
+        eta = offset + theta
+        return choose + a * eta - n * np.logaddexp(0, eta)
+
+    mode = np.full(len(a), fit.beta)
+    for _ in range(50):
+        p = expit(offset + mode)
+        slope = a - n * p - (mode - fit.beta) / fit.tau2
+        mode += slope / (n * p * (1 - p) + 1 / fit.tau2)
+    # Its estimates are good to 1e-5, its deviance to 1e-4.
+    assert height(mode).sum() == pytest.approx(-17.97594600, abs=1e-3)
+    z = np.linspace(-9, 9, 2001)
+    shares = np.exp(-(z**2) / 2)
+    theta = fit.beta + np.sqrt(fit.tau2) * z[:, None]
+    integrated = np.log((shares / shares.sum()) @ np.exp(height(theta))).sum()
+    assert fit.logLik == pytest.approx(integrated, abs=1e-9)

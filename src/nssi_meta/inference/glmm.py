@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nssi_meta.inference.checked import Floats, check_level, column, refuse
 from nssi_meta.inference.components_fit import hessian, minimum
@@ -36,7 +36,8 @@ class Glmm:
     """Mean log odds ratio (or log odds) `beta`, heterogeneity, and the likelihood-ratio test of it.
 
     `QE` is twice the log-likelihood gained by one effect a study over one effect for all, `k` the
-    studies with information.
+    studies with information. `logLik` has the binomial constants and, under ML, integrates over the
+    studies' effects.
     """
 
     model: str
@@ -90,14 +91,17 @@ def rma_glmm(
     a, b, c, d = a[told], b[told], c[told], d[told]
     if (a == 0).all() or (c == 0).all() or (b == 0).all() or (d == 0).all():
         refuse(["one group has no events, or nothing but events, in every table: no finite odds"])
+    n1, n2, none = a + b, c + d, np.zeros(0)
     if model == "CM.EL":
-        return _fit(_exact(a, b, c, d), np.zeros(0), len(a), model, method, level)
+        study = _exact(a, b, c, d)
+        edge = (a == np.maximum(0, a + c - n2)) | (a == np.minimum(n1, a + c))
+        return _fit(study, _own_effects(study, edge), none, len(a), model, method, level)
     if model == "CM.AL":
-        n1, n2 = a + b, c + d
         study = _binomial(a, a + c, np.log(n1 / n2))
-        return _fit(study, np.zeros(0), len(a), model, method, level)
+        return _fit(study, _own_risks(a, a + c), none, len(a), model, method, level)
     start = (np.log((a + 0.5) / (b + 0.5)) + np.log((c + 0.5) / (d + 0.5))) / 2
-    return _fit(_arms(a, b, c, d), start, len(a), model, method, level)
+    highest = _own_risks(a, n1) + _own_risks(c, n2)
+    return _fit(_arms(a, b, c, d), highest, start, len(a), model, method, level)
 
 
 def rma_logit(
@@ -125,7 +129,8 @@ def rma_logit(
     refuse(problems)
     if x.sum() in (0, n.sum()):
         refuse(["events in nobody or in everybody: no finite odds; remedy: a Bayesian model"])
-    return _fit(_binomial(x, n, np.zeros(len(x))), np.zeros(0), len(x), "PLO", method, level)
+    study = _binomial(x, n, np.zeros(len(x)))
+    return _fit(study, _own_risks(x, n), np.zeros(0), len(x), "PLO", method, level)
 
 
 def _check(value: str, allowed: tuple[str, ...], name: str, problems: list[str]) -> None:
@@ -189,8 +194,13 @@ def _exact(a: Floats, b: Floats, c: Floats, d: Floats) -> Study:
     return terms
 
 
-def _fit(study: Study, alpha: Floats, k: int, model: str, method: str, level: float) -> Glmm:
-    """Maximise over alpha, mu and tau; errors from the observed information of all of them."""
+def _fit(
+    study: Study, highest: float, alpha: Floats, k: int, model: str, method: str, level: float
+) -> Glmm:
+    """Maximise over alpha, mu and tau; errors from the observed information of all of them.
+
+    `highest` is the log-likelihood with one effect a study.
+    """
     from scipy.special import chdtrc
 
     none = np.zeros(k)
@@ -219,7 +229,7 @@ def _fit(study: Study, alpha: Floats, k: int, model: str, method: str, level: fl
         refuse(["tau2 cannot be estimated from one informative table; remedy: method='EE'"])
     information = hessian(objective, x)
     se = float(np.sqrt(np.linalg.inv(information)[n, n]))
-    QE = 2 * (_saturated(study, alpha, k, none) + common(best)[0])
+    QE = 2 * (highest + common(best)[0])
     beta, half = float(x[n]), critical(level, None) * se
     p = float(two_sided(np.asarray(beta / se), None))
     QEp = float(chdtrc(k - 1, max(0.0, QE))) if k > 1 else 1.0
@@ -229,19 +239,26 @@ def _fit(study: Study, alpha: Floats, k: int, model: str, method: str, level: fl
     )  # fmt: skip
 
 
-def _saturated(study: Study, alpha: Floats, k: int, none: Floats) -> float:
-    """Log-likelihood with one effect a study; where it is infinite, as good as there."""
-    effects, theta = (alpha.copy() if len(alpha) else none), np.zeros((k, 1))
+def _own_risks(x: Floats, n: Floats) -> float:
+    """Log-likelihood of x among n, each with a risk of its own, x / n."""
+    from scipy.special import xlogy
+
+    return float((log_choose(n, x) + xlogy(x, x / n) + xlogy(n - x, 1 - x / n)).sum())
+
+
+def _own_effects(study: Study, edge: NDArray[np.bool_]) -> float:
+    """The same of tables given their margins, each with an odds ratio of its own.
+
+    Where a is as small or as large as the margins allow (`edge`) an infinite one makes it certain.
+    """
+    theta, none = np.zeros((len(edge), 1)), np.zeros(len(edge))
     for _ in range(200):
-        _, g, h, by_alpha = study(theta, effects)
-        if max(np.abs(g).max(), np.abs(by_alpha).max()) < 1e-9:
+        _, g, h, _ = study(theta, none)
+        step = np.where(edge[:, None], 0.0, np.clip(-g / np.minimum(h, -1e-12), -1, 1))
+        theta = theta + step
+        if np.abs(step).max() < 1e-10:
             break
-        theta = np.clip(theta + np.clip(-g / np.minimum(h, -1e-12), -1, 1), -40, 40)
-        if len(alpha):
-            # Both arms have the curvature -4h; alpha moves by the same Newton step.
-            step = by_alpha[:, 0] / np.maximum(-4 * h[:, 0], 1e-12)
-            effects = np.clip(effects + np.clip(step, -0.5, 0.5), -40, 40)
-    return float(study(theta, effects)[0].sum())
+    return float(study(theta, none)[0][~edge].sum())
 
 
 def _integrated(

@@ -73,8 +73,7 @@ class Predictive:
         )
         held = mass.sum(axis=0) > _NEGLIGIBLE
         t, mass = t[held], mass[:, held]
-        if len(t) > _MANY:
-            t, mass = _interpolated(t, mass)
+        t, mass = fewer_values(t, mass, _PANELS, _ORDER)
         mass = np.where(np.abs(mass) > _NEGLIGIBLE, mass, 0.0)
         shares = (mass / mass.sum()).reshape(-1, n, len(t))
         return cls(grid.axes[0], grid.edges[0], t, shares, moments)
@@ -213,19 +212,22 @@ def _median(t: Floats, mass: Floats) -> float:
     return float(t[order][np.searchsorted(share, 0.5 * share[-1])])
 
 
-def _interpolated(t: Floats, mass: Floats) -> tuple[Floats, Floats]:
+def fewer_values(t: Floats, mass: Floats, panels: int, order: int) -> tuple[Floats, Floats]:
     """Fewer values of t (T,), with masses (n_mu, T) that give the same integrals over t.
 
-    What is integrated is smooth in t: its polynomial through nodes of panels of t / (t + median).
+    What is integrated is smooth in t: its polynomial through `order` nodes of `panels` panels of
+    t / (t + median). A few values stay as they are.
     """
+    if len(t) <= _MANY:
+        return t, mass
     axis = half_line(_median(t, mass.sum(axis=0)))
     u = axis.to_u(t)
-    edges = np.linspace(u.min(), u.max(), _PANELS + 1)
-    panel = np.clip(np.searchsorted(edges, u, side="right") - 1, 0, _PANELS - 1)
+    edges = np.linspace(u.min(), u.max(), panels + 1)
+    panel = np.clip(np.searchsorted(edges, u, side="right") - 1, 0, panels - 1)
     r = (2 * u - edges[panel] - edges[panel + 1]) / np.diff(edges)[panel]
-    lagrange = legendre.legvander(r, _ORDER - 1) @ to_coefficients(_ORDER)
-    spread = np.zeros((len(t), _PANELS, _ORDER))
+    lagrange = legendre.legvander(r, order - 1) @ to_coefficients(order)
+    spread = np.zeros((len(t), panels, order))
     spread[np.arange(len(t)), panel] = lagrange
-    x, _ = gauss_legendre(_ORDER)
+    x, _ = gauss_legendre(order)
     nodes = (edges[1:] + edges[:-1])[:, None] / 2 + np.diff(edges)[:, None] / 2 * x
     return axis.to_x(nodes).ravel(), mass @ spread.reshape(len(t), -1)
