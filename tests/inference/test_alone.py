@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.inference import shrinkage
+from nssi_meta.inference.alone import Nodes
 from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import fit_exact
 from nssi_meta.inference.shrinkage import shrunken
@@ -130,3 +133,10 @@ def test_a_very_precise_row_keeps_its_estimate_and_error():
     frame, data, posterior = effects(rows)
     ends = shrinkage.shrunken_quantiles(frame, data, posterior, errors, (0.005, 0.025, 0.975))
     np.testing.assert_allclose((ends[0] - 0.1) / 1e-6, ndtri([0.005, 0.025, 0.975]), atol=1e-4)
+
+
+def test_a_posterior_that_left_nodes_out_is_no_grid():
+    _, _, posterior = effects(POOLS["mixed"])
+    assert Nodes.of(posterior) is not None
+    joint = {n: getattr(posterior, n)[1:] for n in ("mu_mean", "mu_sd", "tau", "omega", "weight")}
+    assert Nodes.of(replace(posterior, **joint)) is None

@@ -37,7 +37,7 @@ _PANELS, _ORDER = 4, 10
 #: Nodes that add less than this are left out; as `prediction`, for the others.
 _NEGLIGIBLE, _SPAN, _END, _NODES = 1e-11, 2.5, 7.0, 16
 #: Error of a density of theta; values held at once.
-_TOL, _CACHE = 1e-6, 100_000
+_TOL, _CACHE = 1e-5, 100_000
 _START = np.array([-1.0, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.0])
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -138,9 +138,14 @@ class Nodes:
 
     @classmethod
     def of(cls, posterior: ExactPosterior) -> Nodes | None:
-        """From a posterior whose mu is an axis with heterogeneity beside it; None without."""
+        """From a posterior whose mu is an axis with heterogeneity beside it; None without.
+
+        None too where nodes were left out (`reported`): they are no tensor then.
+        """
         mu = posterior.mu
-        if not isinstance(mu, PanelDensity):
+        others = [d for d in (posterior.tau_density, posterior.omega_density) if d is not None]
+        axes = [d.values.size for d in (mu, *others) if isinstance(d, PanelDensity)]
+        if not isinstance(mu, PanelDensity) or np.prod(axes) != posterior.weight.size:
             return None
         mass = posterior.weight.reshape(mu.values.size, -1)
         t = np.sqrt(posterior.tau**2 + posterior.omega**2).reshape(mass.shape)[0]
