@@ -60,7 +60,7 @@ def test_student_effects_with_bounds_agree_with_quadrature(frame_of):
 @pytest.mark.slow
 def test_a_slope_with_bounds_agrees_with_quadrature(frame_of):
     """Three dimensions by Gauss-Legendre; a study of two bounds has a common part to sample."""
-    two = {"study_id": "s6", "kind": "interval", "lower": -0.35, "upper": 0.35}
+    two = {"study_id": "study 6", "kind": "interval", "lower": -0.35, "upper": 0.35}
     frame = frame_of([*ROWS[:7], two])
     data = layout(frame, vcalc)
     x = np.array([-1.0, -0.5, 0.2, 1.5, 0.0, 0.8, -0.7, -0.7])
