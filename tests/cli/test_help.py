@@ -80,6 +80,8 @@ def test_an_unknown_name_is_wrong_usage_with_the_nearest_one(review, call):
     assert "alpha" in call("pool", review, "-c", "alfa", code=2).stderr
     text = call("forest", review, "grips", code=2).stderr
     assert "grip" in text.replace("grips", "")
+    text = call("pool", review, "reflex", "alpha", code=2).stderr
+    assert "'alpha' is a condition: write -c alpha" in re.sub(r"\s+", " ", text)
 
 
 def test_nothing_left_to_pool_says_why(review, call):
@@ -103,6 +105,8 @@ def test_verbs_about_pools_take_the_same_words(verb, review, call):
 def test_a_verb_for_one_mechanism_takes_one(verb, review, call):
     assert "name one MECHANISM" in call(verb, review, code=2).stderr
     assert "not grip, reflex" in call(verb, review, "grip", "-m", "reflex", code=2).stderr
+    # The same mechanism said twice is one.
+    assert "write 'grip'" in call(verb, review, "grips", "-m", "grips", code=2).stderr
 
 
 def test_a_word_beside_ready_made_effects_is_a_table(call):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -203,9 +204,13 @@ def which_pools(verb: Verb) -> Verb:
         names = [word for word in words if word not in tables]
         tables += [table] if table is not None else []
         if len(tables) > 1:
-            raise click.UsageError(f"one table at a time, not {len(tables)}: {', '.join(tables)}")
+            from nssi_meta.terminal import lines
+
+            said = f"one table at a time, not {len(tables)}: {', '.join(tables)}"
+            raise click.UsageError(lines(said, sys.stderr))
         data = tables[0] if tables else DEFAULT_DATA
-        return verb(*args, data=data, mechanism=(*names, *mechanism), **kwargs)
+        names = list(dict.fromkeys([*names, *mechanism]))
+        return verb(*args, data=data, mechanism=tuple(names), **kwargs)
 
     made: Verb = told
     for option in (
@@ -263,6 +268,7 @@ def select(
     """Selected evidence; an unknown name on the command line is wrong usage, not bad data."""
     from nssi_meta.evidence.problems import EvidenceError
     from nssi_meta.evidence.read import read_effects
+    from nssi_meta.evidence.vocabulary import CONDITION_KEY
 
     evidence = read_effects(data)
     evidence.require_usable()
@@ -270,4 +276,11 @@ def select(
     try:
         return evidence.select(**names, comparator=comparator, doubtful=doubtful)
     except EvidenceError as error:
-        raise click.UsageError("\n".join(str(p) for p in error.problems)) from None
+        known = set(evidence.conditions[CONDITION_KEY])
+        problems = [
+            replace(p, remedy=f"'{p.value}' is a condition: write -c {p.value}")
+            if p.column == "mechanism" and p.value in known
+            else p
+            for p in error.problems
+        ]
+        raise click.UsageError("\n".join(map(str, problems))) from None
