@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from nssi_meta.cli import options
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
@@ -111,3 +114,16 @@ def test_a_verb_for_one_mechanism_takes_one(verb, review, call):
 
 def test_a_word_beside_ready_made_effects_is_a_table(call):
     assert "mine: no such file" in call("pool", "mine", "--yi", "yi", "--vi", "vi", code=1).stderr
+
+
+@pytest.mark.parametrize("words", ["a sentence of many words " * 8, "/a/path" * 15 + " and more"])
+def test_wrong_usage_fits_a_terminal_with_what_is_printed_before_it(words, monkeypatch):
+    screen = StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(options.sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "80")
+    text = f"Error: {options.wrong_usage(words).format_message()}"
+    assert text.split() == f"Error: {words}".split()
+    assert "Error: \n" not in text
+    assert len(text.splitlines()) > 1
+    assert all(len(line) <= 80 or "/" in line for line in text.splitlines())

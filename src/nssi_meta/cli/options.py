@@ -28,7 +28,7 @@ def plain_errors(verb: Verb) -> Verb:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         from nssi_meta.evidence.problems import EvidenceError
         from nssi_meta.models.priors import PriorError
-        from nssi_meta.terminal import lines, note
+        from nssi_meta.terminal import note
 
         try:
             return verb(*args, **kwargs)
@@ -44,15 +44,24 @@ def plain_errors(verb: Verb) -> Verb:
             note(f"Error: {error}")
             sys.exit(UNUSABLE)
         except click.UsageError as error:
-            raise click.UsageError(lines(error.format_message(), sys.stderr), error.ctx) from None
+            raise wrong_usage(error.format_message(), error.ctx) from None
         except (PriorError, FileExistsError, FileNotFoundError) as error:
-            raise click.UsageError(lines(str(error), sys.stderr)) from None
+            raise wrong_usage(str(error)) from None
         except ValueError as error:
             if type(error) is not ValueError:
                 raise
-            raise click.UsageError(lines(str(error), sys.stderr)) from None
+            raise wrong_usage(str(error)) from None
 
     return wrapped
+
+
+def wrong_usage(text: str, ctx: click.Context | None = None) -> click.UsageError:
+    """Wrong usage in lines that fit a terminal with what click writes before them."""
+    from nssi_meta.terminal import lines
+
+    before = "Error:"
+    fitted = lines(f"{before} {text}", sys.stderr).removeprefix(before).lstrip()
+    return click.UsageError(fitted, ctx)
 
 
 def format_option(verb: Verb) -> Verb:
@@ -204,10 +213,7 @@ def which_pools(verb: Verb) -> Verb:
         names = [word for word in words if word not in tables]
         tables += [table] if table is not None else []
         if len(tables) > 1:
-            from nssi_meta.terminal import lines
-
-            said = f"one table at a time, not {len(tables)}: {', '.join(tables)}"
-            raise click.UsageError(lines(said, sys.stderr))
+            raise wrong_usage(f"one table at a time, not {len(tables)}: {', '.join(tables)}")
         data = tables[0] if tables else DEFAULT_DATA
         names = list(dict.fromkeys([*names, *mechanism]))
         return verb(*args, data=data, mechanism=tuple(names), **kwargs)
