@@ -61,6 +61,8 @@ def test_every_verb_refuses_bad_data_with_every_problem(bad_review, tmp_path, ve
 def test_a_missing_file_is_bad_data(tmp_path, call):
     assert "gone.csv" in call("check", tmp_path / "gone.csv", code=1).stderr
     assert "gone.csv" in call("pool", tmp_path / "gone.csv", "-m", "grip", code=1).stderr
+    # also where nothing is known of conditions either
+    assert "gone.csv" in call("overlap", tmp_path / "gone.csv", code=1).stderr
 
 
 def test_a_folder_is_bad_data(tmp_path, call):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from nssi_meta.cli import options
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 BCG = str(REFERENCE / "bcg_RR.csv")
@@ -80,6 +83,8 @@ def test_an_unknown_name_is_wrong_usage_with_the_nearest_one(review, call):
     assert "alpha" in call("pool", review, "-c", "alfa", code=2).stderr
     text = call("forest", review, "grips", code=2).stderr
     assert "grip" in text.replace("grips", "")
+    text = call("pool", review, "reflex", "alpha", code=2).stderr
+    assert "'alpha' is a condition: write -c alpha" in re.sub(r"\s+", " ", text)
 
 
 def test_nothing_left_to_pool_says_why(review, call):
@@ -103,7 +108,22 @@ def test_verbs_about_pools_take_the_same_words(verb, review, call):
 def test_a_verb_for_one_mechanism_takes_one(verb, review, call):
     assert "name one MECHANISM" in call(verb, review, code=2).stderr
     assert "not grip, reflex" in call(verb, review, "grip", "-m", "reflex", code=2).stderr
+    # The same mechanism said twice is one.
+    assert "write 'grip'" in call(verb, review, "grips", "-m", "grips", code=2).stderr
 
 
 def test_a_word_beside_ready_made_effects_is_a_table(call):
     assert "mine: no such file" in call("pool", "mine", "--yi", "yi", "--vi", "vi", code=1).stderr
+
+
+@pytest.mark.parametrize("words", ["a sentence of many words " * 8, "/a/path" * 15 + " and more"])
+def test_wrong_usage_fits_a_terminal_with_what_is_printed_before_it(words, monkeypatch):
+    screen = StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(options.sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "80")
+    text = f"Error: {options.wrong_usage(words).format_message()}"
+    assert text.split() == f"Error: {words}".split()
+    assert "Error: \n" not in text
+    assert len(text.splitlines()) > 1
+    assert all(len(line) <= 80 or "/" in line for line in text.splitlines())

@@ -97,8 +97,10 @@ def test_omega_is_printed_where_it_is_in_the_model(call):
     words = ["pool", REFERENCE / "konstantopoulos2011.csv", "--yi", "yi", "--vi", "vi"]
     text = call(*words, "--study", "district").stdout
     assert re.search(r"tau +omega", text)
-    assert "omega: the same within studies" in text
+    assert "omega: median SD within studies" in text
     assert "omega" not in call(*words).stdout
+    text = call(*words, "--study", "district", "--tau-prior", "zero").stdout
+    assert "tau: 0 by its prior. omega: median SD within studies" in re.sub(r"\s+", " ", text)
 
 
 @pytest.mark.parametrize("words", [["--yi", "yi", "--vi", "vi"], ["--counts"]])

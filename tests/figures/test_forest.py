@@ -306,6 +306,10 @@ def test_priors_are_printed_where_all_pools_that_have_one_share_it(mixed):
     assert "Prior of ω: halfnormal(0.4)." in words(omega_prior=omega)
     assert "Prior of ω" not in words(omega_prior="")
     assert "Prior of ω" not in words(omega_prior=["halfnormal(0.2)", *omega[:-1]])
+    assert "Common-effect model: τ is 0 by its prior." in words(tau_prior="zero")
+    text = words(omega_prior="zero")
+    assert " ω is 0 by its prior." in text
+    assert "Common-effect" not in text
 
 
 def test_level_is_printed_and_must_match(many_rows):

@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.inference import shrinkage
-from nssi_meta.inference.alone import Nodes
+from nssi_meta.inference.alone import Nodes, Row
 from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import fit_exact
 from nssi_meta.inference.shrinkage import shrunken
@@ -133,6 +133,17 @@ def test_a_very_precise_row_keeps_its_estimate_and_error():
     frame, data, posterior = effects(rows)
     ends = shrinkage.shrunken_quantiles(frame, data, posterior, errors, (0.005, 0.025, 0.975))
     np.testing.assert_allclose((ends[0] - 0.1) / 1e-6, ndtri([0.005, 0.025, 0.975]), atol=1e-4)
+
+
+def test_an_open_end_has_no_mean_where_omega_has_none(layout_of):
+    """A bound alone varies as omega does, of which bounds leave a Cauchy prior its tail."""
+    below = {"study_id": "S", "kind": "interval", "lower": -INF, "upper": 0.3}
+    data = layout_of([{"kind": "interval", "lower": 0.2, "upper": INF}, below, below])
+    omega = parse_prior("halfcauchy(0.5)", "tau")
+    nodes = Nodes.of(fit_exact(data, mu_prior=MU, tau_prior=TAU, omega_prior=omega))
+    open_end = nodes.density(Row("interval", np.nan, 0.2, INF, 0.04))
+    assert np.isnan(open_end.mean)
+    assert np.isinf(open_end.sd)
 
 
 def test_a_posterior_that_left_nodes_out_is_no_grid():

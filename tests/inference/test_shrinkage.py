@@ -29,6 +29,7 @@ from nssi_meta.models.priors import parse_prior
 REFERENCE = Path(__file__).parent.parent / "reference"
 MU = parse_prior("normal(0,1)", "mu")
 TAU = parse_prior("halfnormal(0.5)", "tau")
+ZERO = parse_prior("zero", "tau")
 INF = np.inf
 #: Monte Carlo error of a mean over 1,500 draws is at most SD / sqrt(1500) = 2.6% of the SD; four.
 FOUR = 0.105
@@ -71,8 +72,8 @@ def one_bound(lower, upper, v=0.04):
 
     p(theta | bound) = int N(theta | mu, tau) p(mu) p(tau) Pr(bound | theta).
     """
-    theta = np.linspace(-6, 6, 4001)
-    tau = np.linspace(0.0005, 2.6, 261)
+    theta = np.linspace(-20, 20, 8001)
+    tau = (np.arange(300) + 0.5) / 100
     prior = np.zeros_like(theta)
     for t in tau:
         # mu ~ N(0, 1) integrates out: theta | tau ~ N(0, 1 + tau^2)
@@ -90,8 +91,9 @@ def one_bound(lower, upper, v=0.04):
 def test_a_single_bound_agrees_with_brute_force(lower, upper, thetas):
     (theta,) = thetas([{"kind": "interval", "lower": lower, "upper": upper}])
     mean, sd = one_bound(lower, upper)
-    assert theta.mean == pytest.approx(mean, abs=FOUR * sd)
-    assert theta.sd == pytest.approx(sd, rel=0.08)  # an SD's own error: 1 / sqrt(2 * 1500); four
+    # the error of midpoints goes with the square of their step, 0.02 prior SDs
+    assert theta.mean == pytest.approx(mean, abs=1e-4 * sd)
+    assert theta.sd == pytest.approx(sd, rel=1e-4)
 
 
 def test_a_bound_pulls_its_study_in_its_direction(thetas):
@@ -170,7 +172,7 @@ def test_two_case_groups_with_the_same_controls_agree_with_brute_force(thetas):
 def test_a_size_without_sign_is_shrunk_like_the_mixture_of_both_signs(thetas):
     """theta of one unsigned row: the posterior is symmetric about 0 with both modes."""
     (theta,) = thetas([{"kind": "unsigned", "yi": 0.9, "vi": 0.01}])
-    assert theta.mean == pytest.approx(0.0, abs=FOUR * theta.sd)
+    assert theta.mean == pytest.approx(0.0, abs=1e-7)
     grid = np.linspace(-4, 4, 8001)
     tau = np.linspace(0.0005, 2.6, 261)
     prior = sum(
@@ -224,7 +226,7 @@ def test_contrasts_of_a_study_share_what_their_arms_share(second, shared, thetas
 
 
 def test_the_same_seed_gives_the_same_numbers(thetas):
-    rows = [{"kind": "interval", "lower": 0.4, "upper": INF}, {"yi": 0.1}]
+    rows = MIXED[4:]  # two rows of a study, one of them a bound, are drawn
     first, again = thetas(rows), thetas(rows)
     assert [t.mean for t in first] == [t.mean for t in again]
 
@@ -261,6 +263,7 @@ def test_many_quantiles_at_once_are_those_one_by_one(monkeypatch, rows, at_once,
     frame, errors = frame_of(rows), partial(vcalc, rho=0.6)
     data = layout(frame, errors, 0.6)
     posterior = fit_exact(data, mu_prior=MU, tau_prior=TAU)
+    monkeypatch.setattr(shrinkage, "_INTEGRATED", 0)  # all bounds are drawn
     one_by_one = shrunken(frame, data, posterior, errors)
     monkeypatch.setattr(shrinkage, "_CACHE", at_once * (1500 if not data.gaussian else 10))
     p = (0.5, 0.025, 0.975)
@@ -303,7 +306,7 @@ def test_shortest_intervals_of_many_mixtures_are_those_of_each(level):
     np.testing.assert_allclose(np.array(even)[one_mode], 0, atol=1e-9)
 
 
-def test_shortest_shrunken_intervals_are_those_of_each_row(frame_of, thetas):
+def test_shortest_shrunken_intervals_are_those_of_each_row(monkeypatch, frame_of, thetas):
     ends = {"kind": "interval", "lower": 0.4, "upper": INF}
     frame = frame_of([{"yi": 0.1}, {"yi": 0.6}, ends, {"yi": 0.3, "kind": "unsigned"}])
     covariance = partial(vcalc, rho=0.6)
@@ -312,6 +315,46 @@ def test_shortest_shrunken_intervals_are_those_of_each_row(frame_of, thetas):
     got = shrunken_shortest(frame, data, posterior, covariance, 0.95)
     want = [interval(theta, 0.95, "shortest") for theta in thetas(frame)]
     np.testing.assert_allclose(got, want, atol=1e-8)
+    monkeypatch.setattr(shrinkage, "_INTEGRATED", 0)
+    drawn = shrunken_shortest(frame, data, posterior, covariance, 0.95)
+    want = [interval(theta, 0.95, "shortest") for theta in thetas(frame)]
+    np.testing.assert_allclose(drawn, want, atol=1e-8)
+    assert (drawn != got).all()
+
+
+ENDS = {"kind": "interval", "lower": 0.4, "upper": INF}
+STUDY = {"study_id": "S", "sample_id": "a"}
+
+
+@pytest.mark.parametrize("omega", [None, ZERO])
+@pytest.mark.parametrize("mu", [MU, parse_prior("student_t(4,0,1)", "mu")])
+def test_without_heterogeneity_every_effect_is_the_mean(mu, omega, frame_of):
+    """Spikes at the nodes of mu, drawn or not, are no distribution of it."""
+    for rows in (
+        [{"yi": 0.1}, ENDS, {"yi": 0.6}],
+        [{"yi": 0.1, **STUDY}, ENDS | STUDY, {"yi": 0.6}],
+    ):
+        frame = frame_of(rows)
+        data = layout(frame, vcalc)
+        posterior = fit_exact(data, mu_prior=mu, tau_prior=ZERO, omega_prior=omega)
+        p = (0.005, 0.025, 0.5, 0.975)
+        want = [posterior.mu.quantile(level) for level in p]
+        found = shrunken_quantiles(frame, data, posterior, vcalc, p)
+        np.testing.assert_allclose(found, [want] * 3, atol=1e-12)
+
+
+def test_a_student_prior_of_many_degrees_of_freedom_is_the_normal_one(thetas):
+    """The one by nodes of mu, the other in closed form; small tau leaves each node a spike."""
+    rows, small = (
+        [{"yi": y, "vi": 1.0} for y in (0.5, -0.1, 0.2)],
+        parse_prior("halfnormal(0.02)", "tau"),
+    )
+    normal = thetas(rows, tau=small)
+    student = thetas(rows, tau=small, mu=parse_prior("student_t(1e7,0,1)", "mu"))
+    for a, b in zip(normal, student, strict=True):
+        for level in (0.025, 0.5, 0.975):
+            # 1e-6 of probability, in SDs at the 2.5% point
+            assert b.quantile(level) == pytest.approx(a.quantile(level), abs=2e-5 * a.sd)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -209,3 +209,10 @@ def test_methods_name_the_prior_of_omega_where_it_is_in_a_model(pool_row):
     assert "of τ: halfnormal(0.5); of the differences within a study: halfnormal(0.3)." in text
     (text,) = [p for p in methods({}, rows[:1], False) if "Prior of μ" in p]
     assert "within a study: " not in text
+
+
+def test_methods_name_the_model_that_was_asked_for(pool_row):
+    for prior, kind in (("halfnormal(0.5)", "random-effects"), ("zero", "common-effect")):
+        text = " ".join(methods({}, [pool_row(tau_prior=prior)], False))
+        assert f"Each pool is a {kind} model" in text
+        assert ("how its study differs" in text) == (prior != "zero")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def plain_errors(verb: Verb) -> Verb:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         from nssi_meta.evidence.problems import EvidenceError
         from nssi_meta.models.priors import PriorError
-        from nssi_meta.terminal import lines, note
+        from nssi_meta.terminal import note
 
         try:
             return verb(*args, **kwargs)
@@ -43,15 +44,24 @@ def plain_errors(verb: Verb) -> Verb:
             note(f"Error: {error}")
             sys.exit(UNUSABLE)
         except click.UsageError as error:
-            raise click.UsageError(lines(error.format_message(), sys.stderr), error.ctx) from None
+            raise wrong_usage(error.format_message(), error.ctx) from None
         except (PriorError, FileExistsError, FileNotFoundError) as error:
-            raise click.UsageError(lines(str(error), sys.stderr)) from None
+            raise wrong_usage(str(error)) from None
         except ValueError as error:
             if type(error) is not ValueError:
                 raise
-            raise click.UsageError(lines(str(error), sys.stderr)) from None
+            raise wrong_usage(str(error)) from None
 
     return wrapped
+
+
+def wrong_usage(text: str, ctx: click.Context | None = None) -> click.UsageError:
+    """Wrong usage in lines that fit a terminal with what click writes before them."""
+    from nssi_meta.terminal import lines
+
+    before = "Error:"
+    fitted = lines(f"{before} {text}", sys.stderr).removeprefix(before).lstrip()
+    return click.UsageError(fitted, ctx)
 
 
 def format_option(verb: Verb) -> Verb:
@@ -203,9 +213,10 @@ def which_pools(verb: Verb) -> Verb:
         names = [word for word in words if word not in tables]
         tables += [table] if table is not None else []
         if len(tables) > 1:
-            raise click.UsageError(f"one table at a time, not {len(tables)}: {', '.join(tables)}")
+            raise wrong_usage(f"one table at a time, not {len(tables)}: {', '.join(tables)}")
         data = tables[0] if tables else DEFAULT_DATA
-        return verb(*args, data=data, mechanism=(*names, *mechanism), **kwargs)
+        names = list(dict.fromkeys([*names, *mechanism]))
+        return verb(*args, data=data, mechanism=tuple(names), **kwargs)
 
     made: Verb = told
     for option in (
@@ -263,6 +274,7 @@ def select(
     """Selected evidence; an unknown name on the command line is wrong usage, not bad data."""
     from nssi_meta.evidence.problems import EvidenceError
     from nssi_meta.evidence.read import read_effects
+    from nssi_meta.evidence.vocabulary import CONDITION_KEY
 
     evidence = read_effects(data)
     evidence.require_usable()
@@ -270,4 +282,11 @@ def select(
     try:
         return evidence.select(**names, comparator=comparator, doubtful=doubtful)
     except EvidenceError as error:
-        raise click.UsageError("\n".join(str(p) for p in error.problems)) from None
+        known = set(evidence.conditions[CONDITION_KEY])
+        problems = [
+            replace(p, remedy=f"'{p.value}' is a condition: write -c {p.value}")
+            if p.column == "mechanism" and p.value in known
+            else p
+            for p in error.problems
+        ]
+        raise click.UsageError("\n".join(map(str, problems))) from None

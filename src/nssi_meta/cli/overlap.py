@@ -90,6 +90,7 @@ def overlap(data: str, threshold: float, results: str, seed: int, index: str | N
         with progress() as tell:
             tell("check", data)
             evidence = read_effects(data)
+            evidence.require_usable()
             _check_index(index, evidence)
             profiles = joint_model(evidence, results, data, seed, threshold, tell)
         shared = compute(profiles, threshold, index)

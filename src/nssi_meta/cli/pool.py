@@ -169,8 +169,8 @@ def _show(table: Any, form: str, *notes: str) -> None:
         shown = table.dropna(axis=1, how="all")  # omega, where no study has several effects
         show(shown, form, POOL_COLUMNS, f"{COMMON_EFFECT.capitalize()}." if common else "")
         kind, level = table["interval"].iloc[0], f"{100 * table['level'].iloc[0]:g}%"
-        within = " omega: the same within studies." if "omega_median" in shown else ""
         between = "0 by its prior" if common else "median SD between studies, in the same unit"
+        within = " omega: median SD within studies." if "omega_median" in shown else ""
         note(
             f"Median, Low, High: mean effect mu, its {level} {kind} credible interval, in the "
             "effects' unit. New: the same interval for the effect of a new study. tau: "

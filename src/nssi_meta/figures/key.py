@@ -191,7 +191,8 @@ def forest_notes(
     for column, symbol in (("mu_prior", "μ"), ("tau_prior", "τ"), ("omega_prior", "ω")):
         values = sorted({as_text(x) for x in pools[column]} - {""}) if column in pools else []
         if values == ["zero"]:
-            notes.append(f"Common-effect model: {symbol} is 0 by its prior.")
+            model = "Common-effect model: " if column == "tau_prior" else ""
+            notes.append(f"{model}{symbol} is 0 by its prior.")
         elif len(values) == 1:
             notes.append(f"Prior of {symbol}: {values[0]}.")
     return [" ".join(notes)]

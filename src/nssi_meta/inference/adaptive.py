@@ -152,7 +152,8 @@ def integrate(
         if too_many:
             raise FloatingPointError(
                 f"{shape_error}: more than {MAX_NODES} nodes needed (error {error:.1e}); "
-                "a prior or likelihood that does not fall off is the usual cause"
+                "usual causes: a prior or likelihood that does not fall off, variances many "
+                "orders of magnitude apart"
             )
         edges, old_x = new, x
         nodes = [_nodes(axis, e, n) for axis, e in zip(axes, edges, strict=True)]

@@ -155,10 +155,10 @@ class Nodes:
         t, mass = t[held], mass[:, held]
         t, mass = fewer_values(t, mass, _PANELS, _ORDER)
         mass = np.where(np.abs(mass) > _NEGLIGIBLE * mass.max(), mass, 0.0) / mass.sum()
-        tau = getattr(posterior.tau_density, "finite_moments", 2)
+        moments = min(d.finite_moments for d in (mu, *others) if isinstance(d, PanelDensity))
         shape = (*mu.values.shape, len(t))
         whole = posterior.mu_mean, posterior.tau**2 + posterior.omega**2, posterior.weight
-        return cls(mu.axis, mu.edges, t, mass.reshape(shape), min(mu.finite_moments, tau), whole)
+        return cls(mu.axis, mu.edges, t, mass.reshape(shape), moments, whole)
 
     def density(self, row: Row) -> Effect:
         """Posterior of the true effect of `row`, which is one of the pool's and stands alone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,24 @@ import numpy as np
 from nssi_meta.inference.panels import tail_rule
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, PriorError, bind_prior
+
+#: Sampling variances of one pool that are this many times apart are named where it fails.
+_APART = 1e6
+
+
+@contextmanager
+def naming_variances(layout: Layout) -> Iterator[None]:
+    """Let a FloatingPointError of quadrature say how far apart the sampling variances are."""
+    try:
+        yield
+    except FloatingPointError as error:
+        least, most = float(layout.v.min()), float(layout.v.max())
+        if most <= _APART * least:
+            raise
+        raise FloatingPointError(
+            f"{error}; here sampling variances run from {least:.3g} to {most:.3g}: check the "
+            "smallest (squares of standard errors), or leave those rows out"
+        ) from error
 
 
 def check_omega(omega: Prior | None) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
 from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.conditions import Tails, bound_priors, tails
+from nssi_meta.inference.conditions import Tails, bound_priors, naming_variances, tails
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.on_grid import OnGrid
@@ -193,7 +193,8 @@ def fit_exact(
                 log_step = log_step + np.log(far).reshape(shape)
         return log_density(mu.reshape(lead), tau, omega, prior, log_step)
 
-    grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
+    with naming_variances(layout):
+        grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
     return assemble(grid, mu, np.zeros(1), tau, omega, free, proper, fall, grid.marginal(0))
@@ -261,7 +262,8 @@ def log_evidence(
         return float(density().ravel()[0])
     # Blocks of bounds are integrals themselves, exact to 1e-8: finer than that nothing is resolved.
     tol = 1e-9 if layout.bound_blocks is None else 1e-7
-    return integrate(density, [a for a, _ in axes], [e for _, e in axes], tol=tol).log_integral
+    with naming_variances(layout):
+        return integrate(density, [a for a, _ in axes], [e for _, e in axes], tol=tol).log_integral
 
 
 def coarse(

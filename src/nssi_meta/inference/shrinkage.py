@@ -1,10 +1,11 @@
 """Shrunken effects: what each row's true effect is believed to be, given all rows of its pool.
 
 theta_i = mu + u_j + w_i. Given mu, tau, omega and the estimates of its block, theta_i is normal;
-where every row is exact the mixture over the posterior's nodes is exact. Beside bounds, rows that
-stand alone are integrated too (`alone`). Where several rows of a study have a bound among them,
-and in pools of very many rows, estimates are drawn from their truncated normal distributions (Gibbs
-sweeps within a study, fixed seed): a Monte Carlo error of about 3% of an SD, more far out.
+where mu has a closed form the mixture over the posterior's nodes is exact. Where mu is an axis (in
+pools with bounds or a Student-t prior of mu), rows that stand alone are integrated too (`alone`).
+Where several rows of a study have a bound among them, and in pools of very many rows, estimates are
+drawn from their truncated normal distributions (Gibbs sweeps within a study, fixed seed): a Monte
+Carlo error of about 3% of an SD, more far out.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
-from nssi_meta.inference.alone import Effect, Nodes, Row
-from nssi_meta.inference.densities import Density, NormalMixture, interval
+from nssi_meta.inference.alone import Nodes, Row
+from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity, interval
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.inference.mixtures import mixture_quantiles, mixture_shortest
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, error_correlation, shared_tau
@@ -106,17 +107,22 @@ def shrunken_shortest(
     return out
 
 
-def integrated(frame: pd.DataFrame, data: Layout, posterior: ExactPosterior) -> dict[int, Effect]:
-    """Posteriors, by row, of the effects of rows that stand alone in a pool with bounds.
+def integrated(frame: pd.DataFrame, data: Layout, posterior: ExactPosterior) -> dict[int, Density]:
+    """Posteriors, by row, of the effects of rows that stand alone, where mu is a quadrature axis.
 
-    None where mu was integrated in closed form or sampled, and none of very many.
+    None where mu was integrated in closed form or sampled, and none of very many. Without
+    heterogeneity every row's effect is mu.
     """
+    if not isinstance(posterior.mu, PanelDensity):
+        return {}
+    if not (posterior.tau.any() or posterior.omega.any()):
+        return dict.fromkeys(range(data.k), posterior.mu)
     alone = [int(rows[0]) for rows in data.block_rows if len(rows) == 1]
-    if data.gaussian or len(alone) > _INTEGRATED or (nodes := Nodes.of(posterior)) is None:
+    if len(alone) > _INTEGRATED or (nodes := Nodes.of(posterior)) is None:
         return {}
     columns = (frame[name].to_numpy() for name in ("kind", "yi", "lower", "upper", "vi"))
     values = list(zip(*columns, strict=True))
-    out = {}
+    out: dict[int, Density] = {}
     for i in alone:
         # What one row says may be beyond quadrature where the pool is not: then it is drawn.
         with suppress(FloatingPointError):
@@ -171,7 +177,7 @@ def _kernels(
     free: list[int] = []
     uniform: list[Floats] = []
     for rows in data.block_rows:
-        if len(rows) == 1 and int(rows[0]) in done:
+        if int(rows[0]) in done:
             continue
         if len(rows) == 1 and exact[rows[0]]:
             known.append(int(rows[0]))
