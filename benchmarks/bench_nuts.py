@@ -65,7 +65,7 @@ def measure() -> dict[str, float]:
         v = rng.uniform(0.02, 0.1, k)
         y = rng.normal(0.3, 0.3, k // 3)[study] + rng.normal(0, np.sqrt(v + 0.04))
         other = []
-        for seed in range(3):
+        for seed in range(5):
             start = time.perf_counter()
             refit(three_level(y, v, study), seed=seed, cores=CORES)
             other.append(time.perf_counter() - start)
@@ -120,7 +120,7 @@ def others() -> dict[str, float]:
     out = {}
     for name, make in makes.items():
         walls = []
-        for seed in range(4):
+        for seed in range(6):
             start = time.perf_counter()
             refit(make(), seed=seed, cores=CORES)
             walls.append(time.perf_counter() - start)
