@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,23 @@ def call() -> Call:
 def pooled(call: Call) -> Callable[..., list[dict[str, Any]]]:
     """Call `pool`: its rows."""
     return lambda *words: json.loads(call("pool", *words, "--format", "json").stdout)
+
+
+@pytest.fixture
+def finished() -> Callable[[Path, Path], None]:
+    """Write the manifest of a run, that converged, of a review's three files into a folder."""
+
+    def write(folder: Path, review: Path) -> None:
+        files = [review, *(review.with_name(n) for n in ("mechanisms.csv", "conditions.csv"))]
+        facts = {
+            "package": "nssi-meta", "converged": True,
+            "hashes": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+            "options": {"threshold": 0.2, "seed": 20220701, "level": 0.95, "rho": 0.6,
+                        "doubtful": False},
+        }  # fmt: skip
+        (folder / "manifest.json").write_text(json.dumps(facts))
+
+    return write
 
 
 @pytest.fixture

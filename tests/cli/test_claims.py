@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def call(*words):
 
 
 @pytest.fixture
-def results(own_review, tmp_path):
+def results(own_review, tmp_path, finished):
     """Finished results whose posterior file holds draws around 0.5 for every cell."""
     import numpy as np
     import xarray as xr
@@ -57,14 +56,7 @@ def results(own_review, tmp_path):
     tree = xr.DataTree.from_dict({"posterior": posterior})
     tree.attrs |= {"data_sha256": evidence.sha256, "converged": "True"}
     tree.to_netcdf(folder / "posterior" / "profiles.nc", engine="h5netcdf")
-    files = [own_review, *(own_review.with_name(n) for n in ("mechanisms.csv", "conditions.csv"))]
-    facts = {
-        "package": "nssi-meta", "converged": True,
-        "hashes": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
-        "options": {"threshold": 0.2, "seed": 20220701, "level": 0.95, "rho": 0.6,
-                    "doubtful": False},
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(facts))
+    finished(folder, own_review)
     own_review.with_name("claims.csv").write_text(CLAIMS, encoding="utf-8")
     return folder
 

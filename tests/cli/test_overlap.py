@@ -13,20 +13,11 @@ from nssi_meta.cli import cli
 
 
 @pytest.fixture
-def results(review, tmp_path, monkeypatch):
+def results(review, tmp_path, monkeypatch, finished):
     """Finished results with tables of one's own; sampling is forbidden."""
-    import hashlib
-
     folder = tmp_path / "results"
     (folder / "tables").mkdir(parents=True)
-    files = [review, review.with_name("mechanisms.csv"), review.with_name("conditions.csv")]
-    facts = {
-        "package": "nssi-meta", "converged": True,
-        "hashes": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
-        "options": {"threshold": 0.2, "seed": 20220701, "level": 0.95, "rho": 0.6,
-                    "doubtful": False},
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(facts))
+    finished(folder, review)
     pd.DataFrame([{"other_label": "Beta", "figure": "jaccard", "median": 0.25}]).to_csv(
         folder / "tables" / "overlap_summary.csv", index=False
     )
