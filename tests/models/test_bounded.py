@@ -107,6 +107,33 @@ def test_the_sampled_density_is_the_reported_prior_times_likelihood(frame_of, mi
     assert np.diff(theirs) == pytest.approx(np.diff(reported(made, at)), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("exact", [False, True], ids=["bounds", "exact"])
+def test_nodes_that_count_are_not_left_out(frame_of, exact):
+    """Sampled with the nodes that count (`first_node`), reported with all: e^-14 = 8e-7 a row."""
+    far = [{"yi": y, "vi": 0.04} for y in (0.1, -1.0, 4.0)]  # up to 20 standard errors away
+    if not exact:
+        ends = [(0.3, INF), (3.5, INF), (-INF, -2.0), (-0.2, 0.3), (1.5, 2.5)]
+        far += [{"kind": "interval", "lower": a, "upper": b, "vi": 0.04} for a, b in ends]
+        far.append({"yi": 2.5, "vi": 0.04, "kind": "unsigned"})
+    frame = frame_of(far)
+    if exact:
+        rows = study_rows(frame["yi"], frame["vi"], range(3), rows_of(frame).X)
+        made = robust_regression(rows, NAMES, PRIORS)
+    else:
+        made = structure(frame, True)
+    model = made.model()
+    start, logp, at = model.initial_point(), density(model), []
+    for nu in (1.02, 1.5, 3.0, 10.0, 100.0, 1e5):
+        for tau in (0.002, 0.02, 0.2, 2.0):
+            one = {name: np.zeros_like(value) for name, value in start.items()}
+            at.append(one | {"nu_excess_log__": np.log(nu - 1.0), "tau_log__": np.log(tau)})
+    theirs = np.array([float(logp(p)) for p in at])
+    wanted = reported(made, at)
+    matters = wanted > wanted.max() - 60
+    assert matters.sum() > 12
+    assert np.diff(theirs[matters]) == pytest.approx(np.diff(wanted[matters]), abs=2e-6)
+
+
 @MODELS
 def test_the_common_part_integrated_out_is_the_exact_engines_likelihood(
     frame_of, mixed_rows, which

@@ -36,9 +36,8 @@ from nssi_meta.models.regression import (
     within,
 )
 from nssi_meta.models.robust import (
-    LOG_STEP,
-    NODES,
-    STEPS,
+    RULE,
+    first_node,
     freedom,
     freedom_log_prior,
     freedom_variable,
@@ -118,7 +117,7 @@ def bounded_regression(
             mean, sd = draws["coef"][s] @ design.T, (draws["tau"][s], within(draws)[s])
             return block_log_likelihood(data, mean, *sd, draws["nu"][s] if student else None)
 
-        return in_chunks(part, len(draws["tau"]), 4 * data.k * (len(NODES) if student else 1))
+        return in_chunks(part, len(draws["tau"]), 4 * data.k * (RULE.shape[1] if student else 1))
 
     def extra(draws: Draws) -> dict[str, Floats]:
         out = {"coef": coef_draws(fixed, draws)}
@@ -151,8 +150,8 @@ def block_log_likelihood(
     if nu is None:
         wide = tau if tau.ndim == 2 else np.broadcast_to(tau[:, None], mean.shape)
         return np.asarray(log_likelihood(data, mean, wide, omega[:, None]))
-    log_weight, inflate = log_mixing(nu[:, None], NODES, np.exp, np.log, gammaln)
-    n, k = len(NODES), data.k
+    log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
+    n, k = RULE.shape[1], data.k
     wide = np.repeat(tau[:, None] * np.sqrt(inflate), k, axis=1).reshape(-1, k)
     value = log_likelihood(data, np.repeat(mean, n, axis=0), wide, np.repeat(omega, n)[:, None])
     by_node = value.reshape(len(tau), n, -1).transpose(0, 2, 1)
@@ -173,35 +172,59 @@ def _add_student(rows: RowNodes, mean: Any, tau: Any, omega2: Any) -> None:
 
     from nssi_meta.models.ops import mixture_ops
 
-    ops, nu = mixture_ops(), freedom_variable()
-    log_weight, inflate = log_mixing(nu, NODES, pt.exp, pt.log, pt.gammaln)
-    spread, log_weight = tau**2 * inflate, log_weight - LOG_STEP
+    ops, nu, tau2 = mixture_ops(), freedom_variable(), tau**2
     alone = {n: rows.forms[n] for n in SINGLE if rows.common is None}
-    at = rows.at(mean, mean)
-    mixed = [_mixed(n, x, at(n)[0], spread + omega2, log_weight, ops) for n, x in alone.items()]
     rest = {name: x for name, x in rows.forms.items() if name not in alone}
-    at = given_f(rows, mean[None, :], spread[:, None] * pt.ones_like(mean))
-    values = closed_densities(rest, at, omega2 * pt.ones((1, 1)), ops)
-    by_block = list(values.values())
-    if rows.common is not None:  # otherwise every value is that of a block
-        whole = pt.zeros((len(NODES), rows.n_blocks))
-        for form, value in values.items():
-            whole = pt.inc_subtensor(whole[:, rows.block[form]], value)
-        by_block = [whole]
-    mixed += [log_sum(value.T + log_weight, STEPS, ops) for value in by_block]
+    mixed = []
+    if alone:
+        at = rows.at(mean, mean)
+        far = [_distance(name, x, at(name)[0], ops) for name, x in alone.items()]
+        first = first_node(nu, tau2, pt.max(pt.concatenate([[0.0], *far])) ** 2, pt.log)
+        rule = pt.constant(RULE)[:, first:]
+        log_weight, inflate = log_mixing(nu, rule, pt.exp, pt.log, pt.gammaln)
+        nodes = tau2 * inflate + omega2, log_weight - rule[1], rule[2]
+        mixed += [_mixed(name, x, at(name)[0], *nodes, ops) for name, x in alone.items()]
+    if rest:
+        log_weight, inflate = log_mixing(nu, RULE, pt.exp, pt.log, pt.gammaln)
+        at = given_f(rows, mean[None, :], (tau2 * inflate)[:, None] * pt.ones_like(mean))
+        values = closed_densities(rest, at, omega2 * pt.ones((1, 1)), ops)
+        by_block = list(values.values())
+        if rows.common is not None:  # otherwise every value is that of a block
+            whole = pt.zeros((RULE.shape[1], rows.n_blocks))
+            for form, value in values.items():
+                whole = pt.inc_subtensor(whole[:, rows.block[form]], value)
+            by_block = [whole]
+        mixed += [log_sum(value.T + (log_weight - RULE[1]), RULE[2], ops) for value in by_block]
     pm.Potential("evidence", sum(value.sum() for value in mixed))
 
 
-def _mixed(form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, ops: Ops) -> Any:
+def _distance(form: str, x: Arrays, mean: Any, ops: Ops) -> Any:
+    """How far each row (b,) is from its mean, for `first_node`.
+
+    The log of a probability falls at most as fast as twice that of a density at the nearest end.
+    """
+    if form == "exact":
+        return abs(x["y"] - mean)
+    if form == "unsigned":
+        return abs(x["y"]) + abs(mean)
+    if form == "beyond":
+        return np.sqrt(2) * x["sign"] * (x["bound"] - mean)
+    middle, half = 0.5 * (x["lower"] + x["upper"]), 0.5 * (x["upper"] - x["lower"])
+    return np.sqrt(2) * (abs(mean - middle) - half)
+
+
+def _mixed(
+    form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, steps: Any, ops: Ops
+) -> Any:
     """log of the mean over lambda's nodes of each row's `closed_densities` (b,), with few logs.
 
-    `mean` (b,), `spread` and `log_weight` (n,): the variance beyond `v` at each node, its weight.
+    `mean` (b,), the others (n,): the variance beyond `v` at each node, its weight, a factor of it.
     """
     sd = ops.sqrt(x["v"][:, None] + spread)
     if form in ("exact", "unsigned"):
         signs = [x["y"]] if form == "exact" else [x["y"], -x["y"]]
         logs = [log_weight - 0.5 * ((y - mean)[:, None] / sd) ** 2 for y in signs]
-        return log_sum(logs[0], STEPS / sd, ops, *logs[1:]) - 0.5 * LOG_2PI
+        return log_sum(logs[0], steps / sd, ops, *logs[1:]) - 0.5 * LOG_2PI
     if form == "beyond":
         p = ops.ndtr((x["sign"] * (mean - x["bound"]))[:, None] / sd)
     else:
@@ -210,4 +233,4 @@ def _mixed(form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, ops: O
         p = ops.ndtr(ops.where(flip, -low, high)) - ops.ndtr(ops.where(flip, -high, low))
     # Far out the widest of the normals decide, whose probabilities are not that small.
     top = ops.held(log_weight.max())
-    return top + ops.log(1e-300 + ops.exp(log_weight - top) * STEPS @ p.T)
+    return top + ops.log(1e-300 + ops.exp(log_weight - top) * steps @ p.T)

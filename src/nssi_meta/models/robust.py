@@ -60,18 +60,35 @@ _NU_CONSTANT = 2 * np.log(NU_RATE) + NU_RATE - np.log1p(NU_RATE)
 #: hundred standard errors and studies up to 20 standard errors away (in the tests).
 STEP, WIDEN = 0.8, 4.8
 _K = np.arange(-43, 8)
-NODES: NDArray[np.float64] = _K - 0.005 * np.expm1(-0.15 * _K) / 0.15
-LOG_STEP: NDArray[np.float64] = np.log1p(0.005 * np.exp(-0.15 * _K)) + np.log(STEP)
-STEPS: NDArray[np.float64] = np.exp(LOG_STEP)
+_NODES: NDArray[np.float64] = _K - 0.005 * np.expm1(-0.15 * _K) / 0.15
+_STEPS: NDArray[np.float64] = STEP * (1.0 + 0.005 * np.exp(-0.15 * _K))
+#: Nodes, the logs of their steps and the steps, (3, n).
+RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
+#: Nodes to the left are left out where less than e^-14 of any study's density lies beyond them.
+_LEFT_OUT = 14.0
 
 
-def log_mixing(nu: Any, nodes: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[Any, Any]:
-    """log of the weights of the nodes, and 1 / lambda there: (..., 1) and (n,) to (..., n)."""
+def log_mixing(nu: Any, rule: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[Any, Any]:
+    """log of the weights of a rule (3, n), and 1 / lambda at its nodes: nu (..., 1) to (..., n)."""
     half = nu / 2
     widen = 1.0 + WIDEN / nu
-    s = nodes * STEP / (half * widen) ** 0.5
+    s = rule[0] * STEP / (half * widen) ** 0.5
     log_density = half * log(half) - log_gamma(half) + half * (s - exp(s))
-    return log_density - 0.5 * log(half * widen) + LOG_STEP, exp(-s)
+    return log_density - 0.5 * log(half * widen) + rule[1], exp(-s)
+
+
+def first_node(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
+    """The first node that counts for studies no further than sqrt(far2) from their mean.
+
+    In s = log lambda a study's density is at least a constant times exp(nu / 2 (s - B e^s)), B = 1
+    + far2 / (nu tau2), steeper to the left of its mode at -log B: with d the distance from there it
+    falls by exp(-nu / 2 (d - 1 + e^-d)), and d - 1 + e^-d >= d^2 / (2 + d), which is solved for d.
+    """
+    c = 2 * _LEFT_OUT / nu
+    d = 0.5 * (c + (c * c + 8 * c) ** 0.5)
+    reach = d + log(1.0 + far2 / (nu * tau2))
+    nodes = reach * (0.5 * nu + 0.5 * WIDEN) ** 0.5 / STEP
+    return (RULE[0] < -nodes).sum()
 
 
 def freedom_variable() -> Any:
@@ -125,8 +142,10 @@ def robust_regression(
             tau_rv, omega2 = sd_nodes(data, tau, omega)
             nu = freedom_variable()
             sums = pytensor_sums(data, residual(data, coef), omega2)
-            mixing = log_mixing(nu, NODES, pt.exp, pt.log, pt.gammaln)
-            pm.Potential("evidence", pt.sum(_mixed(sums, tau_rv**2, *mixing, pytensor_ops())))
+            tau2 = tau_rv**2
+            first = first_node(nu, tau2, pt.max(sums.mean**2), pt.log)
+            mixing = log_mixing(nu, pt.constant(RULE)[:, first:], pt.exp, pt.log, pt.gammaln)
+            pm.Potential("evidence", pt.sum(_mixed(sums, tau2, *mixing, pytensor_ops())))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -140,7 +159,8 @@ def robust_regression(
             picked = (draws["coef"][s], draws["tau"][s], within(draws)[s], draws["nu"][s])
             return study_log_likelihood(rows, *picked)
 
-        return in_chunks(part, len(draws["tau"]), max(len(rows.y), len(rows.names) * len(NODES)))
+        width = max(len(rows.y), len(rows.names) * RULE.shape[1])
+        return in_chunks(part, len(draws["tau"]), width)
 
     def log_prior(draws: Draws) -> dict[str, Floats]:
         return {**sd_log_prior(draws, prior, tau, omega), "nu": freedom_log_prior(draws["nu"])}
@@ -174,7 +194,7 @@ def study_log_likelihood(
 ) -> Floats:
     """Log marginal density of each study (S, J) at S draws, t-distributed study effects."""
     sums = numpy_sums(rows, coef, omega**2)
-    log_weight, inflate = log_mixing(nu[:, None], NODES, np.exp, np.log, gammaln)
+    log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
     tau2 = (tau**2)[:, None, None]
     mixing = log_weight[:, None, :], inflate[:, None, :]
     return np.asarray(_mixed(sums, tau2, *mixing, numpy_ops()))
