@@ -64,8 +64,8 @@ _NODES: NDArray[np.float64] = _K - 0.005 * np.expm1(-0.15 * _K) / 0.15
 _STEPS: NDArray[np.float64] = STEP * (1.0 + 0.005 * np.exp(-0.15 * _K))
 #: Nodes, the logs of their steps and the steps, (3, n).
 RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
-#: Nodes to the left are left out where less than e^-14 of any study's density lies beyond them.
-_LEFT_OUT = 14.0
+#: Nodes to the left are left out where less than e^-18 of any study's density lies beyond them.
+_LEFT_OUT = 18.0
 
 
 def log_mixing(nu: Any, rule: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[Any, Any]:
