@@ -17,7 +17,7 @@ from scipy.special import gammaln
 
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bounded_rows import BoundedRows, require_rows
-from nssi_meta.models.coefficients import coef_draws, coef_values, coefficients
+from nssi_meta.models.coefficients import at_rows, coef_draws, coef_values, coefficients
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.layout_nodes import RowNodes, given_f, layout_key, layout_nodes
@@ -97,7 +97,7 @@ def bounded_regression(
 
         with pm.Model() as model:
             nodes = data_nodes(values)
-            mean = coefficients(nodes, p) @ nodes["X"]
+            mean = at_rows(coefficients(nodes, p), nodes["X"])
             tau_rv, omega2 = sd_nodes(nodes, tau, omega)
             add = _add_student if student else _add_normal
             add(layout_nodes(nodes, values), mean, tau_rv, omega2)
@@ -233,4 +233,4 @@ def _mixed(
         p = ops.ndtr(ops.where(flip, -low, high)) - ops.ndtr(ops.where(flip, -high, low))
     # Far out the widest of the normals decide, whose probabilities are not that small.
     top = ops.held(log_weight.max())
-    return top + ops.log(1e-300 + ops.exp(log_weight - top) * steps @ p.T)
+    return top + ops.log(1e-300 + (p * (ops.exp(log_weight - top) * steps)).sum(axis=1))

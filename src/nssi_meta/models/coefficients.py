@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.models.marginal import numpy_sums
-from nssi_meta.models.ops import numpy_ops
+from nssi_meta.models.ops import numpy_ops, static_shape
 from nssi_meta.models.priors import PriorError
 from nssi_meta.models.structure import CoefPrior, Draws
 from nssi_meta.models.study_rows import Floats, StudyRows
@@ -43,7 +43,7 @@ def coefficients(data: dict[str, Any], p: int) -> Any:
     import pytensor.tensor as pt
 
     raw = pm.Flat("coef_raw", shape=p)
-    coef = pm.Deterministic("coef", data["coef_centre"] + data["coef_chol"] @ raw)
+    coef = pm.Deterministic("coef", data["coef_centre"] + (data["coef_chol"] * raw).sum(axis=1))
     gap = coef - data["coef_mean"]
     pm.Potential("coef_prior", -0.5 * pt.sum(data["coef_precision"] * gap**2))
     return coef
@@ -54,9 +54,14 @@ def coef_draws(fixed: Mapping[str, Floats], draws: Draws) -> Floats:
     return np.asarray(fixed["coef_centre"] + draws["coef_raw"] @ fixed["coef_chol"].T)
 
 
+def at_rows(coef: Any, X: Any) -> Any:
+    """coef' X (k,) for X (p, k), as a sum: of so few columns a product costs more than it does."""
+    return coef[0] * X[0] if static_shape(coef) == (1,) else (coef[:, None] * X).sum(axis=0)
+
+
 def residual(data: dict[str, Any], coef: Any) -> Any:
     """Rows' distance from their expected value (k,)."""
-    return data["y"] - coef @ data["X"]
+    return data["y"] - at_rows(coef, data["X"])
 
 
 def flat_rank(X: Floats, prior: CoefPrior) -> int:

@@ -17,7 +17,12 @@ import numpy as np
 
 from nssi_meta.models.bounded import block_log_likelihood
 from nssi_meta.models.bounded_rows import BoundedRows, require_rows
-from nssi_meta.models.coefficients import guessed_variance, row_values, study_log_likelihood
+from nssi_meta.models.coefficients import (
+    at_rows,
+    guessed_variance,
+    row_values,
+    study_log_likelihood,
+)
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.horseshoe_bounds import (
@@ -132,7 +137,7 @@ def horseshoe(
                 _add_integrated(data, s, tau_rv**2, omega2)
             else:
                 b = coefficients_of_scale_one(data, s)
-                mean = data["intercept_mean"] + (s * b) @ data["X"]
+                mean = data["intercept_mean"] + at_rows(s * b, data["X"])
                 spread = tau_rv**2 * pt.ones_like(mean)
                 add_evidence(layout_nodes(data, values), mean, spread, omega2)
         return model
@@ -224,12 +229,15 @@ def _add_integrated(data: dict[str, Any], s: Any, tau2: Any, omega2: Any) -> Non
     zr = sums.precision * sums.mean
     shrink = tau2 / (1.0 + tau2 * sums.precision)
     M = (X.T * w) @ X - (zx.T * shrink) @ zx
-    q = X.T @ (w * data["y"]) - zx.T @ (shrink * zr)
+    q = (X * (w * data["y"])[:, None]).sum(axis=0) - (zx * (shrink * zr)[:, None]).sum(axis=0)
     K, b = pt.eye(p) + s[:, None] * M * s, s * q
-    # x = K^-1 b held fixed: b x - x K x / 2 has the value of b K^-1 b / 2 and, x being
-    # where it is largest, its gradient, without differentiating an inverse.
-    x = disconnected_grad(pt.linalg.inv(K) @ b)
-    gain = b @ x - 0.5 * (x @ (K @ x)) - 0.5 * pt.linalg.slogdet(K)[1]
+    # The inverse held fixed, written so that PyTensor makes no second solution of it: b x - x K x /
+    # 2 has the value of b K^-1 b / 2 and, x being where it is largest, its gradient; the sum of
+    # K^-1 * K that of log|K|. Sums, because products of such small matrices cost more than they do.
+    inverse = disconnected_grad(pt.linalg.inv(K))
+    x = disconnected_grad((inverse * b).sum(axis=1))
+    log_det = disconnected_grad(pt.linalg.slogdet(K)[1]) + (inverse * K).sum() - p
+    gain = (b * x).sum() - 0.5 * (x[:, None] * K * x).sum() - 0.5 * log_det
     pm.Potential("evidence", pt.sum(sums.given(tau2, pytensor_ops())) + gain)
 
 

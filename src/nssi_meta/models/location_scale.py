@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from nssi_meta.models.bounded import block_log_likelihood
 from nssi_meta.models.bounded_rows import BoundedRows, require_rows
 from nssi_meta.models.coefficients import (
+    at_rows,
     coef_draws,
     coef_values,
     coefficients,
@@ -123,11 +124,11 @@ def location_scale(
             omega2 = 0.0
             if omega is not None:
                 omega2 = prior_variable("omega", omega, data["omega_prior"]) ** 2
-            tau2 = pt.exp(2.0 * (gamma @ data["Z"]))
+            tau2 = pt.exp(2.0 * at_rows(gamma, data["Z"]))
             if isinstance(rows, StudyRows):
                 _add_exact(data, coef, tau2, omega2)
             else:
-                add_evidence(layout_nodes(data, values), coef @ data["X"], tau2, omega2)
+                add_evidence(layout_nodes(data, values), at_rows(coef, data["X"]), tau2, omega2)
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
