@@ -147,17 +147,15 @@ def _larger(x: Arrays, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
     mask, y, V, G, signs = (_last_first(x[a]) for a in ("mask", "y", "V", "G", "signs"))
     n = static_shape(x["mask"])[0]
     t2 = tau2[..., 0, :][..., None, None]
-    chol = ops.cholesky(V + t2 * G + omega2[..., None, None] * (np.eye(n) * mask[:, :, None]))
-    log_det = 0.0
-    for i in range(n):
-        log_det = log_det + ops.log(chol[..., i, i])
+    log_det, square = ops.gaussian(
+        V + t2 * G + omega2[..., None, None] * (np.eye(n) * mask[:, :, None])
+    )
     mu = mean.swapaxes(-1, -2) * mask
     size = mask.sum(axis=1)
     values = []
     for p in range(static_shape(x["signs"])[0]):
-        z = ops.solve_lower(chol, (y * signs[:, p] - mu)[..., None])[..., 0]
-        quad = (z**2).sum(axis=-1)
-        values.append(x["log_weight"][p] - 0.5 * (size * LOG_2PI + quad) - log_det)
+        quad = square(y * signs[:, p] - mu)
+        values.append(x["log_weight"][p] - 0.5 * (size * LOG_2PI + quad + log_det))
     return _sum_patterns(values, ops)
 
 

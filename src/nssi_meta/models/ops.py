@@ -28,8 +28,8 @@ class Ops:
     log_ndtr: Callable[..., Any]
     log_difference: Callable[..., Any]
     logaddexp: Callable[..., Any]
-    cholesky: Callable[..., Any]
-    solve_lower: Callable[..., Any]
+    #: Of covariances (..., n, n): log determinants, and r' Sigma^-1 r as a function of r (..., n).
+    gaussian: Callable[[Any], tuple[Any, Callable[[Any], Any]]]
     #: A value that gradients take as a constant.
     held: Callable[..., Any]
 
@@ -70,6 +70,16 @@ def _log_difference(log_ndtr: Any, log1mexp: Any, minimum: Any) -> Callable[...,
     return log_difference
 
 
+def _gaussian(covariance: Any) -> tuple[Any, Callable[[Any], Any]]:
+    chol = np.linalg.cholesky(covariance)
+    log_det = 2.0 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=-1)
+
+    def square(r: Any) -> Any:
+        return (np.linalg.solve(chol, r[..., None])[..., 0] ** 2).sum(axis=-1)
+
+    return log_det, square
+
+
 def numpy_ops() -> Ops:
     """The functions for numpy arrays."""
     return Ops(
@@ -82,8 +92,7 @@ def numpy_ops() -> Ops:
         log_ndtr=special.log_ndtr,
         log_difference=_log_difference(special.log_ndtr, _log1mexp, np.minimum),
         logaddexp=np.logaddexp,
-        cholesky=np.linalg.cholesky,
-        solve_lower=np.linalg.solve,
+        gaussian=_gaussian,
         held=lambda x: x,
     )
 
@@ -91,13 +100,29 @@ def numpy_ops() -> Ops:
 def pytensor_ops() -> Ops:
     """The functions for PyTensor expressions (imports PyTensor)."""
     import pytensor.tensor as pt
-    from pymc.distributions.dist_math import normal_lcdf
-    from pytensor.gradient import disconnected_grad
+    from pytensor.gradient import disconnected_grad as held
 
     def log_ndtr(z: Any) -> Any:
-        # Beyond 25 the value is 0 to machine precision, while erfcx(-z) overflows and would turn
-        # the gradient into NaN.
-        return normal_lcdf(0.0, 1.0, pt.minimum(z, 25.0))
+        # Phi(z) is e g below 0 and 1 - e g above it with g = exp(-z^2 / 2) and e = erfcx(|z| / sqrt
+        # 2) / 2, which neither over- nor underflows. PyMC's normal_lcdf keeps half the digits.
+        above, exponent = z > 0, -0.5 * z**2
+        scaled = 0.5 * pt.erfcx(abs(z) / np.sqrt(2))
+        inside = pt.switch(above, 1.0 - scaled * pt.exp(exponent), scaled)
+        return pt.log(inside) + pt.switch(above, 0.0, exponent)
+
+    def gaussian(covariance: Any) -> tuple[Any, Callable[[Any], Any]]:
+        # With the inverse held fixed, the gradients of these expressions are those of log|Sigma|
+        # and r' Sigma^-1 r, and no matrix has to be solved for them.
+        inverse = held(pt.linalg.inv(covariance))
+        trace = (inverse * covariance).sum(axis=(-2, -1))
+        log_det = held(pt.linalg.slogdet(covariance)[1] - trace) + trace
+
+        def square(r: Any) -> Any:
+            x = held((inverse * r[..., None, :]).sum(axis=-1))
+            outer = x[..., :, None] * covariance * x[..., None, :]
+            return 2.0 * (x * r).sum(axis=-1) - outer.sum(axis=(-2, -1))
+
+        return log_det, square
 
     return Ops(
         exp=pt.exp,
@@ -109,9 +134,8 @@ def pytensor_ops() -> Ops:
         log_ndtr=log_ndtr,
         log_difference=_log_difference(log_ndtr, pt.log1mexp, pt.minimum),
         logaddexp=pt.logaddexp,
-        cholesky=pt.linalg.cholesky,
-        solve_lower=lambda lower, b: pt.linalg.solve_triangular(lower, b, lower=True),
-        held=disconnected_grad,
+        gaussian=gaussian,
+        held=held,
     )
 
 
