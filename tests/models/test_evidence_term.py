@@ -142,7 +142,7 @@ def test_the_pool_model_has_the_priors_it_was_given(frame_of, mu, tau):
         )
         theirs = float(logp(point))
         if np.isfinite(ours):
-            # constants in single precision inside PyMC (root of 2 pi): 4e-8 a factor
+            # constants in single precision inside PyMC's priors (root of 2 pi): 4e-8 a factor
             assert theirs == pytest.approx(float(ours), rel=1e-6)
         else:
             assert theirs == ours

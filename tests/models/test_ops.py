@@ -92,13 +92,16 @@ def test_pytensor_gives_the_same_number_and_the_right_slope(pytensor_interval):
     low = rng.normal(0, 15, 400)
     high = low + rng.uniform(0.05, 6, 400)
     value, d_low, d_high = pytensor_interval(low, high)
-    # PyMC's normal_lcdf takes the root of 2 in single precision: 2e-8 relative in its argument,
-    # which a narrow interval blows up to 1e-7. Of no consequence to NUTS.
-    np.testing.assert_allclose(value, log_interval(low, high, OPS), rtol=4e-7, atol=1e-15)
-    # d/dhigh log P = phi(high) / P
+    # A narrow interval is a difference of two logs of up to 700: 1e-13 of them.
     ours = log_interval(low, high, OPS)
-    np.testing.assert_allclose(d_high, np.exp(stats.norm.logpdf(high) - ours), rtol=4e-6, atol=1e-9)
-    np.testing.assert_allclose(d_low, -np.exp(stats.norm.logpdf(low) - ours), rtol=4e-6, atol=1e-9)
+    np.testing.assert_allclose(value, ours, rtol=1e-12, atol=1e-13)
+    # d/dhigh log P = phi(high) / P
+    np.testing.assert_allclose(
+        d_high, np.exp(stats.norm.logpdf(high) - ours), rtol=1e-10, atol=1e-11
+    )
+    np.testing.assert_allclose(
+        d_low, -np.exp(stats.norm.logpdf(low) - ours), rtol=1e-10, atol=1e-11
+    )
 
 
 def test_pytensor_slope_is_finite_far_out(pytensor_interval):
@@ -106,3 +109,43 @@ def test_pytensor_slope_is_finite_far_out(pytensor_interval):
     high = np.array([-1e5 + 1, -29.0, 31.0, 1e4 + 0.1, 1e8, 1e6])
     for part in pytensor_interval(low, high):
         assert np.isfinite(part).all()
+
+
+def test_pytensor_normal_distribution_function_at_any_depth():
+    import pytensor
+    import pytensor.tensor as pt
+    from scipy import special
+
+    z = pt.dvector("z")
+    value = pytensor_ops().log_ndtr(z)
+    both = pytensor.function([z], [value, pytensor.grad(value.sum(), z)])
+    x = np.r_[-1e8, -1e4, -300, -38, -10, -3, -1, -1e-9, 0, 1e-9, 0.3, 1, 3, 5, 8, 25, 40, 1e5]
+    found, slope = both(x)
+    np.testing.assert_allclose(found, special.log_ndtr(x), rtol=1e-14, atol=1e-15)
+    # phi / Phi = sqrt(2 / pi) / erfcx(-z / sqrt 2); erfcx overflows above 37, where it is 0.
+    with np.errstate(over="ignore"):
+        wanted = np.sqrt(2 / np.pi) / special.erfcx(-x / np.sqrt(2))
+    np.testing.assert_allclose(slope, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_determinants_and_squares_of_a_covariance_and_their_slopes():
+    """PyTensor's, with the inverse held fixed, against numpy's and the closed-form gradients."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    rng = np.random.default_rng(5)
+    root = rng.normal(size=(4, 3, 3))
+    sigma, r = root @ root.swapaxes(1, 2) + 0.3 * np.eye(3), rng.normal(size=(4, 3))
+    matrix, vector = pt.dtensor3("matrix"), pt.dmatrix("vector")
+    log_det, square = pytensor_ops().gaussian(matrix)
+    value = square(vector)
+    slopes = [pytensor.grad(log_det.sum(), matrix), *pytensor.grad(value.sum(), [matrix, vector])]
+    theirs = pytensor.function(
+        [matrix, vector], [log_det, value, *slopes], on_unused_input="ignore"
+    )
+    ours_det, ours_square = OPS.gaussian(sigma)
+    inverse = np.linalg.inv(sigma)
+    x = (inverse @ r[..., None])[..., 0]
+    wanted = [ours_det, ours_square(r), inverse, -x[:, :, None] * x[:, None, :], 2 * x]
+    for found, right in zip(theirs(sigma, r), wanted, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-11, atol=1e-12)
