@@ -112,7 +112,8 @@ def rma_mv(
     inner, outer, struct
         Correlated effects (metafor's ``~ inner | outer``): levels (k), independent groups (k), and
         UN (any covariance), CS (equal variances and correlations), HCS (equal correlations),
-        DIAG (none), ID (none, equal variances).
+        DIAG (none), ID (none, equal variances). The correlation of m levels in CS and HCS is above
+        -1/(m - 1), or they would have no covariance matrix; metafor lets it fall to -1.
     test
         z, or t with k - p degrees of freedom.
 
@@ -150,6 +151,8 @@ def rma_mv(
     sigma2, G = matrices(c, theta)
     # The optimum at 0 is approached, never met.
     sigma2 = np.where(sigma2 < _NOTHING * d.vi.mean(), 0.0, sigma2)
+    some = np.diag(G) >= _NOTHING * d.vi.mean()
+    G = np.where(np.outer(some, some), G, 0.0)
     s = correlated_blocks.solve(d, parts, sigma2, G, restricted)
     df = None if test == "z" else d.k - d.p
     beta, vb = d.coefficients(s.delta), d.covariance(s.A)
