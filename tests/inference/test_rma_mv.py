@@ -260,6 +260,23 @@ def test_equal_correlations_are_equal():
     np.testing.assert_allclose(fit.rho, other.rho, rtol=1e-5)
 
 
+def test_variances_that_nothing_tells_are_refused_and_correlations_left_open():
+    y, v = np.array([0.3, -0.5, 1.1, 0.8, -0.2, 0.4, 1.0, -0.9]), np.full(8, 0.1)
+    pair = np.repeat(np.arange(4), 2)
+    with pytest.raises(ValueError, match=r"groups\['lab'\]: REML cannot tell.*leave out"):
+        rma_mv(y, v, groups={"lab": np.ones(8), "row": np.arange(8)})
+    level = np.array(list("ababacbd"))
+    X = (level[:, None] == ["a", "b", "c", "d"]).astype(float)
+    with pytest.raises(ValueError, match=r"level 'c': REML(.|\n)*level 'd': REML"):
+        rma_mv(y, v, X, inner=level, outer=pair, struct="DIAG", intercept=False)
+    # One variance for all levels can be told, and ML tells all.
+    rma_mv(y, v, X, inner=level, outer=pair, struct="ID", intercept=False)
+    assert rma_mv(y, v, groups={"lab": np.ones(8)}, method="ML").sigma2[0] == 0.0
+    # a with b, a with c, b with d meet in a pair.
+    fit = rma_mv(y, v, inner=level, outer=pair, method="ML")
+    assert np.isnan(fit.rho).tolist() == [False, False, True, True, False, True]
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="allowed: UN") as error:
         rma_mv([1, 2, 3], [-1, 1, 1], groups={"a": [1, 2]}, inner=[1, 2, 3], struct="XX")
