@@ -240,6 +240,43 @@ def test_correlated_and_hierarchical_effects_with_assumed_rho():
     np.testing.assert_allclose(other.pval, one.pval, rtol=1e-5)
 
 
+def test_equal_correlations_are_equal():
+    """A level that goes against the others: no sign of an SD may turn its correlations."""
+    rng, sd = np.random.default_rng(0), np.array([-0.15, 0.6, 0.6])
+    y = 0.9 * rng.normal(size=(15, 1)) * sd + 0.4 * rng.normal(size=(15, 3)) * abs(sd)
+    y = (y + rng.normal(0, 0.2, (15, 3))).ravel()
+    level, group, v = np.tile(np.arange(3), 15), np.repeat(np.arange(15), 3), np.full(45, 0.04)
+    X = np.eye(3)[level]
+    fit = rma_mv(y, v, X, inner=level, outer=group, struct="HCS", intercept=False)
+    assert fit.tau2[0] == 0.0
+    assert fit.G[1, 2] == pytest.approx(fit.rho[0] * np.sqrt(fit.tau2[1] * fit.tau2[2]))
+    # With the first level's variance gone, the others are a model of their own.
+    rest = level > 0
+    other = rma_mv(
+        y[rest], v[rest], X[rest][:, 1:], inner=level[rest], outer=group[rest], struct="HCS",
+        intercept=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(fit.tau2[1:], other.tau2, rtol=1e-5)
+    np.testing.assert_allclose(fit.rho, other.rho, rtol=1e-5)
+
+
+def test_variances_that_nothing_tells_are_refused_and_correlations_left_open():
+    y, v = np.array([0.3, -0.5, 1.1, 0.8, -0.2, 0.4, 1.0, -0.9]), np.full(8, 0.1)
+    pair = np.repeat(np.arange(4), 2)
+    with pytest.raises(ValueError, match=r"groups\['lab'\]: REML cannot tell.*leave out"):
+        rma_mv(y, v, groups={"lab": np.ones(8), "row": np.arange(8)})
+    level = np.array(list("ababacbd"))
+    X = (level[:, None] == ["a", "b", "c", "d"]).astype(float)
+    with pytest.raises(ValueError, match=r"level 'c': REML(.|\n)*level 'd': REML"):
+        rma_mv(y, v, X, inner=level, outer=pair, struct="DIAG", intercept=False)
+    # One variance for all levels can be told, and ML tells all.
+    rma_mv(y, v, X, inner=level, outer=pair, struct="ID", intercept=False)
+    assert rma_mv(y, v, groups={"lab": np.ones(8)}, method="ML").sigma2[0] == 0.0
+    # a with b, a with c, b with d meet in a pair.
+    fit = rma_mv(y, v, inner=level, outer=pair, method="ML")
+    assert np.isnan(fit.rho).tolist() == [False, False, True, True, False, True]
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="allowed: UN") as error:
         rma_mv([1, 2, 3], [-1, 1, 1], groups={"a": [1, 2]}, inner=[1, 2, 3], struct="XX")

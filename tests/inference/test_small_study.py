@@ -92,3 +92,12 @@ def test_ties_and_refusals():
         regtest([1, 2, 3], [0.1, 0.2, 0.3], predictor="ninv")
     with pytest.raises(ValueError, match="allowed: L0, R0, Q0"):
         trimfill([1, 2, 3], [0.1, 0.2, 0.3], estimator="X")
+
+
+def test_q0_without_a_value_is_refused():
+    """One precise study with all others on its one side: metafor's Q0 is NaN there and stops."""
+    yi, vi = [-2.0, -1.8, -1.5, -1.2, -1.0, -0.8, 0.06], [1.0] * 6 + [0.001]
+    for side in ("right", None):
+        with pytest.raises(ValueError, match=r"Q0 has no value.*'L0' or 'R0'"):
+            trimfill(yi, vi, method="EE", side=side, estimator="Q0")
+    assert trimfill(yi, vi, method="EE", side="left", estimator="Q0").k0 == 0

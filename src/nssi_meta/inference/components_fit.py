@@ -38,9 +38,7 @@ def maximise(
     noise = float(d.vi.mean())
     scale = float(np.sqrt(max(total, noise)))
     sd = np.sqrt(max(total - noise, 0.1 * noise) / max(1, c.n_sigma + (c.m > 0)))
-    unit = np.full(c.n, scale)
-    if c.sizes[1]:
-        unit[-1] = 1.0
+    unit = c.units(scale)
 
     def full(x: Floats) -> Floats:
         theta = base.copy()
@@ -60,7 +58,7 @@ def maximise(
     if not free.any():
         return base, -negative(np.zeros(0))[0]
     low = -1.0 / (c.m - 1) if c.m > 1 else -1.0
-    firsts = [start(c, float(sd), b, max(r, low / 2)) * a ** (unit == scale) for a, b, r in _STARTS]
+    firsts = [start(c, a * float(sd), b, max(r, low / 2)) for a, b, r in _STARTS]
     if near is not None:
         firsts = [near, firsts[0]]
     elif c.n == 1:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nssi_meta.inference import correlated_blocks
 from nssi_meta.inference.checked import Floats, check_level, refuse
@@ -33,6 +33,7 @@ from nssi_meta.inference.variance_structures import (
 )
 from nssi_meta.inference.weighted import Design, design
 
+Labels = tuple[Ints, tuple[str, ...]]
 _NOTHING = 1e-12
 
 
@@ -41,7 +42,8 @@ class RmaMv:
     """A fitted model; arrays per coefficient in the order of `names`, as in `Rma`.
 
     `sigma2` by `groups` (terms); `tau2` and `rho` of the inner matrix `G` over `levels` (empty
-    without one). `QE` tests heterogeneity given V, `QM` the moderators.
+    without one; in UN rho is NaN for levels that no outer group has both of). `QE` tests
+    heterogeneity given V, `QM` the moderators.
     """
 
     design: Design
@@ -112,14 +114,17 @@ def rma_mv(
     inner, outer, struct
         Correlated effects (metafor's ``~ inner | outer``): levels (k), independent groups (k), and
         UN (any covariance), CS (equal variances and correlations), HCS (equal correlations),
-        DIAG (none), ID (none, equal variances).
+        DIAG (none), ID (none, equal variances). The correlation of m levels in CS and HCS is above
+        -1/(m - 1), or they would have no covariance matrix; metafor lets it fall to -1.
     test
         z, or t with k - p degrees of freedom.
 
     Raises
     ------
     ValueError
-        Bad input, every problem at once; V not symmetric or not positive definite; k not above p.
+        Bad input, every problem at once; V not symmetric or not positive definite; k not above p;
+        a variance that REML cannot tell, as with a single group or a level that occurs once and has
+        its own coefficient.
     """
     problems: list[str] = []
     check_level(level, problems)
@@ -146,15 +151,21 @@ def rma_mv(
     parts = correlated_blocks.batches(cov, terms, ins[0], outs[0])
     c = Components(len(terms), len(ins[1]), struct)
     restricted = method == "REML"
+    if restricted:
+        refuse(_untold(d, coded, ins, outs[0], struct))
     theta, _ = maximise(d, parts, c, restricted)
     sigma2, G = matrices(c, theta)
     # The optimum at 0 is approached, never met.
     sigma2 = np.where(sigma2 < _NOTHING * d.vi.mean(), 0.0, sigma2)
+    some = np.diag(G) >= _NOTHING * d.vi.mean()
+    G = np.where(np.outer(some, some), G, 0.0)
     s = correlated_blocks.solve(d, parts, sigma2, G, restricted)
     df = None if test == "z" else d.k - d.p
     beta, vb = d.coefficients(s.delta), d.covariance(s.A)
     w = wald(beta, vb, level, df, tested_columns(d.names))
     tau2, rho = reported(c, G)
+    if struct == "UN" and c.m > 1:
+        rho = np.where(_meet(parts, c.m), rho, np.nan)
     aic, bic, aicc = information_criteria(s.logLik, d.k, d.p, c.n, restricted)
     QE = correlated_blocks.solve(d, parts, 0 * sigma2, 0 * G, False).rss
     from scipy.special import chdtrc
@@ -167,6 +178,39 @@ def rma_mv(
         QE=QE, QEp=float(chdtrc(d.k - d.p, QE)), QM=w.QM, QMdf=w.QMdf, QMp=w.QMp,
         logLik=s.logLik, AIC=float(aic), BIC=float(bic), AICc=float(aicc),
     )  # fmt: skip
+
+
+def _untold(
+    d: Design, groups: Mapping[str, Labels], inner: Labels, outer: Ints, struct: str
+) -> list[str]:
+    """Variances that REML cannot tell: the coefficients take up all that they would explain."""
+    everywhere = np.ones(d.k, dtype=bool)
+    asked = [(f"groups[{name!r}]", codes, everywhere) for name, (codes, _) in groups.items()]
+    codes, levels = inner
+    if levels and struct in ("CS", "ID"):
+        asked.append(("inner", outer * len(levels) + codes, everywhere))
+    elif levels:
+        asked += [(f"inner level {name!r}", outer, codes == i) for i, name in enumerate(levels)]
+    out = []
+    for name, at, rows in asked:
+        _, place = np.unique(at[rows], return_inverse=True)
+        sums = np.zeros((place.max() + 1, d.p))
+        np.add.at(sums, place, d.Q[rows])
+        # What of each group's indicator lies outside the span of the moderators.
+        if (1.0 - (sums**2).sum(axis=1) / np.bincount(place)).max() < 1e-10:
+            why = "the coefficients take up all differences between its groups"
+            remedy = "leave out the term or moderators, merge rare levels, or use CS or ID"
+            out.append(f"{name}: REML cannot tell its variance, as {why}; remedy: {remedy}")
+    return out
+
+
+def _meet(parts: list[correlated_blocks.Batch], m: int) -> NDArray[np.bool_]:
+    """Pairs of inner levels, in the order of `rho`, that some outer group has both of."""
+    together = np.zeros((m, m))
+    for b in parts:
+        one = np.eye(m)[b.inner]
+        together += np.einsum("bil,bij,bjn->ln", one, b.outer, one)
+    return np.asarray(together[np.triu_indices(m, 1)] > 0)
 
 
 def _sampling(V: ArrayLike, k: int, problems: list[str]) -> Floats:

@@ -180,7 +180,7 @@ def trimfill(
     Raises
     ------
     ValueError
-        Bad input; fewer than three studies; trimming that does not settle.
+        Bad input; fewer than three studies; trimming that does not settle; Q0 without a value.
     """
     problems: list[str] = []
     check_level(level, problems)
@@ -233,7 +233,9 @@ def _missing(centred: Floats, before: int, estimator: str) -> tuple[int, float |
         raw = (4 * positive - k * (k + 1)) / (2 * k - 1)
     else:
         root = 2 * k**2 - 4 * positive + 0.25
-        raw = k - 0.5 - float(np.sqrt(max(0.0, root)))
+        if root < 0:
+            refuse(["Q0 has no value: a root of less than 0; remedy: estimator='L0' or 'R0'"])
+        raw = k - 0.5 - float(np.sqrt(root))
     spread = (
         k * (k + 1) * (2 * k + 1) + 10 * raw**3 + 27 * raw**2 + 17 * raw
         - 18 * k * raw**2 - 18 * k * raw + 6 * k**2 * raw

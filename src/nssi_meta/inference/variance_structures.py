@@ -2,7 +2,8 @@
 
 Components are optimised without bounds: a variance as the square of its SD, an unstructured matrix
 by its Cholesky factor, a correlation through a logistic curve. So the optimum may lie on the
-boundary and is still a stationary point.
+boundary and is still a stationary point. Where SDs are multiplied by each other (HCS) each is a
+square itself: a sign would turn a correlation.
 """
 
 from __future__ import annotations
@@ -45,11 +46,21 @@ class Components:
         """Number of parameters."""
         return self.n_sigma + sum(self.sizes)
 
+    def units(self, scale: float) -> Floats:
+        """What every parameter is multiplied by where the outcome's unit is `scale`."""
+        unit = np.full(self.n, scale)
+        if self.sizes[1]:
+            unit[-1] = 1.0
+            if self.struct == "HCS":
+                unit[self.n_sigma : -1] = np.sqrt(scale)
+        return unit
+
 
 def start(c: Components, sd: float, share: float, rho: float) -> Floats:
     """A start: every SD `sd`, the first term's times `share`, correlations near `rho`."""
-    theta = np.full(c.n, sd)
-    theta[:1] *= share
+    theta = c.units(sd)
+    if c.n_sigma or c.struct != "HCS":
+        theta[:1] *= share
     if c.m > 1 and c.struct == "UN":
         L = np.linalg.cholesky(sd**2 * (rho * np.ones((c.m, c.m)) + (1 - rho) * np.eye(c.m)))
         theta[c.n_sigma :] = L[np.tril_indices(c.m)]
@@ -84,9 +95,13 @@ def _inner(c: Components, part: Floats) -> Floats:
         L = _lower(m, part)
         return L @ L.T
     rho, _ = _correlation(c, float(part[-1]))
-    sd = np.broadcast_to(part[:-1], m)
+    sd = _sds(c, part)
     R = rho + (1 - rho) * np.eye(m)
     return sd[:, None] * R * sd[None, :]
+
+
+def _sds(c: Components, part: Floats) -> Floats:
+    return np.asarray(part[:-1] ** 2 if c.struct == "HCS" else np.broadcast_to(part[:-1], c.m))
 
 
 def _lower(m: int, part: Floats) -> Floats:
@@ -110,11 +125,11 @@ def chain(c: Components, theta: Floats, d_sigma2: Floats, d_G: Floats) -> Floats
         tail = (2 * S @ _lower(m, part))[np.tril_indices(m)]
     else:
         rho, slope = _correlation(c, float(part[-1]))
-        sd = np.broadcast_to(part[:-1], m)
+        sd = _sds(c, part)
         R = rho + (1 - rho) * np.eye(m)
         by_sd = 2 * (S * R) @ sd
         by_rho = float(sd @ (S * (1 - np.eye(m))) @ sd) * slope
-        by_sd = by_sd if c.struct == "HCS" else np.array([by_sd.sum()])
+        by_sd = 2 * part[:-1] * by_sd if c.struct == "HCS" else np.array([by_sd.sum()])
         tail = np.concatenate([by_sd, [by_rho]])
     return np.concatenate([head, tail])
 
@@ -131,5 +146,8 @@ def reported(c: Components, G: Floats) -> tuple[Floats, Floats]:
     sd = np.sqrt(np.diag(G))
     product = np.outer(sd, sd)
     R = np.divide(G, product, out=np.zeros_like(G), where=product > 0)
-    pairs = R[np.triu_indices(c.m, 1)]
-    return tau2, pairs if c.struct == "UN" else pairs[:1]
+    above = np.triu_indices(c.m, 1)
+    if c.struct == "UN":
+        return tau2, R[above]
+    # A level without variance has no correlation: the others tell it.
+    return tau2, R[above][np.argsort(product[above] == 0, kind="stable")[:1]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.conditions import finite_moments_of_mu
-from nssi_meta.inference.densities import interval
+from nssi_meta.inference.densities import Density, interval
 from nssi_meta.inference.exact import ExactPosterior
-from nssi_meta.inference.shrinkage import shrunken_quantiles, shrunken_shortest
+from nssi_meta.inference.shrinkage import (
+    computed_by,
+    integrated,
+    shrunken_quantiles,
+    shrunken_shortest,
+)
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
 from nssi_meta.synthesis.inconsistency import inconsistency
 
@@ -173,7 +178,8 @@ def rows_table(
 ) -> pd.DataFrame:
     """The `rows` table: reported effect with its interval or bound, and the shrunken effect.
 
-    With `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`.
+    `shrunk_by` tells how that was computed: quadrature, nodes or draws (`computed_by`). With
+    `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`.
     """
     parts = []
     for cell in cells:
@@ -185,9 +191,13 @@ def rows_table(
         yi = rows["yi"].to_numpy(dtype=float)
         part["ci_low"] = np.where(exact, yi - half, np.nan)
         part["ci_high"] = np.where(exact, yi + half, np.nan)
-        part["shrunk_median"], part["shrunk_low"], part["shrunk_high"] = _shrunk(cell, options)
+        known = integrated(cell.rows, cell.layout, cell.posterior)
+        shrunk = _shrunk(cell, options, known)
+        part["shrunk_median"], part["shrunk_low"], part["shrunk_high"] = shrunk
+        by = computed_by(cell.layout, cell.posterior, known)
+        part["shrunk_by"] = "draws" if options.engine == "nuts" else by
         if probabilities:
-            found = _shrunk_at(cell, options, probabilities)
+            found = _shrunk_at(cell, options, known, probabilities)
             part[[f"shrunk_q{100 * p:g}" for p in probabilities]] = found
         parts.append(part)
     out = pd.concat(parts, ignore_index=True)
@@ -196,24 +206,25 @@ def rows_table(
     return out.merge(names, on=CELL, how="left", sort=False)
 
 
-def _shrunk_at(cell: Cell, options: Options, p: Sequence[float]) -> Floats:
+def _shrunk_at(
+    cell: Cell, options: Options, known: Mapping[int, Density], p: Sequence[float]
+) -> Floats:
     """Quantiles (k, len(p)) of every row's true effect."""
     errors = partial(vcalc, rho=options.rho)
     return shrunken_quantiles(
-        cell.rows, cell.layout, cell.posterior, errors, p, options.rho, options.seed
+        cell.rows, cell.layout, cell.posterior, errors, p, options.rho, options.seed, known
     )
 
 
-def _shrunk(cell: Cell, options: Options) -> tuple[Floats, ...]:
-    """Median and interval of every row's true effect."""
+def _shrunk(cell: Cell, options: Options, known: Mapping[int, Density]) -> tuple[Floats, ...]:
+    """Median and interval of every row's true effect; `known` those that are integrated."""
     if options.interval == "central":
         tail = (1 - options.level) / 2
-        return tuple(_shrunk_at(cell, options, (0.5, tail, 1 - tail)).T)
+        return tuple(_shrunk_at(cell, options, known, (0.5, tail, 1 - tail)).T)
     errors = partial(vcalc, rho=options.rho)
-    ends = shrunken_shortest(
-        cell.rows, cell.layout, cell.posterior, errors, options.level, options.rho, options.seed
-    )
-    return _shrunk_at(cell, options, (0.5,))[:, 0], ends[:, 0], ends[:, 1]
+    what = (cell.rows, cell.layout, cell.posterior, errors, options.level)
+    ends = shrunken_shortest(*what, options.rho, options.seed, known)
+    return _shrunk_at(cell, options, known, (0.5,))[:, 0], ends[:, 0], ends[:, 1]
 
 
 def _normal_quantile(p: float) -> float:
