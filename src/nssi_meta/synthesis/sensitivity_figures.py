@@ -40,7 +40,9 @@ def draw_curve(found: Sensitivity, stem: Path, formats: Sequence[str] = FORMATS)
         raise ValueError(f"the curve needs a single pool, there are {len(found.table)}")
     table = curve_table(found)
     base = str(table["spec_id"].iloc[0])
-    figure = figures.specification_curve(table, base=base, scale=_scale(table))
+    row = found.table.iloc[0]
+    title = f"{row['label']}, {row['condition_label']}: the pooled effect under every choice"
+    figure = figures.specification_curve(table, base=base, scale=_scale(table), title=title)
     text = figures.alt_specification(table, base=base)
     title = "Specification curve"
     return figures.save(figure, stem, formats, title=title, alt_text=text, table=table)
