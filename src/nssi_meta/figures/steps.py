@@ -139,11 +139,11 @@ def alt_steps(table: pd.DataFrame, *, what: str = "added") -> str:
     first, last = table.iloc[0], table.iloc[-1]
     low, high = float(table["median"].min()), float(table["median"].max())
     crossing = int(((table["low"] <= 0) & (table["high"] >= 0)).sum())
+    include = "includes" if crossing == 1 else "include"
     parts = [
         f"Pooled effect with each study {what} in turn, {count(len(table), 'step')}.",
         f"The median ranges from {number(low)} to {number(high)};",
-        f"{crossing} of {count(len(table), 'interval')} {'includes' if crossing == 1 else 'include'} "
-        "zero.",
+        f"{crossing} of {count(len(table), 'interval')} {include} zero.",
     ]
     if what == "added" and math.isfinite(float(last["median"])):
         start = print_interval(interval(first.to_dict(), "median", "low", "high"))

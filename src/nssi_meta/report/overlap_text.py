@@ -100,7 +100,13 @@ def _by_verdict(verdict: str, mechanisms: Sequence[Record], names: Names) -> str
     head = _VERDICTS[verdict] + (beyond if verdict in ("shared", "neither") else "")
     if not mine:
         return f"{head}: none." if verdict in ("shared", "distinct", "opposite") else ""
-    return f"{head}: {'; '.join(_mechanism(r, verdict, names) for r in mine)}."
+    told = "; ".join(_mechanism(r, verdict, names) for r in mine)
+    return f"{head}: {told}. Difference: {difference(as_text(mine[0]['other']), names)}."
+
+
+def difference(other: str, names: Names) -> str:
+    """What the contrast of two conditions subtracts from what."""
+    return f"{names.short(names.index)} minus {first_lower(names.short(other))}"
 
 
 def _mechanism(row: Record, verdict: str, names: Names) -> str:
