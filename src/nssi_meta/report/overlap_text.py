@@ -101,12 +101,8 @@ def _by_verdict(verdict: str, mechanisms: Sequence[Record], names: Names) -> str
     if not mine:
         return f"{head}: none." if verdict in ("shared", "distinct", "opposite") else ""
     told = "; ".join(_mechanism(r, verdict, names) for r in mine)
-    return f"{head}: {told}. Difference: {difference(as_text(mine[0]['other']), names)}."
-
-
-def difference(other: str, names: Names) -> str:
-    """What the contrast of two conditions subtracts from what."""
-    return f"{names.short(names.index)} minus {first_lower(names.short(other))}"
+    other = first_lower(names.condition(as_text(mine[0]["other"])))
+    return f"{head}: {told}. Difference: {names.short(names.index)} minus {other}."
 
 
 def _mechanism(row: Record, verdict: str, names: Names) -> str:

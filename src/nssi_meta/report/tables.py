@@ -22,7 +22,7 @@ from nssi_meta.report.columns import (
     words,
 )
 from nssi_meta.report.names import Names
-from nssi_meta.report.overlap_text import difference, figure_span, figure_value
+from nssi_meta.report.overlap_text import figure_span, figure_value
 from nssi_meta.report.sentences import back_transformed
 from nssi_meta.report.values import (
     Record,
@@ -104,7 +104,7 @@ def overlap_columns(names: Names, other: str, level: str) -> list[Column]:
         chance(f"{index} only", "p_index_only"),
         chance(f"{there} only", "p_other_only"),
         chance("Neither", "p_neither"),
-        interval(f"{first_upper(difference(other, names))} [{level} CrI]",
+        interval(f"{index} minus {there} [{level} CrI]",
                  "contrast_median", "contrast_low", "contrast_high"),
         real("Overlap of predictions", "predictive_overlap"),
         text("System", "system", heading),
