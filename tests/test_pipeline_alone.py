@@ -52,7 +52,7 @@ def test_a_review_of_one_condition_runs_without_overlap(
     verdicts = result.tables["claims"].set_index("claim_id")["verdict"]
     assert verdicts.to_dict() == {"A": "supported", "B": "no evidence"}
     facts = json.loads((folder / MANIFEST).read_text())
-    why = "overlap needs rows of estimand case_control for alpha and at least one other condition"
+    why = "the joint model needs rows of estimand case_control for alpha and at least one other"
     assert facts["no_joint_model"].startswith(why)
     assert facts["converged"] is None
     assert not {"joint R", "joint sigma"} & set(facts["priors"])

@@ -95,6 +95,12 @@ def test_numbers_of_any_size_stay_short(printed):
         assert cell in text
 
 
+def test_no_minus_zero_no_error_of_zero_and_bayes_factors_of_three_digits(printed):
+    table = pd.DataFrame({"shift": [-0.001], "gain_se": [0.002], "bayes_factor": [12001.0]})
+    lines = printed(80, table, {c: c for c in table})
+    assert lines[-2].split() == ["0.00", "<", "0.01", ">", "10,000"]
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_notes_break_between_words(monkeypatch, capsys, width):
     monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)

@@ -161,9 +161,9 @@ picture, words = fig.cumulative(table), fig.alt_steps(table)
     "leave_one_out": (
         "Without each study in turn",
         """\
-left = years["study_id"].unique()
-fits = [nm.pool(dc.replace(cell, rows=own[own["study_id"] != s])).table for s in left]
-table = pd.concat(fits).rename(columns=names).assign(label=left)
+left = years.drop_duplicates("study_id")
+fits = [nm.pool(dc.replace(cell, rows=own[own["study_id"] != s])).table for s in left["study_id"]]
+table = pd.concat(fits).rename(columns=names).assign(label=list(left["label"]))
 whole = nm.pool(cell).table.rename(columns=names).assign(label="all")
 picture = fig.leave_one_out(table, whole)
 words = fig.alt_steps(table, what="left out")
@@ -175,12 +175,12 @@ words = fig.alt_steps(table, what="left out")
 import itertools as it
 
 taus = ["halfnormal(0.5)", "halfcauchy(0.5)"]
-made = list(it.product(["normal(0,1)", "normal(0,0.5)"], taus, [0.3, 0.5, 0.8]))
+made = list(it.product(["normal(0,1)", "normal(0,0.5)"], taus, [0.3, 0.6, 0.9]))
 fits = [nm.pool(cell, mu_prior=m, tau_prior=t, rho=r).table for m, t, r in made]
 table = pd.concat(fits).rename(columns=names).assign(spec_id=[f"s{i}" for i in range(len(made))])
 for i, choice in enumerate(("prior of μ", "prior of τ", "ρ")):
     table[f"choice_{choice}"] = [m[i] for m in made]
-picture = fig.specification_curve(table, base="s1")
+picture = fig.specification_curve(table, base="s1")  # `pools` has these
 words = fig.alt_specification(table)
 """,
     ),
@@ -262,7 +262,8 @@ words = fig.alt_mechanism_model(model)
         "Map of gaps",
         """\
 gaps = results["gaps"]
-picture, words = fig.gap_map(gaps, most=25), fig.alt_gap_map(gaps)
+order = list(evidence.conditions["id"])
+picture, words = fig.gap_map(gaps, order=order, most=25), fig.alt_gap_map(gaps)
 """,
     ),
     "predictive": (
@@ -278,7 +279,7 @@ words = fig.alt_predictive(found.predictive)
 """,
     ),
     "subset_plot": (
-        "Every subset of the studies (GOSH)",
+        "Subsets of the studies (GOSH)",
         """\
 from nssi_meta.synthesis.influence import subsets
 
@@ -293,7 +294,8 @@ words = fig.alt_subset_plot(table)
 x = np.linspace(-3, 3, 201)
 normal = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 ours = [c for c in pools.cells if c.key[0] == "pain_threshold" and c.key[2] == "case_control"]
-mu = {f"μ, {c.key[1]}": c.posterior.mu.pdf(x) for c in ours}
+label = dict(zip(evidence.conditions["id"], evidence.conditions["label"]))
+mu = {f"μ, {label[c.key[1]]}": c.posterior.mu.pdf(x) for c in ours}
 parts = [pd.DataFrame({"x": x, "posterior": y}).assign(label=n) for n, y in mu.items()]
 table = pd.concat(parts).assign(prior=np.tile(normal, len(mu)), quantity=lambda t: t["label"])
 picture = fig.prior_posterior(table, title="Pain threshold: what the data taught")

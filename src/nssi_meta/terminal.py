@@ -42,6 +42,8 @@ _PAIR = rf"\[{_ONE}, {_ONE}\]"
 NUMBER = re.compile(rf"(?:[<>] )?{_ONE}%?(?: \({_ONE}\)| {_PAIR})?|{_PAIR}|")
 #: What a table of ready-made effects has in columns that only a review's table fills.
 UNSAID = ("", "given")
+#: How names of columns of Bayes factors begin: one is for a thing if above 1, against it if below.
+FACTORS = ("bf10", "bayes_factor")
 #: Columns of probabilities beside those whose name begins with p_.
 PROBABILITIES = ("probability", "p", "Q_p")
 
@@ -210,12 +212,15 @@ def _cell(value: Any, name: str, digits: int) -> str:
         return ""
     if not isinstance(value, float):
         return " ".join(str(value).split())
-    if name.startswith("bf10"):
+    if name.startswith(FACTORS):
         return factor(value) if value >= 0.01 else f"{value:.1e}"
     if name in PROBABILITIES or name.startswith("p_"):
         return probability(value)
     # More digits than a float holds would be noise, and would push the others off the screen.
-    return f"{value:.{digits}f}" if abs(value) < HUGE else f"{value:.4g}"
+    text = f"{value:.{digits}f}" if abs(value) < HUGE else f"{value:.4g}"
+    if name.endswith("_se") and value > 0 and not text.strip("0."):
+        return f"< {text[:-1]}1"
+    return text.removeprefix("-") if not text.strip("-0.") else text  # no minus zero
 
 
 def _is_number(column: pd.Series[Any], texts: Sequence[str]) -> bool:

@@ -26,6 +26,14 @@ def test_numbers_out_of_range_end_in_a_sentence_without_noise(tmp_path, call):
         assert "line 3, column yi: '1e13' is too large; allowed: sizes up to 1e+12" in text
 
 
+@pytest.mark.parametrize("verb", ["pool", "diagnose"])
+def test_a_wrong_prior_is_told_without_a_note_about_others(verb, call):
+    wrong = ("--yi", "yi", "--vi", "vi", "--mu-prior", "normal(0,-1)")
+    text = call(verb, BCG, *wrong, code=2).stderr
+    assert "prior for mu 'normal(0,-1)': sd must be above 0, got -1" in text
+    assert "Note" not in text
+
+
 @pytest.mark.parametrize(
     ("y", "v"),
     [

@@ -38,6 +38,15 @@ def test_wild_interval_has_arrowheads(pools90, artists):
     assert -10 < low < high < 10
 
 
+def test_arrowheads_are_explained_only_where_there_are_any(pools90):
+    def told(table):
+        return any("Arrowheads" in t.get_text() for t in overview(table).axes[0].texts)
+
+    wild = pools90["mechanism"] == pools90["mechanism"].iloc[3]
+    assert told(pools90)
+    assert not told(pools90[~wild])
+
+
 @pytest.mark.parametrize("width", [None, SINGLE])
 def test_texts_do_not_collide(pools90, collisions, width):
     fig = overview(pools90) if width is None else overview(pools90, style=width)

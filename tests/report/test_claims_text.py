@@ -37,7 +37,7 @@ def test_the_table_shows_the_factor_that_the_rule_uses():
     assert table.caption == "Claims of the review, verdicts and evidence"
     cells = dict(zip(table.headers, table.rows[0], strict=True))
     assert cells["Bayes factor against its negation"] == "32.3"
-    assert cells["against any value"] == "1.94"
+    assert cells["Bayes factor against any value"] == "1.94"
     assert cells["Verdict"] == "supported"
     assert claims_table({}) is None
 

@@ -43,6 +43,13 @@ FORBIDDEN = (
 )
 
 
+def test_each_table_that_a_run_writes_is_linked_and_no_other(tables, facts, figures, read_page):
+    given = {**tables, "mechanisms": pd.DataFrame({"mechanism": ["x"], "label": ["X"]})}
+    links = read_page(build(given, facts, figures)).values("href")
+    linked = {h for h in links if h.startswith("tables/")}
+    assert linked == {f"tables/{name}.csv" for name in tables if name != "mechanisms"}
+
+
 @pytest.fixture
 def page(tables, facts, figures, read_page):
     return read_page(build(tables, facts, figures))

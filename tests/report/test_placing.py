@@ -33,7 +33,7 @@ def test_all_pages_of_a_figure_stand_in_its_section(tables, facts, figures, read
 def test_overviews_of_other_estimands_are_named_in_words(tables, figures):
     figures["overview_within_person"] = figures["overview"]
     drawn, _ = arrange(figures, tables, read_names(tables, {}), 100)
-    captions = {f.key: f.caption for f in drawn["other"]}
+    captions = {f.key: f.caption for f in drawn["kinds"]}
     assert captions["overview_within_person"] == (
         "Pooled effects by mechanism and condition: change within persons"
     )

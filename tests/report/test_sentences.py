@@ -104,6 +104,12 @@ def test_odds_and_correlations_are_back_transformed(pool_row: Row):
     odds = pool_sentence(pool_row(estimand="odds", scale="log_or", **row), NAMES)
     assert "log odds ratio = 0.41 (95% credible interval 0.18 to 0.69; that is, " in odds
     assert "odds ratio 1.50, 1.20 to 2.00" in odds
+    assert " against " not in odds  # no group is named
+    compared = pool_sentence(
+        pool_row(estimand="odds", scale="log_or", comparator="healthy", **row),
+        Names(labels={"healthy": "Healthy controls"}),
+    )
+    assert " against healthy controls, log odds ratio = 0.41 (" in compared
     row = {"mu_median": math.atanh(0.3), "mu_low": math.atanh(0.1), "mu_high": math.atanh(0.5)}
     linked = pool_sentence(pool_row(estimand="association", scale="z", **row), NAMES)
     assert "correlation 0.30, 0.10 to 0.50" in linked

@@ -81,7 +81,6 @@ def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
 
         require_measure(sd, options["measure"])
         source = read_simple(data, yi, **ready, sd=sd, ni=ni)
-        note_scale(yi, options, bool(source["study_id"].duplicated().any()))
     from nssi_meta.inference.predictive import CAVEAT
     from nssi_meta.synthesis.diagnose import diagnose as check
     from nssi_meta.synthesis.evidence_ratios import READING
@@ -95,6 +94,8 @@ def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
         if out is not None:
             tell("figures", "")
             write_folder(Path(out), pools, found)
+    if yi is not None:  # not before the given priors are known to be priors
+        note_scale(yi, options, bool(source["study_id"].duplicated().any()))
     if form == "table":
         if len(found.leave_one_out):
             left = found.leave_one_out.dropna(axis=1, how="all")

@@ -130,11 +130,12 @@ def note_scale(yi: str, options: Mapping[str, Any], nested: bool) -> None:
     if left and options["measure"] is None:
         told = ", ".join(f"{name.removesuffix('_prior')} ~ {text}" for name, text in left.items())
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in left)
+        suit = "suits" if len(left) == 1 else "suit"
         from nssi_meta.terminal import note
 
         note(
-            f"Note: default priors are on the scale of {yi}: {told} suit standardised effects and "
-            "log ratios. For raw units name the measure (--measure MD --sd COLUMN), or set "
+            f"Note: default priors are on the scale of {yi}: {told} {suit} standardised effects "
+            "and log ratios. For raw units name the measure (--measure MD --sd COLUMN), or set "
             f"{flags}."
         )
 

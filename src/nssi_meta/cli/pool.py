@@ -134,8 +134,6 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
             unsigned=unsigned, mechanism=by, ni=ni, sd=sd,
         )  # fmt: skip
         require_measure(sd, options["measure"])
-        if method is None:
-            note_scale(yi, options, bool(source["study_id"].duplicated().any()))
     else:
         source = select(data, chosen, comparator, doubtful)
     if method is not None:
@@ -146,6 +144,8 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
 
     with progress(options["engine"] == "nuts") as tell:
         pools = pool_all(source, progress=lambda detail: tell("pool", detail), **options)
+    if yi is not None:  # not before the given priors are known to be priors
+        note_scale(yi, options, bool(source["study_id"].duplicated().any()))
     table = pools.summary()
     if bayes:
         from nssi_meta.synthesis.evidence_ratios import with_ratios

@@ -151,7 +151,7 @@ def _comparators(evidence: Evidence, used: pd.DataFrame) -> tuple[pd.Series[str]
         **dict.fromkeys(with_role(conditions, "reference"), reference),
         **dict.fromkeys(with_role(conditions, *vo.CASE_ROLES), "another condition"),
         **dict.fromkeys(with_role(conditions, "mixed"), "a mixed clinical group"),
-        **dict.fromkeys(vo.COMPARATOR_WORDS, "nobody (association, within person)"),
+        **dict.fromkeys(vo.COMPARATOR_WORDS, "nobody (within one sample or person)"),
     }
     return used["comparator"].map(classes), tuple(dict.fromkeys(classes.values()))
 

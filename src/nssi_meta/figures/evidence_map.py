@@ -59,10 +59,7 @@ def evidence_map(
     if not cells:
         raise ValueError("nothing to draw: no cell holds a row")
     labels = {as_text(r["condition"]): as_text(r["condition_label"]) for r in records(table)}
-    order = condition_order(
-        (as_text(r["mechanism"]), as_text(r["condition"])) for r in records(table)
-    )
-    conditions = {c: labels[c] for c in order}
+    conditions = {c: labels[c] for c in _order(table)}
     lanes: dict[str, dict[str, str]] = {}
     for r in records(table):
         lanes.setdefault(as_text(r["system"]), {})[as_text(r["mechanism"])] = as_text(r["label"])
@@ -151,13 +148,21 @@ def alt_evidence_map(table: pd.DataFrame) -> str:
     cells = _add_up(records(table))
     mechanisms = {as_text(m) for m in table["mechanism"]}
     parts = [f"Evidence map of {count(len(mechanisms), 'mechanism')}."]
-    for c, part in table.groupby("condition", sort=False):
-        own = {m: v for (m, condition), v in cells.items() if condition == as_text(c)}
+    labels = {as_text(r["condition"]): as_text(r["condition_label"]) for r in records(table)}
+    for c in _order(table):
+        own = {m: v for (m, condition), v in cells.items() if condition == c}
         hollow = sum(v["bounds"] >= v["k"] for v in own.values())
         n = sum(v["n"] for v in own.values())
         parts.append(
-            f"{as_text(part['condition_label'].iloc[0])}: {count(len(own), 'mechanism')} with "
+            f"{labels[c]}: {count(len(own), 'mechanism')} with "
             f"evidence, {count(n, 'participant')}, {hollow} with bounds only, "
             f"{len(mechanisms) - len(own)} without any."
         )
     return " ".join(parts)
+
+
+def _order(table: pd.DataFrame) -> list[str]:
+    """Conditions from left to right."""
+    return condition_order(
+        (as_text(r["mechanism"]), as_text(r["condition"])) for r in records(table)
+    )

@@ -145,7 +145,8 @@ def alt_funnel(table: pd.DataFrame, *, mu: float = math.nan) -> str:
     text = f"Funnel of {count(len(exact), 'estimate')} and {count(bounds, 'bound')}."
     if len(exact):
         inside = int((exact["yi"].abs() < CONTOURS[1][1] * exact["sei"]).sum())
-        text += f" {inside} of {len(exact)} estimates have p above .05."
+        has = "has" if inside == 1 else "have"
+        text += f" {inside} of {count(len(exact), 'estimate')} {has} p above .05."
         text += (
             f" Standard errors from {number(exact['sei'].min())} to {number(exact['sei'].max())}."
         )

@@ -142,14 +142,15 @@ def _plan(
     labels = {cell.condition: cell.condition_label for cell in cells}
     looks = condition_marks(conditions)
     levels = sorted(set(pools["level"].dropna())) if "level" in pools.columns else []
-    words = " ".join([_explain(levels, delta, cells, predicted), *notes])
+    limits = limits_of(cells, delta)
+    words = " ".join([_explain(levels, delta, cells, predicted, limits), *notes])
     lines = wrap(words, style.width - 2 * style.margin, style, size=style.small)
     key = flow_key([(*looks[c], labels[c]) for c in conditions], style)
     top = style.margin + (3.2 + len(key)) * style.row
     below = AXIS_ROOM + 0.8 * style.row * len(lines)
     plot = plot_range(stack(cells, top), len(conditions), style)
     parts = _parts(cells, page_height - top - below - style.margin)
-    return _Plan(parts, conditions, looks, key, lines, plot, limits_of(cells, delta), top, below)
+    return _Plan(parts, conditions, looks, key, lines, plot, limits, top, below)
 
 
 def _draw(plan: _Plan, cells: list[Cell], title: str, delta: float, style: Style) -> Figure:
@@ -217,7 +218,13 @@ def choose_cells(
     return shown, notes
 
 
-def _explain(levels: list[float], delta: float, cells: list[Cell], predicted: bool) -> str:
+def _explain(
+    levels: list[float],
+    delta: float,
+    cells: list[Cell],
+    predicted: bool,
+    limits: tuple[float, float],
+) -> str:
     level = f"{percent(levels[0])} " if len(levels) == 1 else ""
     text = (
         f"Posterior median and {level}credible interval; grey band: effects within ±{delta:g}; "
@@ -227,4 +234,6 @@ def _explain(levels: list[float], delta: float, cells: list[Cell], predicted: bo
         text += " Hollow: every row is a bound, no estimate was reported."
     if predicted and any(c.k == 0 for c in cells):
         text += " Hollow with 0 rows: predicted from other cells."
-    return text + " Arrowheads: the interval continues beyond the axis."
+    if any(c.mu.low < limits[0] or c.mu.high > limits[1] for c in cells):
+        text += " Arrowheads: the interval continues beyond the axis."
+    return text

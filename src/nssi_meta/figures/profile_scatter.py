@@ -82,7 +82,7 @@ def profile_scatter(
         xlabel=f"effect in {x_label}",
         ylabel=f"effect in {y_label}",
         entries=[
-            Entry(f"mean and {percent(mass)} ellipse, clear of zero in one", _key(POOLED)),
+            Entry(f"mean and {percent(mass)} ellipse, clear of zero in one or both", _key(POOLED)),
             Entry("clear of zero in neither", _key(SHRUNKEN)),
         ],
         notes=f"Grey bands: effects within ±{delta:g}. On the dashed line both effects are equal.",

@@ -46,7 +46,7 @@ def specification_curve(
     """
     found, choices = _read(table, base)
     lanes = [(c, v) for c, values in choices.items() for v in values]
-    names = [as_text(v) for _, v in lanes] + [_words(c) for c in choices]
+    names = [_option(v) for _, v in lanes] + [_words(c) for c in choices]
     left = min(widest(names, style, size=style.small) + 4.0, 0.35 * style.width)
     below = style.row * (len(lanes) + len(choices))
     low, high = robust_range(
@@ -95,7 +95,7 @@ def specification_curve(
         y += style.row
         for value in values:
             at = y + style.row / 2
-            words = shorten(as_text(value), left - 3.0, style, size=style.small)
+            words = shorten(_option(value), left - 3.0, style, size=style.small)
             write(page, style.margin + 2.0, at, words, size=style.small)
             rule(page, at, x0, x1, color=BAND)
             for i, r in enumerate(found):
@@ -127,6 +127,12 @@ def _read(table: pd.DataFrame, base: str) -> tuple[list[Record], dict[str, list[
 def _words(choice: str) -> str:
     words = choice.removeprefix(PREFIX).replace("_", " ")
     return words[:1].upper() + words[1:] if words.isascii() else words  # ρ stays ρ
+
+
+def _option(value: str) -> str:
+    """An option of a choice in words; a prior (`student_t(3,0,1)`) keeps its notation."""
+    text = as_text(value)
+    return text if "(" in text else text.replace("_", " ")
 
 
 def alt_specification(table: pd.DataFrame, *, base: str = "") -> str:

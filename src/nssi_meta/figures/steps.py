@@ -113,7 +113,8 @@ def _draw(
     head = top - 0.7 * style.row
     write(page, style.margin, head, f"Study {what}", bold=True)
     write(page, style.margin + label, head, "k", bold=True, align="right")
-    write(page, right - 17.0, head, f"[{percent(level)} CrI]", bold=True, align="right")
+    what_is_printed = f"Median [{percent(level)} CrI]"
+    write(page, right - 17.0, head, what_is_printed, bold=True, align="right")
     write(page, right, head, "P(μ > 0)", bold=True, align="right")
     rule(page, top, style.margin, right)
     marks.upright(ax, 0.0, top, bottom, gid="null", color=QUIET)
@@ -138,10 +139,11 @@ def alt_steps(table: pd.DataFrame, *, what: str = "added") -> str:
     first, last = table.iloc[0], table.iloc[-1]
     low, high = float(table["median"].min()), float(table["median"].max())
     crossing = int(((table["low"] <= 0) & (table["high"] >= 0)).sum())
+    include = "includes" if crossing == 1 else "include"
     parts = [
         f"Pooled effect with each study {what} in turn, {count(len(table), 'step')}.",
         f"The median ranges from {number(low)} to {number(high)};",
-        f"{count(crossing, 'interval')} of {len(table)} include zero.",
+        f"{crossing} of {count(len(table), 'interval')} {include} zero.",
     ]
     if what == "added" and math.isfinite(float(last["median"])):
         start = print_interval(interval(first.to_dict(), "median", "low", "high"))

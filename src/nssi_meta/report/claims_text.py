@@ -54,7 +54,7 @@ def claims_table(tables: Tables) -> Table | None:
         text("Verdict", "verdict"),
         Column("Probability", lambda row: claim_probability(as_float(row["probability"]))),
         Column("Bayes factor against its negation", lambda r: _factor(r["bayes_factor_not"])),
-        Column("against any value", lambda r: _factor(r["bayes_factor"])),
+        Column("Bayes factor against any value", lambda r: _factor(r["bayes_factor"])),
         text("Evidence", "estimand", words),
         integer("Effects", "k"),
         integer("Studies", "n_studies"),
@@ -83,6 +83,11 @@ def _factor(value: object) -> str:
     return "–" if math.isnan(x) else factor(x)
 
 
+def _error(x: float) -> str:
+    """Print a Monte Carlo error: one that is there is not 0."""
+    return "< 0.01" if 0.0 < x < 0.005 else number(x)
+
+
 def next_study(tables: Tables) -> str:
     """The study that would teach most, and why; empty without the table of gaps."""
     rows = records(tables.get("gaps"), GAP_COLUMNS, "gaps")
@@ -103,7 +108,7 @@ def gaps_table(tables: Tables) -> Table | None:
         text("Mechanism", "label"),
         text("Condition", "condition_label"),
         real("Expected gain (bits)", "gain_bits"),
-        real("its Monte Carlo error", "gain_se"),
+        Column("its Monte Carlo error", lambda r: _error(as_float(r["gain_se"]))),
         integer("Studies so far", "n_studies"),
         integer("People so far", "n_participants"),
         text("Because", "because"),

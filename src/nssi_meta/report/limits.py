@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nssi_meta.report.columns import words
@@ -116,9 +116,13 @@ def _by_condition(rows: Sequence[Record], names: Names) -> tuple[str, ...]:
         if kind not in ("", "case_control"):
             mechanism += f" ({words(kind)})"
         listed.setdefault(as_text(row["condition"]), {})[mechanism] = None
+    return tuple(f"{names.condition(c)}: {'; '.join(listed[c])}" for c in _in_order(listed, names))
+
+
+def _in_order(conditions: Iterable[str], names: Names) -> list[str]:
+    """Conditions in the order in which a reader meets them."""
     order = list(names.labels)
-    known = sorted(listed, key=lambda c: order.index(c) if c in order else len(order))
-    return tuple(f"{names.condition(c)}: {'; '.join(listed[c])}" for c in known)
+    return sorted(conditions, key=lambda c: order.index(c) if c in order else len(order))
 
 
 def _without_evidence(tables: Tables, names: Names) -> Limit | None:
@@ -130,7 +134,7 @@ def _without_evidence(tables: Tables, names: Names) -> Limit | None:
     if not empty:
         return None
     by = Counter(as_text(r["condition"]) for r in empty)
-    per = "; ".join(f"{names.condition(c)} {n}" for c, n in by.items())
+    per = "; ".join(f"{names.condition(c)} {by[c]}" for c in _in_order(by, names))
     text = (
         f"{len(empty):,} of {count(len(rows), 'cell')} (mechanism by condition) have no effect "
         "that could be used; nothing is said about them"

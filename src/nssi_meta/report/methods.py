@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nssi_meta.report.columns import words
 from nssi_meta.report.names import Manifest
 from nssi_meta.report.values import (
     MINUS,
@@ -21,6 +22,16 @@ SCALES = {
     "z": "Fisher’s z, a transformed correlation",
     "log_or": "log odds ratio",
     "d_within": "standardised mean change within persons",
+}
+#: Facts about sampling whose keys are no words.
+SAMPLER = {
+    "draws": "draws a chain",
+    "e_bfmi_min": "smallest E-BFMI",
+    "ess_bulk_min": "smallest effective sample size in the bulk",
+    "ess_tail_min": "in the tails",
+    "r_hat_max": "largest R-hat",
+    "sampler": "by",
+    "tune": "draws of tuning",
 }
 NOT_RECORDED = "not recorded"
 
@@ -95,12 +106,12 @@ def _joint(manifest: Manifest, joint: bool) -> str:
     if not joint:
         return "The joint model of all mechanisms and conditions is not part of this report."
     sampler = manifest.get("sampler") or {}
-    facts = "; ".join(f"{k.replace('_', ' ')} {plain(v)}" for k, v in sorted(sampler.items()))
+    facts = "; ".join(f"{SAMPLER.get(k, words(k))} {plain(v)}" for k, v in sorted(sampler.items()))
     return (
         "Overlap comes from one joint model of all mechanisms and conditions. A row informs the "
         "difference between those it compares, so that comparisons of two conditions count as "
         "such; every figure is computed per posterior draw and stands beside its prior"
-        f"{f'. Sampler: {facts}' if facts else ''}."
+        f"{f'. Sampling: {facts}' if facts else ''}."
     )
 
 

@@ -100,7 +100,9 @@ def _by_verdict(verdict: str, mechanisms: Sequence[Record], names: Names) -> str
     head = _VERDICTS[verdict] + (beyond if verdict in ("shared", "neither") else "")
     if not mine:
         return f"{head}: none." if verdict in ("shared", "distinct", "opposite") else ""
-    return f"{head}: {'; '.join(_mechanism(r, verdict, names) for r in mine)}."
+    told = "; ".join(_mechanism(r, verdict, names) for r in mine)
+    other = first_lower(names.condition(as_text(mine[0]["other"])))
+    return f"{head}: {told}. Difference: {names.short(names.index)} minus {other}."
 
 
 def _mechanism(row: Record, verdict: str, names: Names) -> str:

@@ -52,6 +52,8 @@ from nssi_meta.report.side_by_side import (
 from nssi_meta.report.values import Record, as_text, date, enumerate_words, first_lower, records
 
 NOT_CONVERGED = "did not converge: not results"
+#: A table that `build` is given and no run writes: the review's own mechanisms.csv.
+VOCABULARY = "mechanisms"
 NOT_CHECKED = "has no record of convergence: not results"
 
 
@@ -148,7 +150,7 @@ def build(
         settings=_settings(manifest),
         diagnostics=_diagnostics(tables, warning),
         reproduce=_reproduce(manifest),
-        files=sorted(str(name) for name in tables),
+        files=sorted(str(name) for name in tables if name != VOCABULARY),
         figures=drawn,
         linked=linked,
     )

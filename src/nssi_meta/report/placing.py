@@ -33,8 +33,8 @@ def arrange(
 ) -> tuple[dict[str, list[Figure]], list[Figure]]:
     """Figures in the page by section, and links to the forest plots that are not in it.
 
-    Sections: overview, overlap, model, gaps, robustness, forests (the mechanisms with the most
-    rows), other.
+    Sections: overview, kinds (the overviews of other estimands), overlap, model, gaps, robustness,
+    forests (the mechanisms with the most rows), other.
 
     Raises
     ------
@@ -63,7 +63,9 @@ def arrange(
     sections["model"] = ["mechanism_model"]
     sections["gaps"] = ["gap_map"]
     sections["robustness"] = ["external"]
-    sections["other"] = [k for k in pages if k not in captions]
+    rest = [k for k in pages if k not in captions]
+    sections["kinds"] = [k for k in rest if k.startswith(_OTHER_OVERVIEW)]
+    sections["other"] = [k for k in rest if not k.startswith(_OTHER_OVERVIEW)]
     drawn: dict[str, list[Figure]] = {}
     n = 0
     for section, wanted in sections.items():
@@ -83,7 +85,7 @@ def arrange(
     # A pdf holds all pages of a figure, an svg one.
     files = {k: f"{quote(k)}.{'pdf' if len(pages[k]) > 1 else 'svg'}" for k in keys[forests:]}
     linked = [Figure(k, captions[k], href=f"figures/{file}") for k, file in files.items()]
-    return drawn, sorted(linked, key=lambda f: f.caption)
+    return drawn, sorted(linked, key=lambda f: f.caption.casefold())
 
 
 def _pages(figures: Collection[str], known: Collection[str]) -> dict[str, list[str]]:

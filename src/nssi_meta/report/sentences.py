@@ -26,6 +26,8 @@ POOL_COLUMNS = (
     "tau_high", "pred_low", "pred_high", "p_positive", "p_beyond", "share_beyond", "level",
     "interval", "engine", "mu_prior", "tau_prior", "flags",
 )  # fmt: skip
+#: Comparator of pools within one sample.
+NOBODY = "none"
 _TOLD = ("only bounds", "some thresholds assumed")
 MOST_INDEX = 12
 MOST_OTHER = 4
@@ -142,7 +144,10 @@ def _head(row: Record, names: Names) -> str:
         case "within_person":
             return f"{label}: standardised change within {people},"
         case "odds":
-            return f"{label}: {people},"
+            # Within one sample (a risk factor, say) there is no group to compare with.
+            group = as_text(row.get("comparator"))
+            against = f" against {first_lower(names.condition(group))}" if group != NOBODY else ""
+            return f"{label}: {people}{against if group else ''},"
     return f"{label}: {people}, pooled effect"
 
 

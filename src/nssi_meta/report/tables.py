@@ -104,7 +104,8 @@ def overlap_columns(names: Names, other: str, level: str) -> list[Column]:
         chance(f"{index} only", "p_index_only"),
         chance(f"{there} only", "p_other_only"),
         chance("Neither", "p_neither"),
-        interval(f"Difference [{level} CrI]", "contrast_median", "contrast_low", "contrast_high"),
+        interval(f"{index} minus {there} [{level} CrI]",
+                 "contrast_median", "contrast_low", "contrast_high"),
         real("Overlap of predictions", "predictive_overlap"),
         text("System", "system", heading),
     ]  # fmt: skip
@@ -116,13 +117,16 @@ SYSTEM_COLUMNS = (
     "magnitude_median", "magnitude_low", "magnitude_high", "predictive_overlap_median",
     "predictive_overlap_low", "predictive_overlap_high",
 )  # fmt: skip
+#: Figures of overlap that are the same at every threshold.
+WITHOUT_THRESHOLD = ("magnitude", "correlation")
 DIAGNOSTIC_COLUMNS = ("quantity", "r_hat", "ess_bulk", "ess_tail", "ok")
 
 
 def threshold_table(
     caption: str, rows: Sequence[Record], figures: Mapping[str, str], level: str
 ) -> Table:
-    """Overlap figures by threshold: one line a threshold, one column a figure."""
+    """Overlap by threshold: one line a threshold, one column a figure that depends on it."""
+    rows = [r for r in rows if as_text(r["figure"]) not in WITHOUT_THRESHOLD]
     cells = {(as_text(r["figure"]), as_float(r["threshold"])): _figure(r) for r in rows}
     shown = list(dict.fromkeys(f for f, _ in cells))
     lines = tuple(

@@ -192,7 +192,7 @@ def not_comparable(evidence: Evidence, estimand: str = "case_control") -> str:
     if len(conditions) > 1 and index in conditions:
         return ""
     return (
-        f"overlap needs rows of estimand {estimand} for {index} and at least one other "
+        f"the joint model needs rows of estimand {estimand} for {index} and at least one other "
         f"condition; found {', '.join(conditions) or 'none'}"
     )
 

@@ -31,16 +31,21 @@ def curve_table(found: Sensitivity) -> pd.DataFrame:
     return table.drop(columns=fixed if len(fixed) < len(choices) else fixed[1:])
 
 
-def draw_curve(found: Sensitivity, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+def draw_curve(
+    found: Sensitivity, stem: Path, formats: Sequence[str] = FORMATS, *, name: str = ""
+) -> list[Path]:
     """The specification curve of a single pool, written as `stem.pdf`, ... and `stem.csv`.
 
+    `name`: what a reader calls the pool; it heads the figure.
     Raises ValueError where there is not exactly one pool.
     """
     if len(found.table) != 1:
         raise ValueError(f"the curve needs a single pool, there are {len(found.table)}")
     table = curve_table(found)
     base = str(table["spec_id"].iloc[0])
-    figure = figures.specification_curve(table, base=base, scale=_scale(table))
+    head = f"{name}: the pooled effect under every choice".removeprefix(": ")
+    head = head[:1].upper() + head[1:]
+    figure = figures.specification_curve(table, base=base, scale=_scale(table), title=head)
     text = figures.alt_specification(table, base=base)
     title = "Specification curve"
     return figures.save(figure, stem, formats, title=title, alt_text=text, table=table)
@@ -60,13 +65,13 @@ def draw_all(
     where there is not exactly one pool.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = draw_curve(found, folder / "specification_curve", formats)
     untold = []
     level = pools.options.level
     row = pools.table.iloc[0]
     scale = SCALES[str(row["scale"])][1]
     mu = float(row["mu_median"])
     name = f"{row['label']}, {row['condition_label']}"
+    written = draw_curve(found, folder / "specification_curve", formats, name=name)
 
     def funnel() -> Drawn:
         table = pools.cells[0].rows[list(FUNNEL)]
