@@ -100,7 +100,7 @@ def refit(
         structure,
         reported,
         seed=seed,
-        settings=settings or CAREFUL,
+        settings=settings or replace(CAREFUL, draws=structure.draws),
         cores=cores,
         progress=progress,
     )

@@ -172,6 +172,7 @@ def location_scale(
         log_prior=log_prior,
         studies=rows.names,
         labels={**labels(names, combinations), "scale": tuple(scale_names)},
+        draws=2000,  # the ridge between a coefficient and its scale mixes slowly, in cheap steps
     )
 
 

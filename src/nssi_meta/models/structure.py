@@ -65,6 +65,8 @@ class Structure(Recipe):
     log_prior: Callable[[Draws], dict[str, Floats]]
     studies: tuple[str, ...]
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Draws of a chain that its quantities need for most fits to pass the checks at once.
+    draws: int = 1000
 
 
 def pack(values: Values) -> dict[str, Floats]:
