@@ -31,7 +31,7 @@ MIN_E_BFMI = 0.3
 class Settings:
     """Sampler settings; `stricter` is the automatic second try."""
 
-    draws: int = 1500
+    draws: int = 2000
     tune: int = 700
     chains: int = 4
     target_accept: float = 0.9
