@@ -24,6 +24,8 @@ from nssi_meta.models.priors import (
 
 Engine = Literal["exact", "nuts"]
 
+#: Seed of whatever is drawn, if none is given.
+SEED = 20220701
 #: Smallest difference that matters, on the effect-size scale.
 DELTA = 0.2
 CELL = ["mechanism", "condition", "estimand"]
@@ -53,7 +55,7 @@ class Options:
     interval: IntervalKind = "central"
     delta: float | None = None
     engine: Engine = "exact"
-    seed: int = 20220701
+    seed: int = SEED
     measure: str | None = None
     own: tuple[str, ...] = ()
 
