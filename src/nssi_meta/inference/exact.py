@@ -171,7 +171,7 @@ def fit_exact(
                 log_step = log_step + np.log(far).reshape(shape)
         return log_density(mu.reshape(lead), tau, omega, prior, log_step)
 
-    with naming_variances(layout):
+    with naming_variances(layout, mu_prior):
         grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
@@ -240,7 +240,7 @@ def log_evidence(
         return float(density().ravel()[0])
     # Blocks of bounds are integrals themselves, exact to 1e-8: finer than that nothing is resolved.
     tol = 1e-9 if layout.bound_blocks is None else 1e-7
-    with naming_variances(layout):
+    with naming_variances(layout, mu_prior):
         return integrate(density, [a for a, _ in axes], [e for _, e in axes], tol=tol).log_integral
 
 

@@ -196,10 +196,12 @@ def regress(
     one = rows.assign(mechanism="", measure=outcome)
     laid = layout(one, partial(vcalc, rho=rho), rho)
     X = coded.matrix(rows)
-    unit = outcome_unit(measure, rows)
     options = Options.given(mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior)
+    nested = has_omega(rows["study_id"].to_numpy())
+    left = options.left(nested) + ["beta_prior"] * (beta_prior is None)
+    unit = outcome_unit(measure, rows, left)
     mu, tau, of_omega = options.in_unit(unit, options.priors())
-    omega = of_omega if has_omega(rows["study_id"].to_numpy()) else None
+    omega = of_omega if nested else None
     beta = parse_prior(BETA_DEFAULT if beta_prior is None else beta_prior, "mu")
     whole = unit.scale if beta_prior is None else 1.0
     priors = [mu, *(beta.scaled(whole / s) for s in coded.spread[1:])]
