@@ -135,6 +135,15 @@ def test_effects_of_trials_are_drawn_to_their_own_means(bcg):
     np.testing.assert_allclose(theta.std(axis=0), np.sqrt(var), rtol=MOST * np.sqrt(1.5 / S))
 
 
+def test_what_was_measured_may_be_the_moderator(bcg):
+    """The rows as laid out hold the outcome in `measure`: the design does not come from them."""
+    frame = bcg.assign(measure=np.where(bcg["ablat"] > 35, "far", "near"))
+    one = regress(frame, ["measure"]).posterior_data["posterior"]
+    same = regress(frame.assign(lat=frame["measure"]).drop(columns="measure"), ["lat"])
+    np.testing.assert_array_equal(one["theta"], same.posterior_data["posterior"]["theta"])
+    assert one["effect_id"].values.tolist() == [f"row {i + 1}" for i in range(13)]
+
+
 def test_what_is_too_large_is_left_out(bcg, monkeypatch):
     monkeypatch.setattr(module, "MOST_ROWS", 12)
     tree = regress(bcg, ["ablat"], tau_prior="jeffreys").posterior_data

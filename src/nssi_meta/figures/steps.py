@@ -127,8 +127,8 @@ def _draw(
     rule(page, top, style.margin, right)
     marks.upright(ax, 0.0, top, bottom, gid="null", color=QUIET)
     marks.upright(ax, center, top, bottom, gid="reference", color=POOLED, dash=True)
-    for side, end in zip(("low", "high"), whole[0] if new else (), strict=False):
-        marks.upright(ax, end, top, bottom, gid=f"reference-{side}", color=QUIET, dash=True)
+    for where, limit in zip(("low", "high"), whole[0] if new else (), strict=False):
+        marks.upright(ax, limit, top, bottom, gid=f"reference-{where}", color=QUIET, dash=True)
     for i, ((r, x), text) in enumerate(zip(found, printed, strict=True)):
         y = top + style.row * (i + 0.8)
         name = shorten(as_text(r["label"]), label - 8.0, style)

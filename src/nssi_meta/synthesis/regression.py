@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.units import outcome_unit
@@ -30,6 +31,8 @@ from nssi_meta.synthesis.pooled import comparable_rows
 if TYPE_CHECKING:
     import xarray as xr
 
+Floats = NDArray[np.float64]
+
 #: For a difference between two levels, or one SD of a number, on a standardised scale.
 BETA_DEFAULT = "normal(0,1)"
 _TEXTS = ("sample_id", "control_id", "mechanism", "condition", "comparator", "measure", "scale")
@@ -42,8 +45,9 @@ class MetaRegression:
     `table` has a row per coefficient, `fit` the posterior itself. `n_bounds` rows were left out
     because only a bound or a size without its sign is known, `n_missing` because a moderator is.
     `explained` is 1 - (tau with / tau without moderators)^2, of posterior medians; below 0 where
-    the moderators explain nothing. `rows`, `layout`, `coef_priors` (p), `tau_prior`, `omega_prior`
-    (None where it is not in the model), `rho` and `seed` are what draws are made from.
+    the moderators explain nothing. `rows` (as laid out), `X` (k, p), `layout`, `coef_priors` (p),
+    `tau_prior`, `omega_prior` (None where it is not in the model), `rho` and `seed` are what draws
+    are made from.
     """
 
     table: pd.DataFrame
@@ -58,6 +62,7 @@ class MetaRegression:
     level: float
     kind: IntervalKind
     rows: pd.DataFrame
+    X: Floats
     layout: Layout
     coef_priors: tuple[Prior, ...]
     tau_prior: Prior
@@ -217,7 +222,7 @@ def regress(
     found = MetaRegression(
         pd.DataFrame(), fit, coded, len(rows), n_studies, len(frame) - len(exact),
         int(missing.sum()), fit.tau_density.quantile(0.5), without.tau_density.quantile(0.5),
-        level, kind, one, laid, tuple(priors), tau, omega, rho, seed,
+        level, kind, one, X, laid, tuple(priors), tau, omega, rho, seed,
     )  # fmt: skip
     factors = _factors(fit, laid, X, priors, tau, omega)
     table = [

@@ -56,7 +56,7 @@ def regression_tree(found: MetaRegression) -> xr.DataTree:
     names = {name: (f"{name}_label", labels[name]) for name in values if name in labels}
     likelihood = {}
     if found.k <= MOST_ROWS:
-        row_means = coef @ found.design.matrix(found.rows).T
+        row_means = coef @ found.X.T
         errors = partial(vcalc, rho=found.rho)
         values["theta"] = effect_draws(
             found.rows, found.layout, row_means, tau, omega, errors, found.rho, found.seed
