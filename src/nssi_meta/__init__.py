@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nssi_meta.inference.batch import fit_many
     from nssi_meta.inference.compiled import refit
     from nssi_meta.inference.frequentist import rma
+    from nssi_meta.inference.nuts import Settings
     from nssi_meta.inference.pet_peese import pet_peese
     from nssi_meta.inference.rma_mv import rma_mv
     from nssi_meta.inference.robust import robust
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from nssi_meta.synthesis.counts import pool_counts
     from nssi_meta.synthesis.external import external_check
     from nssi_meta.synthesis.leave_one_out import leave_one_out
-    from nssi_meta.synthesis.model_comparison import compare_pools
+    from nssi_meta.synthesis.model_comparison import compare_fits, compare_pools
     from nssi_meta.synthesis.model_rows import model_rows
     from nssi_meta.synthesis.overlap import overlap
     from nssi_meta.synthesis.pooled import pool
@@ -54,9 +55,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Evidence": "evidence.read",
     "EvidenceError": "evidence.problems",
+    "Settings": "inference.nuts",
     "adjusted_pools": "synthesis.reporting",
     "binomial_normal": "models.binomial",
     "bounded_regression": "models.bounded",
+    "compare_fits": "synthesis.model_comparison",
     "compare_pools": "synthesis.model_comparison",
     "count_tables": "models.binomial_tables",
     "coverage": "evidence.flow",
@@ -99,9 +102,11 @@ _HOMES = {
 __all__ = [
     "Evidence",
     "EvidenceError",
+    "Settings",
     "adjusted_pools",
     "binomial_normal",
     "bounded_regression",
+    "compare_fits",
     "compare_pools",
     "count_tables",
     "coverage",

@@ -103,6 +103,17 @@ def test_omega_is_printed_where_it_is_in_the_model(call):
     assert "tau: 0 by its prior. omega: median SD within studies" in re.sub(r"\s+", " ", text)
 
 
+@pytest.mark.slow
+def test_a_sampled_pool_that_fails_its_checks_names_the_exact_engine(call, monkeypatch):
+    """No sampler has a billion draws: exit code 3, and a remedy that this verb has."""
+    monkeypatch.setattr("nssi_meta.inference.nuts.MIN_ESS", 1e9)
+    done = call("pool", BCG, "--yi", "yi", "--vi", "vi", "--engine", "nuts", code=3)
+    said = re.sub(r"\s+", " ", done.output)
+    assert re.search(r"Not converged: (\d) of \1 reported quantities", said)
+    assert "Remedy: the exact engine, which needs no draws (leave out `--engine nuts`" in said
+    assert "--draws" not in said
+
+
 @pytest.mark.parametrize("words", [["--yi", "yi", "--vi", "vi"], ["--counts"]])
 def test_a_common_effect_model_says_so(words, call, tmp_path):
     path = tmp_path / "x.csv"

@@ -43,6 +43,15 @@ def test_bounds_do_not_enter_through_their_variance():
 def test_an_unknown_scale_is_asked_for():
     with pytest.raises(ValueError, match=r"--sd.*--ni"):
         outcome_unit("MD", rows(vi=[0.1]))
+    with pytest.raises(ValueError, match=r"in that unit too: --omega-prior$"):
+        outcome_unit("MD", rows(vi=[0.1]), ["omega_prior"])
+
+
+def test_where_no_prior_needs_it_it_is_not_asked_for():
+    found = outcome_unit("MD", rows(vi=[0.1]), [])
+    assert not found.known
+    assert found.source == ""
+    assert outcome_unit("MD", rows(sd_1=[3.0], sd_2=[4.0]), []).known
 
 
 def test_an_unknown_measure_is_named():

@@ -68,6 +68,36 @@ def test_steps_equal_the_table(tables, artists, xs):
         assert xs(drawn["reference"]) == [tables.steps["median"].iloc[-1]] * 2
 
 
+def test_a_prediction_interval_stands_behind_each_study_left_out(tables, artists, collisions):
+    """Boxes hold the table's limits; with all studies they are two lines; others have none."""
+    half = 1.5 * (tables.steps["high"] - tables.steps["low"])
+    table = tables.steps.assign(
+        label=[f"s{i}" for i in range(len(tables.steps))],  # shorter than the head of the column
+        pred_low=tables.steps["median"] - half,
+        pred_high=tables.steps["median"] + half,
+    )
+    figure = fig.leave_one_out(table, table.iloc[-1:])
+    assert collisions(figure) == []
+    drawn = artists(figure)
+    for i, r in table.iterrows():
+        box = drawn[f"pi:{i}"].get_xy()[:, 0]
+        assert (box.min(), box.max()) == (r["pred_low"], r["pred_high"])
+    for side in ("low", "high"):
+        assert set(drawn[f"reference-{side}"].get_xdata()) == {table[f"pred_{side}"].iloc[-1]}
+    lines = [
+        fig.cumulative(table),
+        fig.leave_one_out(tables.steps, tables.steps.iloc[-1:]),
+        fig.leave_one_out(table.assign(pred_low=NAN), table.iloc[-1:]),
+    ]
+    for plain in lines:
+        assert not [gid for gid in artists(plain) if gid.startswith(("pi:", "reference-"))]
+    last = table.iloc[-1]
+    words = fig.alt_steps(table, what="left out")
+    assert "The prediction interval is narrowest without s11" in words
+    assert f"{last['pred_high']:.2f}; widest without s0" in words
+    assert "prediction" not in fig.alt_steps(table)
+
+
 def test_funnel_equals_the_table(tables, artists, xs):
     picture = FIGURES["funnel"](tables)
     drawn = artists(picture)

@@ -14,7 +14,7 @@ from nssi_meta.inference.compiled import CAREFUL
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import fit_exact
 from nssi_meta.inference.nuts import Settings, diagnose, sample_compiled
-from nssi_meta.inference.sampled import Empirical, SampledPosterior, fit_pool_nuts
+from nssi_meta.inference.sampled import REMEDY, Empirical, SampledPosterior, fit_pool_nuts
 from nssi_meta.inference.shrinkage import shrunken
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import PriorError, parse_prior
@@ -221,7 +221,16 @@ def test_two_failed_runs_leave_problems_in_plain_words(monkeypatch):
     (problem,) = fit.problems
     assert problem.startswith("1 of 1 reported quantities failed the convergence checks")
     assert "worst: mu" in problem
-    assert "Remedy" in problem
+    # Twice what was tried last, which was twice the first.
+    assert problem.endswith("Remedy: more draws (`settings=nm.Settings(draws=6000, tune=2800)`).")
+
+
+def test_who_samples_says_what_can_be_done(monkeypatch):
+    fit, _, _ = run(monkeypatch, BAD, BAD, remedy=REMEDY)
+    (problem,) = fit.problems
+    assert "Remedy: the exact engine" in problem
+    assert "leave out `--engine nuts`" in problem
+    assert "--draws" not in problem
 
 
 def test_divergences_and_slow_energy_are_problems_of_their_own(monkeypatch):

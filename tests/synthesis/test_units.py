@@ -13,6 +13,7 @@ from nssi_meta.cli import cli
 from nssi_meta.evidence.simple import read_simple
 from nssi_meta.models.priors import parse_prior
 from nssi_meta.synthesis.pooled import pool
+from nssi_meta.synthesis.regression import regress
 
 STROKE = Path(__file__).parent.parent / "reference" / "normand1999_MD.csv"
 #: Asked for: 1e-9. Measured: 5e-14.
@@ -90,6 +91,60 @@ def test_numbers_of_an_own_prior_are_in_the_outcome_s_unit(file_of):
     assert with_measure[IN_UNIT].tolist() == without[IN_UNIT].tolist()
 
 
+def test_priors_that_were_all_given_need_no_sd(file_of):
+    """The same numbers as without a measure; only chances beyond 0.2 SD cannot be told."""
+    own = {"mu_prior": "normal(0,20)", "tau_prior": "halfnormal(10)"}
+    frame = read_simple(file_of(1.0), "yi", vi="vi")
+    found, plain = (pool(frame, measure=m, **own).summary().iloc[0] for m in ("MD", None))
+    assert found[IN_UNIT].tolist() == plain[IN_UNIT].tolist()
+    assert found[["p_beyond", "share_beyond"]].isna().all()
+    assert found["flags"].startswith("chances beyond delta left out: give delta")
+    with_delta, same = (
+        pool(frame, measure=m, delta=3.0, **own).summary().iloc[0] for m in ("MD", None)
+    )
+    assert with_delta[FREE].tolist() == same[FREE].tolist()
+    assert with_delta["flags"] == ""
+    known = read_simple(file_of(1.0), "yi", vi="vi", **SDS)
+    assert pool(known, measure="MD", **own).summary()["p_beyond"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"),
+    [
+        ({"mu_prior": "normal(0,20)"}, "too: --tau-prior, --omega-prior$"),
+        ({"mu_prior": "normal(0,20)", "tau_prior": "halfnormal(10)"}, "too: --omega-prior$"),
+        ({"mu_prior": "flat", "tau_prior": "rhodes2015"}, "too: --tau-prior, --omega-prior$"),
+    ],
+)
+def test_a_prior_that_follows_the_sd_asks_for_it(file_of, own, asked):
+    frame = read_simple(file_of(1.0), "yi", vi="vi", study="study")
+    frame["study_id"] = [f"s{i // 2}" for i in range(len(frame))]
+    with pytest.raises(ValueError, match=asked):
+        pool(frame, measure="MD", **own)
+    with pytest.raises(ValueError, match=r"too: .*--beta-prior$"):
+        regress(frame.assign(x=range(len(frame))), ["x"], measure="MD", **own)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"tau_prior": "halfcauchy(0.5)"}, "tau ~ halfcauchy(0.5) (half an SD would be 14.8)"),
+        (
+            {"tau_prior": "halfcauchy(0.5)", "mu_prior": "normal(0,1)"},
+            "mu ~ normal(0,1) (one SD would be 29.6), tau ~ halfcauchy(0.5) (half an SD would be",
+        ),
+        ({"tau_prior": "jeffreys", "mu_prior": "flat", "omega_prior": "halfnormal(1)"}, ""),
+        ({"tau_prior": "rhodes2015"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_a_given_number_means_is_said_beside_the_sd(file_of, own, told):
+    frame = read_simple(file_of(1.0), "yi", vi="vi", **SDS)
+    flags = pool(frame, measure="MD", **own).summary().loc[0, "flags"]
+    assert (f"read in the outcome's unit: {told}" in flags) if told else ("unit" not in flags)
+    assert "outcome's unit" not in pool(frame, **own).summary().loc[0, "flags"]
+
+
 def test_omega_s_prior_follows_the_same_rule(file_of):
     frame = read_simple(file_of(1.0), "yi", vi="vi", **SDS)
     frame["study_id"] = [f"s{i // 2}" for i in range(len(frame))]
@@ -138,6 +193,14 @@ def test_people_are_counted_from_sizes(file_of):
         (["--measure", "SMD"], 0, ""),
         ([], 0, "suit standardised effects"),
         (["--measure", "MD"], 2, "--ni"),
+        (
+            ["--measure", "MD", "--mu-prior", "normal(0,20)", "--tau-prior", "halfnormal(10)"], 0,
+            "chances beyond delta left out",
+        ),
+        (
+            ["--measure", "MD", "--sd", "sd1i", "--sd", "sd2i", "--tau-prior", "halfcauchy(0.5)"],
+            0, "read in the outcome's unit: tau ~ halfcauchy(0.5) (half an SD would be 14.8)",
+        ),
         (["--measure", "meandiff"], 2, "is not known; nearest"),
         (["--sd", "sd1i"], 2, "--sd needs --measure"),
         (["--measure", "MD", "--sd", "sd3i"], 1, "no column 'sd3i'"),

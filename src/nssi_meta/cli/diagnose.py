@@ -54,7 +54,8 @@ PREDICTIVE = {
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
-    help="Folder for the tables (csv) and a figure of each check (pdf, svg, png).",
+    help="Folder for the tables (csv) and two figures a pool (pdf, svg, png): without each study "
+    "the mean and the prediction interval; drawn reviews beside the observed one.",
 )
 @omega_option
 @pool_options

@@ -9,6 +9,8 @@ or, where only sizes are known, from the unit-information SD (Röver et al. 2021
 from __future__ import annotations
 
 import difflib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +25,18 @@ SD_COLUMNS = ("sd_1", "sd_2")
 
 @dataclass(frozen=True)
 class Unit:
-    """`scale` multiplies priors for standardised effects; `source` says where it comes from."""
+    """`scale` multiplies priors for standardised effects; `source` says where it comes from.
+
+    The scale is nan where the outcome's SD is not known, and no prior needs it.
+    """
 
     scale: float = 1.0
     source: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether a share of an SD has a size in the unit of the effects."""
+        return math.isfinite(self.scale)
 
     @property
     def text(self) -> str:
@@ -49,14 +59,17 @@ def check_measure(measure: str) -> str:
     )
 
 
-def outcome_unit(measure: str | None, rows: pd.DataFrame) -> Unit:
+def outcome_unit(
+    measure: str | None, rows: pd.DataFrame, left: Sequence[str] = ("mu_prior", "tau_prior")
+) -> Unit:
     """The outcome's SD for the rows of one pool; 1 where the measure has no unit, or none is named.
 
     `rows` has yi, vi, kind and, where known, n_total and SD_COLUMNS. With SDs: the root of their
     mean square, weighted by n_total where every row with an SD has one. With sizes alone: the
     unit-information SD sqrt(sum n / sum 1/vi) of the exact rows, halved for a difference of two
-    groups, whose sampling variance is 4 SD^2 / n when they are of one size. Raises ValueError where
-    neither is known.
+    groups, whose sampling variance is 4 SD^2 / n when they are of one size. `left` names the priors
+    that follow the SD, as nobody gave their numbers: where there is one and neither SDs nor sizes
+    are known ValueError is raised, where there is none the scale is nan.
     """
     if measure is None:
         return Unit()
@@ -78,10 +91,13 @@ def outcome_unit(measure: str | None, rows: pd.DataFrame) -> Unit:
         unit_information = np.sqrt(size[exact].sum() / (1.0 / v).sum())
         scale = float(unit_information) / RAW[name]
         return Unit(scale, "SD of the outcome from sizes and sampling variances")
+    if not left:
+        return Unit(math.nan)
+    flags = ", ".join(f"--{name.replace('_', '-')}" for name in left)
     raise ValueError(
-        f"{name} is in the unit of the outcome, so the scale of the priors depends on that unit: "
-        "name the column of the outcome's SDs (--sd, twice for two groups) or of the sample sizes "
-        "(--ni). Or leave out the measure and give every prior in that unit"
+        f"{name} is in the unit of the outcome, so the scale of default priors depends on that "
+        "unit: name the column of the outcome's SDs (--sd, twice for two groups) or of the sample "
+        f"sizes (--ni). Or give the other priors in that unit too: {flags}"
     )
 
 

@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.compiling import compile_model, with_data
-from nssi_meta.inference.nuts import Fit, Progress, Reported, Settings, sample_compiled
+from nssi_meta.inference.nuts import (
+    MORE_DRAWS,
+    Fit,
+    Progress,
+    Reported,
+    Settings,
+    sample_compiled,
+)
 from nssi_meta.models.pool import implied_sds
 from nssi_meta.models.structure import Recipe, Structure, pack
 
@@ -59,6 +66,7 @@ def sample(
     settings: Settings | None = None,
     cores: int | None = None,
     progress: Progress | None = None,
+    remedy: str = MORE_DRAWS,
 ) -> Fit:
     """`nuts.sample_compiled` of a model, compiled first if this process has not done so yet."""
     return sample_compiled(
@@ -68,6 +76,7 @@ def sample(
         settings=settings,
         cores=cores,
         progress=progress,
+        remedy=remedy,
     )
 
 
@@ -78,13 +87,15 @@ def refit(
     settings: Settings | None = None,
     cores: int | None = None,
     progress: Progress | None = None,
+    remedy: str = MORE_DRAWS,
 ) -> Fit:
     """Sample a structure with its data; compiles only what this process has not compiled yet.
 
     Every quantity of the structure is checked, derived ones (estimated means, contrasts,
     predictions) included; look at `Fit.converged`. The returned DataTree has the groups
     `posterior` (all reported quantities), `sample_stats`, `log_likelihood` (one value a study)
-    and `log_prior` (one a parameter). Raises TypeError for what is no structure.
+    and `log_prior` (one a parameter). `settings` are `nm.Settings`; `remedy` ends the
+    sentence about draws that are too few. Raises TypeError for what is no structure.
     """
     if not isinstance(structure, Structure):
         raise TypeError(
@@ -103,6 +114,7 @@ def refit(
         settings=settings or replace(CAREFUL, draws=structure.draws),
         cores=cores,
         progress=progress,
+        remedy=remedy,
     )
     return replace(fit, posterior_data=_tree(structure, fit.posterior_data, seed))
 

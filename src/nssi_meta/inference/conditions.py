@@ -14,21 +14,39 @@ from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, PriorError, bind_prior
 
 #: Sampling variances of one pool that are this many times apart are named where it fails.
 _APART = 1e6
+#: So are effects this many scales of the prior of mu from its centre.
+_FAR = 100.0
 
 
 @contextmanager
-def naming_variances(layout: Layout) -> Iterator[None]:
-    """Let a FloatingPointError of quadrature say how far apart the sampling variances are."""
+def naming_variances(layout: Layout, mu_prior: Prior | None = None) -> Iterator[None]:
+    """Let a FloatingPointError of quadrature say what in the data it comes from.
+
+    That is how far apart sampling variances are, or how far the effects from the prior of mu.
+    """
     try:
         yield
     except FloatingPointError as error:
+        told = []
         least, most = float(layout.v.min()), float(layout.v.max())
-        if most <= _APART * least:
+        if most > _APART * least:
+            told.append(
+                f"here sampling variances run from {least:.3g} to {most:.3g}: check the smallest "
+                "(squares of standard errors), or leave those rows out"
+            )
+        ends = np.concatenate([layout.y, layout.lower, layout.upper])
+        near = float(np.median(ends[np.isfinite(ends)]))
+        if mu_prior is not None and len(mu_prior.params) > 1:
+            centre, scale = mu_prior.params[-2:]
+            if abs(near - centre) > _FAR * scale:
+                told.append(
+                    f"here effects are near {near:.3g} against {mu_prior} on mu, of scale "
+                    f"{scale:.3g}: give priors in the unit of the data, or measure the outcome in "
+                    "a larger unit"
+                )
+        if not told:
             raise
-        raise FloatingPointError(
-            f"{error}; here sampling variances run from {least:.3g} to {most:.3g}: check the "
-            "smallest (squares of standard errors), or leave those rows out"
-        ) from error
+        raise FloatingPointError("; ".join([str(error), *told])) from error
 
 
 def check_omega(omega: Prior | None) -> None:

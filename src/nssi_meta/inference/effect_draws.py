@@ -34,7 +34,8 @@ def effect_draws(
 ) -> Floats:
     """Draws (S, k) of theta at S draws of mu, tau and omega (S,).
 
-    `frame` is that which `data` was laid out from. An estimate known as a bound, or without its
+    `frame` is that which `data` was laid out from. Rows that are all exact effects may have means
+    of their own: `mu` (S, k). An estimate known as a bound, or without its
     sign, is drawn first (`shrinkage`): exactly where the row stands alone, by 25 Gibbs sweeps
     within a study.
     """
@@ -43,19 +44,25 @@ def effect_draws(
     exact = (frame["kind"] == "exact").to_numpy()
     y, v = frame["yi"].to_numpy(dtype=float), frame["vi"].to_numpy(dtype=float)
     between = tau**2 + omega**2
+    means = np.broadcast_to(mu.reshape(len(mu), -1), (len(mu), len(frame)))
+    if mu.ndim > 1 and not exact.all():
+        raise ValueError("a mean for each row is for exact effects alone")
     out = np.empty((len(mu), len(frame)))
     for rows in data.block_rows:
         if len(rows) > 1:
-            out[:, rows] = _block(frame.iloc[rows], mu, tau, omega, vcalc, rho, rng)
+            mean = means[:, rows] if mu.ndim > 1 else mu
+            out[:, rows] = _block(frame.iloc[rows], mean, tau, omega, vcalc, rho, rng)
             continue
         i = int(rows[0])
+        centre = means[:, i]
         total = between + v[i]
         if exact[i]:
             estimate = np.full(len(mu), y[i])
         else:
             u = stratified(len(mu), rng)[:, None]
-            estimate = drawn_estimates(frame.iloc[[i]], mu[:, None], total[:, None], u)[:, 0]
-        mean = mu + between / total * (estimate - mu)
+            at = centre[:, None], total[:, None]
+            estimate = drawn_estimates(frame.iloc[[i]], *at, u)[:, 0]
+        mean = centre + between / total * (estimate - centre)
         out[:, i] = mean + np.sqrt(between * v[i] / total) * rng.standard_normal(len(mu))
     return out
 
@@ -69,7 +76,7 @@ def _block(
     rho: float,
     rng: np.random.Generator,
 ) -> Floats:
-    """theta (S, n) of the rows of one block."""
+    """theta (S, n) of the rows of one block; `mu` (S,), of exact rows (S, n) too."""
     n = len(part)
     V, shares = sampling_covariance(part, vcalc, rho), shared_tau(part)
     between = tau[:, None, None] ** 2 * shares + omega[:, None, None] ** 2 * np.eye(n)
@@ -78,7 +85,7 @@ def _block(
     value, vector = np.linalg.eigh(shares)
     root = vector * np.sqrt(np.maximum(value, 0.0))
     common, own, error = rng.standard_normal((3, len(mu), n))
-    theta = mu[:, None] + tau[:, None] * (common @ root.T) + omega[:, None] * own
+    theta = mu.reshape(len(mu), -1) + tau[:, None] * (common @ root.T) + omega[:, None] * own
     other = theta + error @ np.linalg.cholesky(V).T
     moved = np.linalg.solve(sigma, (reported - other)[..., None])
     return np.asarray(theta + (between @ moved)[..., 0])

@@ -19,6 +19,7 @@ from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.conditions import Tails, bound_priors, naming_variances, tails
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
+from nssi_meta.inference.node_draws import drawn_nodes, within_cells
 from nssi_meta.inference.on_grid import OnGrid
 from nssi_meta.inference.panels import LIGHT_FALL, tail_rule, with_tails
 from nssi_meta.inference.point_mass import PointMass
@@ -70,41 +71,18 @@ class ExactPosterior:
         index = self.drawn_nodes(n, rng)
         z = rng.standard_normal(n)
         tau, omega = (
-            self._within_cells(values, density, index, rng)
+            within_cells(values, self.weight, density, index, rng)
             for values, density in (
                 (self.tau, self.tau_density),
                 (self.omega, self.omega_density),
             )
         )
-        mu = self._within_cells(self.mu_mean, self.mu, index, rng)
+        mu = within_cells(self.mu_mean, self.weight, self.mu, index, rng)
         return mu + self.mu_sd[index] * z, tau, omega
 
     def drawn_nodes(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Numbers (n,) of nodes, drawn by weight: systematic resampling (low variance)."""
-        cumulative = np.cumsum(self.weight)
-        u = (np.arange(n) + rng.random(n)) / n
-        index = np.searchsorted(cumulative / cumulative[-1], u)
-        return rng.permutation(np.minimum(index, len(cumulative) - 1))
-
-    def _within_cells(
-        self,
-        values: Floats,
-        density: Density | PointMass | None,
-        index: NDArray[np.intp],
-        rng: np.random.Generator,
-    ) -> Floats:
-        """Values of an axis anywhere in the cells of the nodes `index`, not at the nodes alone.
-
-        A cell holds as much of the axis' marginal as its nodes weigh. What is no axis (`density`
-        has no panels) stays as it is.
-        """
-        if not isinstance(density, PanelDensity):
-            return values[index]
-        _, place = np.unique(values, return_inverse=True)
-        mass = np.bincount(place, self.weight)
-        mass /= mass.sum()
-        at = place[index]
-        return density.quantiles(np.cumsum(mass)[at] - mass[at] * (1.0 - rng.random(len(index))))
+        return drawn_nodes(self.weight, n, rng)
 
     @cached_property
     def prediction(self) -> Density:
@@ -193,7 +171,7 @@ def fit_exact(
                 log_step = log_step + np.log(far).reshape(shape)
         return log_density(mu.reshape(lead), tau, omega, prior, log_step)
 
-    with naming_variances(layout):
+    with naming_variances(layout, mu_prior):
         grid = integrate(on_grid, [a for a, _ in axes], start, n=n, tol=tol)
     tau, omega = _tensor(grid.x[1:], free)
     mu = grid.x[0].reshape(-1, *([1] * (grid.weight.ndim - 1)))
@@ -262,7 +240,7 @@ def log_evidence(
         return float(density().ravel()[0])
     # Blocks of bounds are integrals themselves, exact to 1e-8: finer than that nothing is resolved.
     tol = 1e-9 if layout.bound_blocks is None else 1e-7
-    with naming_variances(layout):
+    with naming_variances(layout, mu_prior):
         return integrate(density, [a for a, _ in axes], [e for _, e in axes], tol=tol).log_integral
 
 

@@ -8,11 +8,15 @@ For pools by the exact engine see `synthesis.leave_one_out`, which needs no appr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +24,9 @@ Floats = NDArray[np.float64]
 MAX_K = 0.7
 
 
-def psis_loo(log_likelihood: Floats, studies: Sequence[str]) -> pd.DataFrame:
+def psis_loo(
+    log_likelihood: Floats, studies: Sequence[str], posterior: xr.Dataset | None = None
+) -> pd.DataFrame:
     """Log predictive density of each study given all others, from draws given all.
 
     Parameters
@@ -30,6 +36,9 @@ def psis_loo(log_likelihood: Floats, studies: Sequence[str]) -> pd.DataFrame:
         out.
     studies
         Their names (J,).
+    posterior
+        Draws (chain, draw) of what was sampled: their relative efficiency decides how many weights
+        are smoothed. Without it that of the first study's log likelihood does.
 
     Returns
     -------
@@ -48,6 +57,8 @@ def psis_loo(log_likelihood: Floats, studies: Sequence[str]) -> pd.DataFrame:
         dims=dims,
         coords={"name": list(studies)},
     )
+    if posterior is not None:
+        tree["posterior"].dataset = posterior
     with warnings.catch_warnings():
         # ArviZ warns of high k-hat; the column `flag` names the studies.
         warnings.filterwarnings("ignore", message="Estimated shape parameter of Pareto")
@@ -111,15 +122,20 @@ def compare(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Models ranked by the sum over studies of `elpd`, differences with their standard errors.
 
     `scores` are tables with study and elpd by the models' names. Columns model, elpd, se, diff (to
-    the best), se_diff, words. Raises ValueError where models saw different studies.
+    the best), se_diff, words. Raises ValueError where models saw different studies, naming them.
     """
     tables = {name: t.set_index("study")["elpd"].astype(float) for name, t in scores.items()}
-    first = next(iter(tables.values()))
+    whole, first = next(iter(tables.items()))
     for name, values in tables.items():
-        if set(values.index) != set(first.index) or values.index.has_duplicates:
+        if twice := values.index[values.index.duplicated()].tolist():
+            raise ValueError(f"{name} names a study twice: {twice[0]}; give each a name of its own")
+        lacks, has = first.index.difference(values.index), values.index.difference(first.index)
+        told = [f"{_few(lacks.tolist())} in {whole} alone"] * bool(len(lacks))
+        told += [f"{_few(has.tolist())} in {name} alone"] * bool(len(has))
+        if told:
             raise ValueError(
-                f"{name} was fitted to other studies than {next(iter(tables))}; compare models of "
-                "the same rows"
+                f"{name} was fitted to other studies than {whole} ({'; '.join(told)}): compare "
+                "models of the same rows"
             )
         if values.isna().any():
             raise ValueError(
@@ -134,10 +150,16 @@ def compare(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         values = tables[name].reindex(best.index)
         gap = (best - values).to_numpy(dtype=float)
         se, se_gap = (float(np.sqrt(k) * np.std(v, ddof=1)) for v in (values, gap))
-        diff = -float(gap.sum())
+        diff = 0.0 - float(gap.sum())
         records.append((name, float(values.sum()), se, diff, se_gap, _words(diff, se_gap, k)))
     columns = ["model", "elpd", "se", "diff", "se_diff", "words"]
     return pd.DataFrame(records, columns=columns)
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first few names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(str, names[:3])) + more
 
 
 def _words(diff: float, se: float, k: int) -> str:

@@ -25,11 +25,16 @@ Progress = Callable[[str], None]
 MAX_R_HAT = 1.01
 MIN_ESS = 400
 MIN_E_BFMI = 0.3
+#: What a caller of `refit` can do where draws are too few; {draws} and {tune} are twice the last.
+MORE_DRAWS = "more draws (`settings=nm.Settings(draws={draws}, tune={tune})`)"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Sampler settings; `stricter` is the automatic second try."""
+    """Sampler settings; `stricter` is the automatic second try.
+
+    `draws` and `tune` are those of each of `chains` chains.
+    """
 
     draws: int = 2000
     tune: int = 700
@@ -66,18 +71,19 @@ def sample_compiled(
     settings: Settings | None = None,
     cores: int | None = None,
     progress: Progress | None = None,
+    remedy: str = MORE_DRAWS,
 ) -> Fit:
     """Sample with nutpie, check every reported quantity, retry once with stricter settings.
 
     The second fit is returned whether or not it passes; look at `Fit.converged`. `compiled` by
-    `compiled.compiled_for`.
+    `compiled.compiled_for`; `remedy` is what the caller can do where chains do not agree.
     """
     tell = progress or _silent
     attempt = settings or Settings()
-    fit = _run(compiled, reported, seed, attempt, cores, 1, tell)
+    fit = _run(compiled, reported, seed, attempt, cores, 1, tell, remedy)
     if not fit.converged:
         tell(f"checks failed ({' '.join(fit.problems)}); once more with stricter settings")
-        fit = _run(compiled, reported, seed + 1, attempt.stricter(), cores, 2, tell)
+        fit = _run(compiled, reported, seed + 1, attempt.stricter(), cores, 2, tell, remedy)
     return fit
 
 
@@ -93,6 +99,7 @@ def _run(
     cores: int | None,
     attempt: int,
     tell: Progress,
+    remedy: str,
 ) -> Fit:
     import nutpie
 
@@ -126,7 +133,8 @@ def _run(
         "ess_bulk_min": float(table["ess_bulk"].min()),
         "ess_tail_min": float(table["ess_tail"].min()),
     }
-    return Fit(tree, table, facts, tuple(_problems(table, divergences, e_bfmi)))
+    remedy = remedy.format(draws=2 * settings.draws, tune=2 * settings.tune)
+    return Fit(tree, table, facts, tuple(_problems(table, divergences, e_bfmi, remedy)))
 
 
 def available_cores() -> int:
@@ -167,7 +175,7 @@ def _e_bfmi(energy: Floats) -> Floats:
     return out
 
 
-def _problems(table: pd.DataFrame, divergences: int, e_bfmi: float) -> list[str]:
+def _problems(table: pd.DataFrame, divergences: int, e_bfmi: float, remedy: str) -> list[str]:
     out = []
     if table.empty:
         out.append(
@@ -181,7 +189,7 @@ def _problems(table: pd.DataFrame, divergences: int, e_bfmi: float) -> list[str]
             f"{len(failed)} of {len(table)} reported quantities failed the convergence checks "
             f"(worst: {worst['quantity']}, R-hat {worst['r_hat']:.3f}, bulk ESS "
             f"{worst['ess_bulk']:.0f}, tail ESS {worst['ess_tail']:.0f}); needed: R-hat <= "
-            f"{MAX_R_HAT}, ESS >= {MIN_ESS}. Remedy: more draws (`nssi-meta run --draws`)."
+            f"{MAX_R_HAT}, ESS >= {MIN_ESS}. Remedy: {remedy}."
         )
     if divergences:
         out.append(

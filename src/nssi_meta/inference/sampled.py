@@ -21,6 +21,8 @@ from nssi_meta.models.structure import Structure
 from nssi_meta.models.three_level import three_level
 
 Floats = NDArray[np.float64]
+#: A pool has no option for draws, and needs none.
+REMEDY = 'the exact engine, which needs no draws (leave out `--engine nuts`, engine="nuts")'
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,10 @@ def fit_pool_nuts(
 
     structure = _structure(data, mu_prior, tau_prior, omega_prior)
     if structure is not None:
-        fit = _named(refit(structure, seed=seed))
+        fit = _named(refit(structure, seed=seed, remedy=REMEDY))
     else:
         recipe = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
-        fit = sample(recipe, reported, seed=seed, settings=CAREFUL)
+        fit = sample(recipe, reported, seed=seed, settings=CAREFUL, remedy=REMEDY)
     posterior = fit.posterior_data["posterior"]
     flat = {name: np.asarray(posterior[name]).ravel() for name in names}
     return fit, SampledPosterior(flat["mu"], flat["tau"], flat.get("omega"))

@@ -198,11 +198,15 @@ def check_propriety(mu: Prior, tau: Prior, n_exact: int, n_studies: int) -> None
     more than 1. For a uniform tau that is three studies (flat mu) or two (proper mu), for
     Jeffreys' prior (p = 1) two or one: Gelman 2006, Bayesian Analysis 1:515; Bodnar et al. 2017,
     Stat Med 36:378. Near tau = 0 every prior here is bounded or integrable.
+
+    Bounds are not counted. Under a proper prior of tau one closed interval would do for a flat mu:
+    its probability integrates over mu to its width, whatever tau. Bounds open to either side would
+    do only where the prior of tau has a mean.
     """
     if not mu.proper and n_exact < 1:
         raise PriorError(
-            "a flat prior on mu needs at least one exact effect: bounds alone leave mu unlimited; "
-            f"use a proper prior such as {MU_DEFAULT}"
+            "a flat prior on mu needs at least one exact effect (bounds are not counted here, for "
+            f"most limit mu on one side only); use a proper prior such as {MU_DEFAULT}"
         )
     if not tau.proper:
         need = math.floor(1 - tau.tail + (not mu.proper)) + 1

@@ -24,6 +24,8 @@ from nssi_meta.models.priors import (
 
 Engine = Literal["exact", "nuts"]
 
+#: Seed of whatever is drawn, if none is given.
+SEED = 20220701
 #: Smallest difference that matters, on the effect-size scale.
 DELTA = 0.2
 CELL = ["mechanism", "condition", "estimand"]
@@ -53,7 +55,7 @@ class Options:
     interval: IntervalKind = "central"
     delta: float | None = None
     engine: Engine = "exact"
-    seed: int = 20220701
+    seed: int = SEED
     measure: str | None = None
     own: tuple[str, ...] = ()
 
@@ -98,6 +100,13 @@ class Options:
         mu, tau, omega = found
         return mu, tau, omega
 
+    def left(self, within: bool) -> list[str]:
+        """Names of the priors that follow the outcome's SD: default and published ones.
+
+        `within` tells whether omega is in the model.
+        """
+        return [name for name in PRIORS[: 3 if within else 2] if name not in self.own]
+
     def in_unit(self, unit: Unit, priors: tuple[Prior, Prior, Prior]) -> tuple[Prior, Prior, Prior]:
         """`priors` of mu, tau and omega in the outcome's unit."""
         mu, tau, omega = (
@@ -136,6 +145,22 @@ class Cell:
         ]
         pool = cell_name(self.key)
         return f"{self.unit.text} Used{f' for {pool}' if pool else ''}: {', '.join(told)}."
+
+    def given_note(self, options: Options) -> str:
+        """What numbers of a prior that was given mean on a raw scale; empty where there are none.
+
+        An SD of the outcome is told beside them: a prior for standardised effects is then seen.
+        """
+        if not self.unit.source:
+            return ""
+        told = []
+        for name, prior in zip(PRIORS, self.priors, strict=False):
+            in_model = name != "omega_prior" or self.posterior.omega_density is not None
+            if name in options.own and prior.params and in_model:
+                share, words = (1.0, "one SD") if name == "mu_prior" else (0.5, "half an SD")
+                size = f"{words} would be {share * self.unit.scale:.3g}"
+                told.append(f"{name.removesuffix('_prior')} ~ {_rounded(prior)} ({size})")
+        return f"read in the outcome's unit: {', '.join(told)}" if told else ""
 
 
 def _rounded(prior: Prior) -> str:

@@ -42,6 +42,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
 
     `p_beyond` is P(|mu| > delta); `share_beyond` is the probability that the effect in a new
     setting exceeds delta in the direction of mu's median (the expected share of such settings).
+    Both are nan where delta is a share of an SD that is not known.
     """
     post: ExactPosterior = cell.posterior
     rows = cell.rows
@@ -51,7 +52,10 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
     pred_low, pred_high = interval(new, options.level, options.interval)
     median = mu.quantile(0.5)
     delta = DELTA * cell.unit.scale if options.delta is None else options.delta
-    above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
+    above, below, beyond = np.nan, np.nan, np.nan
+    if np.isfinite(delta):
+        above, below = 1 - float(new.cdf(delta)), float(new.cdf(-delta))
+        beyond = float(1 - mu.cdf(delta) + mu.cdf(-delta))
     mu_prior, tau_prior, omega_prior = cell.priors
     is_bound = rows["kind"] == "interval"
     moments = finite_moments_of_mu(cell.layout, mu_prior, tau_prior)
@@ -78,7 +82,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "pred_low": pred_low,
         "pred_high": pred_high,
         "p_positive": float(1 - mu.cdf(0.0)),
-        "p_beyond": float(1 - mu.cdf(delta) + mu.cdf(-delta)),
+        "p_beyond": beyond,
         "share_beyond": above if median >= 0 else below,
         "level": options.level,
         "interval": options.interval,
@@ -86,7 +90,7 @@ def summarise(cell: Cell, options: Options) -> dict[str, Any]:
         "mu_prior": str(mu_prior),
         "tau_prior": str(tau_prior),
         "omega_prior": str(omega_prior) if post.omega_density else "",
-        "flags": _flags(cell, moments),
+        "flags": _flags(cell, moments, options),
     }
 
 
@@ -99,7 +103,7 @@ def _people(rows: pd.DataFrame) -> float:
     return float(participants(rows.assign(sample_id=sample)))
 
 
-def _flags(cell: Cell, moments: int) -> str:
+def _flags(cell: Cell, moments: int, options: Options) -> str:
     """What a reader must know about a cell, in words separated by semicolons.
 
     `moments` tells how many of mean and SD of mu exist.
@@ -119,6 +123,10 @@ def _flags(cell: Cell, moments: int) -> str:
             flags.append("all bounds on one side: how large, the prior says")
     if _foreign(cell):
         flags.append("effects far from what the prior of mu foresees: is it in their unit?")
+    if given := cell.given_note(options):
+        flags.append(given)
+    if options.delta is None and not cell.unit.known:
+        flags.append("chances beyond delta left out: give delta, or the outcome's SDs for 0.2 SD")
     if moments < 2:
         what = "mean and no SD" if moments < 1 else "SD"
         flags.append(f"mu has no {what}: tails too heavy under these priors, read its median")

@@ -150,7 +150,8 @@ def pool(
     **options
         Fields of `Options`: mu_prior, tau_prior, omega_prior, rho, level, interval, delta, engine,
         measure. With a measure in the outcome's unit (MD) default priors are in units of the
-        outcome's SD, and the numbers of a prior that is given are in the outcome's unit.
+        outcome's SD, and the numbers of a prior that is given are in the outcome's unit; the column
+        `flags` says so. Without an SD every prior must be given.
 
     Returns
     -------
@@ -241,10 +242,11 @@ def fit_cell(
 ) -> Cell:
     """The pool of one cell's rows; `priors` of mu, tau and omega."""
     rows = rows.reset_index(drop=True)
-    unit = outcome_unit(options.measure, rows)
+    nested = has_omega(rows["study_id"].to_numpy())
+    unit = outcome_unit(options.measure, rows, options.left(nested))
     mu, tau, omega = options.in_unit(unit, priors)
     data = layout(rows, partial(vcalc, rho=options.rho), options.rho)
-    within = omega if has_omega(rows["study_id"].to_numpy()) else None
+    within = omega if nested else None
     try:
         if options.engine == "nuts":
             fitted = _fit_nuts(key, rows, data, (mu, tau, within), options)

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.float64]
+#: What to do where chains do not agree, at the command line and in Python.
+REMEDY = (
+    "more draws (`nssi-meta run --draws`, "
+    "`fit_profiles(..., settings=nm.Settings(draws={draws}, tune={tune}))`)"
+)
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,7 @@ def fit_profiles(
         settings=settings,
         cores=cores,
         progress=progress,
+        remedy=REMEDY,
     )
     return Profiles(data, fit, index, evidence.mechanisms, evidence.conditions, level, tails)
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.units import outcome_unit
@@ -24,8 +25,13 @@ from nssi_meta.inference.regression import (
 from nssi_meta.models.blocks import RHO, Layout, layout
 from nssi_meta.models.design import Design, design
 from nssi_meta.models.priors import Prior, parse_prior
-from nssi_meta.synthesis.cells import Options
+from nssi_meta.synthesis.cells import SEED, Options
 from nssi_meta.synthesis.pooled import comparable_rows
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.float64]
 
 #: For a difference between two levels, or one SD of a number, on a standardised scale.
 BETA_DEFAULT = "normal(0,1)"
@@ -39,7 +45,9 @@ class MetaRegression:
     `table` has a row per coefficient, `fit` the posterior itself. `n_bounds` rows were left out
     because only a bound or a size without its sign is known, `n_missing` because a moderator is.
     `explained` is 1 - (tau with / tau without moderators)^2, of posterior medians; below 0 where
-    the moderators explain nothing.
+    the moderators explain nothing. `rows` (as laid out), `X` (k, p), `layout`, `coef_priors` (p),
+    `tau_prior`, `omega_prior` (None where it is not in the model), `rho` and `seed` are what draws
+    are made from.
     """
 
     table: pd.DataFrame
@@ -53,6 +61,33 @@ class MetaRegression:
     tau_without: float
     level: float
     kind: IntervalKind
+    rows: pd.DataFrame
+    X: Floats
+    layout: Layout
+    coef_priors: tuple[Prior, ...]
+    tau_prior: Prior
+    omega_prior: Prior | None
+    rho: float
+    seed: int
+
+    @property
+    def posterior_data(self) -> xr.DataTree:
+        """Joint posterior draws as an ArviZ DataTree, independent of each other.
+
+        Groups `posterior` (coef, tau, omega, mean, contrast and prediction, and theta by effect),
+        `log_likelihood` (by study) and `log_prior`, named as those of the sampled `regression`; see
+        `synthesis.regression_draws.regression_tree`.
+        """
+        from nssi_meta.synthesis.regression_draws import regression_tree
+
+        return regression_tree(self)
+
+    @property
+    def effects(self) -> list[str]:
+        """Names of the rows: `effect_id`, or their numbers where there is none."""
+        if "effect_id" in self.rows:
+            return self.rows["effect_id"].astype(str).tolist()
+        return [f"row {i + 1}" for i in range(self.k)]
 
     @property
     def explained(self) -> float:
@@ -114,6 +149,7 @@ def regress(
     rho: float = RHO,
     level: float = 0.95,
     kind: IntervalKind = "central",
+    seed: int = SEED,
 ) -> MetaRegression:
     """Bayesian meta-regression on the exact effects of `data`.
 
@@ -136,6 +172,8 @@ def regress(
         For effects in the outcome's unit, such as MD: default priors are in units of the outcome's
         SD (columns sd_1, sd_2 or n_total of the frame, as `read_simple` writes them); the numbers
         of a prior that is given are in the outcome's unit.
+    seed
+        Of the draws in `posterior_data`; nothing else is drawn.
 
     Returns
     -------
@@ -163,10 +201,12 @@ def regress(
     one = rows.assign(mechanism="", measure=outcome)
     laid = layout(one, partial(vcalc, rho=rho), rho)
     X = coded.matrix(rows)
-    unit = outcome_unit(measure, rows)
     options = Options.given(mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior)
+    nested = has_omega(rows["study_id"].to_numpy())
+    left = options.left(nested) + ["beta_prior"] * (beta_prior is None)
+    unit = outcome_unit(measure, rows, left)
     mu, tau, of_omega = options.in_unit(unit, options.priors())
-    omega = of_omega if has_omega(rows["study_id"].to_numpy()) else None
+    omega = of_omega if nested else None
     beta = parse_prior(BETA_DEFAULT if beta_prior is None else beta_prior, "mu")
     whole = unit.scale if beta_prior is None else 1.0
     priors = [mu, *(beta.scaled(whole / s) for s in coded.spread[1:])]
@@ -182,7 +222,7 @@ def regress(
     found = MetaRegression(
         pd.DataFrame(), fit, coded, len(rows), n_studies, len(frame) - len(exact),
         int(missing.sum()), fit.tau_density.quantile(0.5), without.tau_density.quantile(0.5),
-        level, kind,
+        level, kind, one, X, laid, tuple(priors), tau, omega, rho, seed,
     )  # fmt: skip
     factors = _factors(fit, laid, X, priors, tau, omega)
     table = [

@@ -43,11 +43,12 @@ def slope(
     `rows` have signs. Raises ValueError where the priors are improper: there is no evidence to
     compare then.
     """
-    unit = outcome_unit(options.measure, rows)
+    nested = has_omega(rows["study_id"].to_numpy())
+    unit = outcome_unit(options.measure, rows, options.left(nested))
     mu, tau, omega = options.in_unit(unit, options.priors())
     # Covariances do not depend on where the rows stand: one layout serves every slope.
     laid = layout(rows, partial(vcalc, rho=options.rho), options.rho)
-    within = omega if has_omega(rows["study_id"].to_numpy()) else None
+    within = omega if nested else None
     n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()
 
     def at(b: float) -> tuple[float, ExactPosterior]:
