@@ -18,6 +18,7 @@ from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.inference.shrinkage import shrunken_quantiles, shrunken_shortest
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
+from nssi_meta.synthesis.counts_cell import COUNTS, CountsCell
 from nssi_meta.synthesis.inconsistency import inconsistency
 
 Floats = NDArray[np.float64]
@@ -173,11 +174,12 @@ def rows_table(
 ) -> pd.DataFrame:
     """The `rows` table: reported effect with its interval or bound, and the shrunken effect.
 
-    With `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`.
+    With `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`. Of
+    two-by-two tables mean and SD too, `shrunk_mean` and `shrunk_sd`, and the counts.
     """
     parts = []
     for cell in cells:
-        rows = cell.rows
+        rows = cell.reported() if isinstance(cell, CountsCell) else cell.rows
         # ready-made effects know no samples
         part = rows[[*CELL, "scale", *ROW_COLUMNS, *({"sample_id"} & set(rows.columns))]].copy()
         half = _normal_quantile(0.5 + options.level / 2) * rows["sei"].to_numpy(dtype=float)
@@ -186,6 +188,10 @@ def rows_table(
         part["ci_low"] = np.where(exact, yi - half, np.nan)
         part["ci_high"] = np.where(exact, yi + half, np.nan)
         part["shrunk_median"], part["shrunk_low"], part["shrunk_high"] = _shrunk(cell, options)
+        if isinstance(cell, CountsCell):
+            part["shrunk_mean"] = [effect.mean for effect in cell.effects]
+            part["shrunk_sd"] = [effect.sd for effect in cell.effects]
+            part[COUNTS] = cell.rows[COUNTS]
         if probabilities:
             found = _shrunk_at(cell, options, probabilities)
             part[[f"shrunk_q{100 * p:g}" for p in probabilities]] = found
@@ -198,6 +204,8 @@ def rows_table(
 
 def _shrunk_at(cell: Cell, options: Options, p: Sequence[float]) -> Floats:
     """Quantiles (k, len(p)) of every row's true effect."""
+    if isinstance(cell, CountsCell):
+        return cell.effect_quantiles(p)
     errors = partial(vcalc, rho=options.rho)
     return shrunken_quantiles(
         cell.rows, cell.layout, cell.posterior, errors, p, options.rho, options.seed
@@ -209,10 +217,13 @@ def _shrunk(cell: Cell, options: Options) -> tuple[Floats, ...]:
     if options.interval == "central":
         tail = (1 - options.level) / 2
         return tuple(_shrunk_at(cell, options, (0.5, tail, 1 - tail)).T)
-    errors = partial(vcalc, rho=options.rho)
-    ends = shrunken_shortest(
-        cell.rows, cell.layout, cell.posterior, errors, options.level, options.rho, options.seed
-    )
+    if isinstance(cell, CountsCell):
+        ends = cell.effect_intervals(options)
+    else:
+        errors = partial(vcalc, rho=options.rho)
+        ends = shrunken_shortest(
+            cell.rows, cell.layout, cell.posterior, errors, options.level, options.rho, options.seed
+        )
     return _shrunk_at(cell, options, (0.5,))[:, 0], ends[:, 0], ends[:, 1]
 
 
