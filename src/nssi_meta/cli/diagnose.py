@@ -73,7 +73,8 @@ PREDICTIVE = {
 @plain_errors
 def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
              estimand: tuple[str, ...], doubtful: bool, yi: str | None, out: str | None,
-             form: str, sd: tuple[str, ...], ni: str | None, counts: bool, **options: Any) -> None:  # fmt: skip
+             form: str, sd: tuple[str, ...], ni: str | None, counts: bool,
+             **options: Any) -> None:  # fmt: skip
     """Check pools: single studies, priors, reviews drawn from the model, Bayes factors.
 
     \b
@@ -84,15 +85,10 @@ def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
     cells = {name: options.pop(name) for name in CELLS}
     check_count_words(counts, cells)
     ready = {name: options.pop(name) for name in READY_MADE}
-    others = {**ready, "measure": options["measure"], "sd": sd or None, "ni": ni}
     source: Any = None
-    if counts:
-        pass
-    elif yi is None:
-        require_yi(yi, others)
-        chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
-        source = select(data, chosen, None, doubtful)
-    else:
+    if not counts:
+        require_yi(yi, {**ready, "measure": options["measure"], "sd": sd or None, "ni": ni})
+    if yi is not None:
         if mechanism or condition or estimand or doubtful:
             raise click.UsageError("--yi checks ready-made effects: no -m, -c, -e with it")
         from nssi_meta.evidence.simple import read_simple
@@ -100,6 +96,9 @@ def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
         require_measure(sd, options["measure"])
         source = read_simple(data, yi, **ready, sd=sd, ni=ni)
         note_scale(yi, options, bool(source["study_id"].duplicated().any()))
+    elif not counts:
+        chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
+        source = select(data, chosen, None, doubtful)
     from nssi_meta.inference.predictive import CAVEAT
     from nssi_meta.synthesis.diagnose import diagnose as check
     from nssi_meta.synthesis.evidence_ratios import READING

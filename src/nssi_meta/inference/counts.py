@@ -115,7 +115,7 @@ def counts_bayes_factors(
 def _check_tables(data: Counts, mu: Prior, tau: Prior) -> None:
     """Refuse improper priors for which there are too few tables, in the words of counts."""
     # A table with an empty cell limits the odds ratio on one side at most.
-    full = int(((data.a > 0) & (data.a < data.n1) & (data.c > 0) & (data.c < data.n2)).sum())
+    full = int((~data.has_empty_cell()).sum())
 
     def enough(n: int) -> bool:
         try:

@@ -113,11 +113,9 @@ def _statistics(data: Counts) -> dict[str, Floats]:
     """Each statistic (S,) of tables (S, k)."""
     y, v = data.log_odds_ratio()
     z = np.abs(y) / np.sqrt(v)
-    a, n1, c, n2 = data
-    empty = (a == 0) | (a == n1) | (c == 0) | (c == n2)
     out = {
         "significant": (z > ndtri(1 - ALPHA / 2)).mean(axis=1),
         "largest_z": z.max(axis=1),
-        "empty": empty.mean(axis=1),
+        "empty": data.has_empty_cell().mean(axis=1),
     }
     return {"spread": y.std(axis=1, ddof=1), **out} if y.shape[1] > 1 else out

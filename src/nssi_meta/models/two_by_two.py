@@ -33,6 +33,11 @@ class Counts(NamedTuple):
     def one(self, i: int) -> Counts:
         return Counts(*(x[i : i + 1] for x in self))
 
+    def has_empty_cell(self) -> NDArray[np.bool_]:
+        """Which tables have an empty cell: they limit the odds ratio on one side at most."""
+        a, n1, c, n2 = self
+        return np.asarray((a == 0) | (a == n1) | (c == 0) | (c == n2))
+
     def log_odds_ratio(self) -> tuple[Floats, Floats]:
         """Estimates and variances, 1/2 added to every cell: where to look, not what to report."""
         cells = self.a + 0.5, self.n1 - self.a + 0.5, self.c + 0.5, self.n2 - self.c + 0.5

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 #: Prior of the baselines: next to nothing said of them (Smith, Spiegelhalter & Thomas 1995).
 BASELINE = "normal(0,10)"
+CORRECTED = (
+    "Estimates of tables with an empty cell are shown with 1/2 added to all four cells; pooled and "
+    "shrunken values need no correction."
+)
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,11 @@ class CountsPool:
     def forest(
         self, path: str | Path | None = None, page_height: float | None = None, **options: Any
     ) -> matplotlib.figure.Figure:
-        """Forest plot of the tables, as `Pools.forest`."""
+        """Forest plot of the tables, as `Pools.forest`; a note tells how empty cells are shown."""
         from nssi_meta.synthesis.pooled import Pools
 
+        if self.data.has_empty_cell().any():
+            options["footnotes"] = [*options.get("footnotes", ()), CORRECTED]
         return Pools(self.cells, self.table, self.options).forest(path, page_height, **options)
 
 

@@ -95,7 +95,7 @@ class CountsCell(Cell):
         """
         data = self.data
         cells = np.stack([data.a, data.n1 - data.a, data.c, data.n2 - data.c])
-        cells = cells + 0.5 * (cells == 0).any(axis=0)
+        cells = cells + 0.5 * data.has_empty_cell()
         a, b, c, d = np.log(cells)
         return self.rows.assign(
             kind="exact", yi=a - b - c + d, sei=np.sqrt((1 / cells).sum(axis=0)), lower=np.nan,
