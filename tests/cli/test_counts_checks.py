@@ -15,24 +15,22 @@ NAMED = ["--counts", "--ai", "tpos", "--bi", "tneg", "--ci", "cpos", "--di", "cn
 
 
 def test_diagnose_takes_the_same_columns(call, tmp_path):
-    words = [BCG, *NAMED, "--study", "trial", "--mu-prior", "normal(0,1)"]
-    done = call("diagnose", *words, "--format", "csv")
+    path, out = tmp_path / "rare.csv", tmp_path / "checks"
+    path.write_text("trial,x,n1i,ci,n2i\nA,0,40,3,41\nB,1,30,2,33\nC,2,50,4,47\n", "utf-8")
+    words = [path, "--counts", "--ai", "x", "--study", "trial", "--mu-prior", "normal(0,1)"]
+    done = call("diagnose", *words, "--format", "csv", "--out", out)
     table = pd.read_csv(io.StringIO(done.stdout))
     left = table[table["check"] == "leave_one_out"]
-    assert list(left["study_id"].astype(int)) == list(range(1, 14))
-    t = pd.read_csv(BCG).iloc[1:]
-    rest = pool_counts(t.tpos, t.tpos + t.tneg, t.cpos, t.cpos + t.cneg, mu_prior="normal(0,1)")
+    assert list(left["study_id"]) == ["A", "B", "C"]
+    rest = pool_counts([1, 2], [30, 50], [2, 4], [33, 47], mu_prior="normal(0,1)")
     assert left["median"].iloc[0] == pytest.approx(rest.table["mu_median"].iloc[0], abs=1e-12)
     assert set(table["check"]) == {
         "leave_one_out", "prior_sensitivity", "predictive", "bayes_factors",
     }  # fmt: skip
     assert "mu ~ normal(0,1), tau ~ halfnormal(1)" in done.stderr
-    rare = tmp_path / "rare.csv"
-    rare.write_text("ai,n1i,ci,n2i\n0,40,3,41\n0,30,0,33\n", encoding="utf-8")
-    out = tmp_path / "checks"
-    assert "empty cell" in call("diagnose", rare, "--counts", "--out", out).stdout
     assert (out / "leave_one_out_given.pdf").is_file()
-    assert (out / "predictive.csv").is_file()
+    assert (out / "predictive_given.svg").is_file()
+    assert "empty" in set(pd.read_csv(out / "predictive.csv")["statistic"])
 
 
 def test_forest_takes_the_same_columns(call, tmp_path):
