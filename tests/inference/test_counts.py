@@ -8,12 +8,8 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from nssi_meta.inference.bayes_factors import bayes_factors
-from nssi_meta.inference.counts import (
-    _curves,
-    _log_marginal,
-    counts_bayes_factors,
-    fit_counts,
-)
+from nssi_meta.inference.counts import counts_bayes_factors, fit_counts
+from nssi_meta.inference.curves import log_marginal, study_curves
 from nssi_meta.models.blocks import independent
 from nssi_meta.models.priors import PriorError, parse_prior
 from nssi_meta.models.two_by_two import Counts, log_likelihood
@@ -54,10 +50,9 @@ def test_bcg_agrees_with_the_reference(reference):
 @pytest.mark.parametrize("tau", [0.002, 0.03, 0.06, 0.3, 1.5, 4.0, 300.0])
 def test_study_effects_are_integrated(tau):
     """Every study's integral by a fine sum over theta, narrow and wide tau, empty cells too."""
-    y, v = MIXED.log_odds_ratio()
-    curves = _curves(MIXED, y, np.sqrt(v), 0.0, 10.0)
+    curves = study_curves(MIXED, 0.0, 10.0)
     mu = np.array([-3.0, -0.4, 0.0, 0.1, 2.5])
-    got = _log_marginal(curves, mu, np.array([tau]))[:, 0]
+    got = log_marginal(curves, mu, np.array([tau]))[:, 0]
     step = 2e-4 if tau < 0.1 else 2e-3
     reach = min(9 * tau, 40.0)
     theta = np.arange(-3 - reach, 2.5 + reach, step)

@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.inference import counts
+from nssi_meta.inference import curves
 from nssi_meta.inference.calibration import Scenario, holm, simulate, summary
 from nssi_meta.models.two_by_two import Counts
 from nssi_meta.synthesis import regression, slopes
@@ -97,12 +97,12 @@ def test_tables_of_more_people_than_there_were_are_told(monkeypatch):
     for name in ("TREATED", "CONTROLS"):
         monkeypatch.setattr(exact, name, getattr(exact, name)[1:5])
     trial = partial(exact.counts_trial, "halfnormal(0.7)")
-    right = counts.log_likelihood
+    right = curves.log_likelihood
 
     def wrong(data, theta, mean, sd):
         return right(Counts(*(10 * x for x in data)), theta, mean, sd)
 
-    monkeypatch.setattr(counts, "log_likelihood", wrong)
+    monkeypatch.setattr(curves, "log_likelihood", wrong)
     assert _least(trial, 12) < 0.001
 
 
@@ -119,9 +119,7 @@ def test_the_likelihood_of_tables_is_that_of_the_engine():
     """Gauss-Hermite over study effects against the engine's panels; 1e-6 where tau is moderate."""
     data = Counts(*(np.array(x, float) for x in ([2, 0, 7], [20, 30, 25], [1, 3, 0], [20, 28, 30])))
     mu, tau = np.array([0.0, 0.5, -0.7]), np.array([0.2, 0.4, 0.6])
-    y, v = data.log_odds_ratio()
-    curves = counts._curves(data, y, np.sqrt(v), -2.0, 1.2)
-    engine = np.diag(counts._log_marginal(curves, mu, tau))
+    engine = np.diag(curves.log_marginal(curves.study_curves(data, -2.0, 1.2), mu, tau))
     found = exact.tables_log_likelihood(data, mu, tau, -2.0, 1.2)
     np.testing.assert_allclose(found, engine, atol=1e-6)
 

@@ -13,6 +13,7 @@ from nssi_meta.cli.options import Verb
 
 if TYPE_CHECKING:
     from nssi_meta.evidence.problems import Problem
+    from nssi_meta.synthesis.counts import CountsPool
 
 #: Columns of two-by-two tables, by metafor's names.
 CELLS = {
@@ -23,9 +24,12 @@ CELLS = {
     "di": "no event, controls",
     "n2i": "size of that group, instead of di",
 }
-#: Options of `pool` that counts have a use for.
+#: Options of the verbs that counts have a use for.
 _USED = {"words", "table", "counts", *CELLS, "study", "by", "delta", "bayes", "mu_prior",
-         "tau_prior", "interval", "level", "form"}  # fmt: skip
+         "tau_prior", "interval", "level", "form", "out", "sort", "layout",
+         "columns", "ratios", "favours", "page_height", "density", "no_shrunken"}  # fmt: skip
+#: Of them, those of `pool_counts`.
+_OF_POOLS = ("mu_prior", "tau_prior", "interval", "level", "delta")
 
 
 def count_options(verb: Verb) -> Verb:
@@ -69,26 +73,43 @@ def pool_tables(
     """The table of pools of a file of counts, and a sentence on their priors."""
     import pandas as pd
 
+    from nssi_meta.synthesis.evidence_ratios import with_ratios
+
+    pools = count_pools(data, cells, study, by, **options)
+    table = pd.concat([pool.table for pool in pools], ignore_index=True)
+    if bayes:
+        table = with_ratios(table, pd.concat([pool.bayes_factors() for pool in pools]))
+    return table, count_priors(pools[0])
+
+
+def count_pools(
+    data: str, cells: Mapping[str, str | None], study: str | None, by: str | None, **options: Any
+) -> list[CountsPool]:
+    """The pools of a file of counts; of `options` those that counts have."""
     from nssi_meta.evidence.problems import EvidenceError
     from nssi_meta.evidence.simple_counts import read_counts
-    from nssi_meta.synthesis.counts import BASELINE, pool_counts
-    from nssi_meta.synthesis.evidence_ratios import with_ratios
+    from nssi_meta.synthesis.counts import pool_counts
 
     try:
         rows = read_counts(data, study=study, group=by, **cells)
     except EvidenceError as error:
         raise EvidenceError([_with_option(problem, cells) for problem in error.problems]) from None
-    pools = [
-        pool_counts(part["ai"], part["n1i"], part["ci"], part["n2i"], name=str(name), **options)
+    wanted = {name: options[name] for name in _OF_POOLS if name in options}
+    return [
+        pool_counts(
+            part["ai"], part["n1i"], part["ci"], part["n2i"],
+            study=part["study"].tolist(), name=str(name), **wanted,
+        )
         for name, part in rows.groupby("group", sort=False)
-    ]
-    table = pd.concat([pool.table for pool in pools], ignore_index=True)
-    if bayes:
-        table = with_ratios(table, pd.concat([pool.bayes_factors() for pool in pools]))
-    mu, tau = table["mu_prior"].iloc[0], table["tau_prior"].iloc[0]
-    return table, (
+    ]  # fmt: skip
+
+
+def count_priors(pool: CountsPool) -> str:
+    """A sentence on the priors of a pool."""
+    mu, tau, _ = pool.cell.priors
+    return (
         f"Log odds ratios by binomial likelihoods. Priors: mu ~ {mu}, tau ~ {tau}, log odds of "
-        f"each control group ~ {BASELINE}."
+        f"each control group ~ {pool.baseline}."
     )
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nssi_meta.cli.counts import (
+    CELLS,
+    check_count_words,
+    count_options,
+    count_pools,
+    count_priors,
+)
 from nssi_meta.cli.options import (
     READY_MADE,
     doubtful_option,
@@ -23,6 +30,9 @@ from nssi_meta.cli.options import (
     select,
     which_pools,
 )
+
+if TYPE_CHECKING:
+    from nssi_meta.synthesis.kinds import AnyPools
 
 #: Columns for people of each check.
 LEFT_OUT = {
@@ -51,6 +61,7 @@ PREDICTIVE = {
 @doubtful_option
 @ready_made_options
 @measure_options
+@count_options
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -63,25 +74,31 @@ PREDICTIVE = {
 @plain_errors
 def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
              estimand: tuple[str, ...], doubtful: bool, yi: str | None, out: str | None,
-             form: str, sd: tuple[str, ...], ni: str | None, **options: Any) -> None:  # fmt: skip
+             form: str, sd: tuple[str, ...], ni: str | None, counts: bool,
+             **options: Any) -> None:  # fmt: skip
     """Check pools: single studies, priors, reviews drawn from the model, Bayes factors.
 
     \b
     nssi-meta diagnose pain_threshold -c nssi --out checks
     nssi-meta diagnose my.csv --yi yi --sei sei
+    nssi-meta diagnose trials.csv --counts --study trial
     """  # noqa: D301 - click wants the backspace character
+    cells = {name: options.pop(name) for name in CELLS}
+    check_count_words(counts, cells)
     ready = {name: options.pop(name) for name in READY_MADE}
-    require_yi(yi, {**ready, "measure": options["measure"], "sd": sd or None, "ni": ni})
-    if yi is None:
-        chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
-        source: Any = select(data, chosen, None, doubtful)
-    else:
+    source: Any = None
+    if not counts:
+        require_yi(yi, {**ready, "measure": options["measure"], "sd": sd or None, "ni": ni})
+    if yi is not None:
         if mechanism or condition or estimand or doubtful:
             raise click.UsageError("--yi checks ready-made effects: no -m, -c, -e with it")
         from nssi_meta.evidence.simple import read_simple
 
         require_measure(sd, options["measure"])
         source = read_simple(data, yi, **ready, sd=sd, ni=ni)
+    elif not counts:
+        chosen = {"mechanism": mechanism, "condition": condition, "estimand": estimand}
+        source = select(data, chosen, None, doubtful)
     from nssi_meta.inference.predictive import CAVEAT
     from nssi_meta.synthesis.diagnose import diagnose as check
     from nssi_meta.synthesis.evidence_ratios import READING
@@ -90,7 +107,13 @@ def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
     from nssi_meta.terminal import progress, show
 
     with progress() as tell:
-        pools = pool(source, progress=lambda detail: tell("pool", detail), **options)
+        pools: AnyPools
+        if counts:
+            (pools,) = count_pools(data, cells, ready["study"], None, **options)
+            told = [count_priors(pools)]
+        else:
+            pools = pool(source, progress=lambda detail: tell("pool", detail), **options)
+            told = [cell.unit_note(pools.options) for cell in pools.cells]
         found = check(pools, progress=lambda detail: tell("checks", detail))
         if out is not None:
             tell("figures", "")
@@ -106,8 +129,7 @@ def diagnose(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
         show(found.bayes_factors, form, BAYES_FACTORS, "Bayes factors against mu = 0 and tau = 0")
     else:
         show(found.table(), form, {})
-    units = dict.fromkeys(cell.unit_note(pools.options) for cell in pools.cells)
-    for note in (*filter(None, units), *found.notes, CAVEAT, READING):
+    for note in (*dict.fromkeys(filter(None, told)), *found.notes, CAVEAT, READING):
         say(note)
     if out is not None:
         click.echo(f"Written: {out}", err=True)

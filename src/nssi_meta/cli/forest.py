@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nssi_meta.cli.counts import CELLS, check_count_words, count_options, count_pools
 from nssi_meta.cli.options import (
     doubtful_option,
     omega_option,
@@ -17,6 +18,9 @@ from nssi_meta.cli.options import (
     which_pools,
 )
 
+if TYPE_CHECKING:
+    from nssi_meta.synthesis.kinds import AnyPools
+
 
 @click.command()
 @which_pools
@@ -24,7 +28,8 @@ from nssi_meta.cli.options import (
     "--out",
     "-o",
     type=click.Path(dir_okay=False),
-    help="File to write (.pdf, .svg or .png). Default: forest_MECHANISM.pdf.",
+    help="File to write (.pdf, .svg or .png). Default: forest_MECHANISM.pdf, or with --counts "
+    "forest_TABLE.pdf.",
 )
 @click.option(
     "--layout",
@@ -63,6 +68,8 @@ from nssi_meta.cli.options import (
 )
 @click.option("--density", is_flag=True, help="Half-eyes of the posteriors above the marks.")
 @doubtful_option
+@count_options
+@click.option("--study", help="Column of studies (with --counts).")
 @click.option("--no-shrunken", is_flag=True, help="Observed estimates only.")
 @omega_option
 @pool_options
@@ -71,23 +78,35 @@ def forest(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
            estimand: tuple[str, ...], out: str | None, sort: str, layout: str,
            columns: str | None, delta: float, ratios: bool | None,
            favours: tuple[str, str] | None, page_height: float | None, density: bool,
-           doubtful: bool, no_shrunken: bool, **options: Any) -> None:  # fmt: skip
+           doubtful: bool, no_shrunken: bool, counts: bool, study: str | None,
+           **options: Any) -> None:  # fmt: skip
     """Forest plot of one mechanism, a block per condition.
 
     \b
     nssi-meta forest pain_threshold --layout jama --sort effect -o pain.pdf
     nssi-meta forest pain_threshold -c nssi --columns study,n,measure,certainty
+    nssi-meta forest trials.csv --counts --study trial --layout revman
     """  # noqa: D301 - click wants the backspace character
-    name = one_mechanism(mechanism)
+    cells = {name: options.pop(name) for name in CELLS}
+    check_count_words(counts, cells)
+    if study is not None and not counts:
+        raise click.UsageError("--study needs --counts: two-by-two tables")
+    name = Path(data).stem if counts else one_mechanism(mechanism)
     path = Path(out or f"forest_{name}.pdf")
     if path.suffix.lower() not in (".pdf", ".svg", ".png"):
         raise click.UsageError(f"--out {path}: the ending must be .pdf, .svg or .png")
-    chosen = {"mechanism": (name,), "condition": condition, "estimand": estimand}
-    evidence = select(data, chosen, None, doubtful)
-    from nssi_meta.synthesis.pooled import pool as pool_all
+    pools: AnyPools
+    if counts:
+        (pools,) = count_pools(data, cells, study, None, **options)
+        title, positive = "Odds ratios by binomial likelihoods", ""
+    else:
+        chosen = {"mechanism": (name,), "condition": condition, "estimand": estimand}
+        evidence = select(data, chosen, None, doubtful)
+        from nssi_meta.synthesis.pooled import pool as pool_all
 
-    pools = pool_all(evidence, **options)
-    names = evidence.mechanisms.set_index("mechanism")
+        pools = pool_all(evidence, **options)
+        known = evidence.mechanisms.set_index("mechanism").loc[name]
+        title, positive = str(known["label"]), str(known["positive_means"])
     pools.forest(
         path,
         page_height=page_height,
@@ -99,7 +118,7 @@ def forest(data: str, mechanism: tuple[str, ...], condition: tuple[str, ...],
         favours=favours or None,
         densities=density,
         shrunken=False if no_shrunken else None,
-        title=str(names.loc[name, "label"]),
-        positive_means=str(names.loc[name, "positive_means"]),
+        title=title,
+        positive_means=positive,
     )
     click.echo(f"Written: {path} and, as a table, {path.with_name(path.stem + '_data.csv')}")

@@ -26,8 +26,6 @@ from nssi_meta.cli.options import (
     which_pools,
 )
 
-#: Options that pools of counts share with others.
-_OF_COUNTS = ("mu_prior", "tau_prior", "interval", "level", "delta")
 _METHODS = ["reml", "ml", "dl", "pm", "mp", "eb", "pmm", "he", "hs", "hsk", "sj", "ee", "fe", "ce"]
 
 #: Columns for people: name in the table -> heading. csv and json print every column.
@@ -115,8 +113,7 @@ def pool(data: str, form: str, mechanism: tuple[str, ...], condition: tuple[str,
     check_count_words(counts, cells)
     check_words(method, test)
     if counts:
-        wanted = {n: options[n] for n in _OF_COUNTS if n in options}
-        table, told = pool_tables(data, cells, study, by, bayes, **wanted)
+        table, told = pool_tables(data, cells, study, by, bayes, **options)
         _show(table, form, told)
         return
     ready = {"vi": vi, "sei": sei, "study": study, "sample": sample, "lower": lower,

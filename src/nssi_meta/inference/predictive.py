@@ -63,20 +63,31 @@ def predictive_checks(
     Statistics that the rows do not give (a spread of one exact effect) are left out.
     """
     critical = thresholds(frame)
-    known = _observed(frame, critical)
     rng = np.random.default_rng([seed, 2])
-    records, long = [], []
+    drawn = {}
     for source, (mu, tau, omega) in draws.items():
         shape = (len(mu), len(frame))
         mean, between = (np.broadcast_to(v[:, None], shape) for v in (mu, tau))
         y = replicate(frame, layout.block_rows, mean, between, omega, errors, rng)
-        for name, values in _statistics(frame, y, np.abs(y) > critical).items():
+        drawn[source] = _statistics(frame, y, np.abs(y) > critical)
+    return beside(_observed(frame, critical), drawn, LABELS)
+
+
+def beside(
+    known: Mapping[str, float],
+    drawn: Mapping[str, Mapping[str, Floats]],
+    labels: Mapping[str, str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables of `predictive_checks`, from statistics observed and drawn (S,), by source."""
+    records, long = [], []
+    for source, statistics in drawn.items():
+        for name, values in statistics.items():
             seen = known[name]
             p = float((values > seen).mean() + (values == seen).mean() / 2)
             low, median, high = np.quantile(values, [0.025, 0.5, 0.975])
-            flag = _flag(source, LABELS[name], p)
-            records.append((source, name, LABELS[name], seen, low, median, high, p, flag))
-            row = {"source": source, "statistic": name, "label": LABELS[name]}
+            flag = _flag(source, labels[name], p)
+            records.append((source, name, labels[name], seen, low, median, high, p, flag))
+            row = {"source": source, "statistic": name, "label": labels[name]}
             long.append(pd.DataFrame({**row, "value": values}))
     table = pd.DataFrame(records, columns=list(COLUMNS))
     columns = ["source", "statistic", "label", "value"]

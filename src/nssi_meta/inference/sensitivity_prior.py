@@ -64,17 +64,42 @@ def power_scaling(
     sensitivities above 0.05: they pull in different directions) or "strong prior or weak
     likelihood" (the prior's alone). Raises ValueError for powers that do not lie around 1.
     """
+    tau, omega = bound_priors(layout, tau_prior, omega_prior)
+    return _scaled(
+        posterior,
+        _prior(posterior, mu_prior, tau, omega),
+        _likelihood(layout, posterior, mu_prior),
+        alphas,
+    )
+
+
+def power_scaling_of_nodes(
+    posterior: ExactPosterior,
+    log_likelihood: Floats,
+    *,
+    mu_prior: Prior,
+    tau_prior: Prior,
+    alphas: tuple[float, float] = ALPHAS,
+) -> pd.DataFrame:
+    """The same for a posterior of any likelihood of mu and tau, given as its log at the nodes (n,).
+
+    mu must be an axis of the posterior's quadrature.
+    """
+    zero = np.zeros_like(log_likelihood)
+    tau = None if tau_prior.name == "zero" else tau_prior
+    factor = _Factor(log_likelihood, zero, zero)
+    return _scaled(posterior, _prior(posterior, mu_prior, tau, None), factor, alphas)
+
+
+def _scaled(
+    posterior: ExactPosterior, prior: _Factor, likelihood: _Factor, alphas: tuple[float, float]
+) -> pd.DataFrame:
     low, high = alphas
     if not 0 < low < 1 < high < 2:
         raise ValueError(f"powers must lie on either side of 1, within (0, 2); got {low}, {high}")
-    tau, omega = bound_priors(layout, tau_prior, omega_prior)
-    parts = {
-        "prior": _prior(posterior, mu_prior, tau, omega),
-        "likelihood": _likelihood(layout, posterior, mu_prior),
-    }
     base = _marginals(posterior)
     table = {name: [0.0, 0.0] for name in base}
-    for i, factor in enumerate(parts.values()):
+    for i, factor in enumerate((prior, likelihood)):
         scaled = [_marginals(_tilted(posterior, factor, alpha - 1)) for alpha in alphas]
         for name in base:
             near, far = (distance(base[name], s[name]) for s in scaled)

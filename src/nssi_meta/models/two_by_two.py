@@ -7,6 +7,7 @@ log-concave in a, so its mode and both ends are found without fail, and L(theta)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,11 @@ class Counts(NamedTuple):
     def one(self, i: int) -> Counts:
         return Counts(*(x[i : i + 1] for x in self))
 
+    def has_empty_cell(self) -> NDArray[np.bool_]:
+        """Which tables have an empty cell: they limit the odds ratio on one side at most."""
+        a, n1, c, n2 = self
+        return np.asarray((a == 0) | (a == n1) | (c == 0) | (c == n2))
+
     def log_odds_ratio(self) -> tuple[Floats, Floats]:
         """Estimates and variances, 1/2 added to every cell: where to look, not what to report."""
         cells = self.a + 0.5, self.n1 - self.a + 0.5, self.c + 0.5, self.n2 - self.c + 0.5
@@ -40,10 +46,28 @@ class Counts(NamedTuple):
         return logs[0] - logs[1] - logs[2] + logs[3], variance
 
 
-def log_likelihood(data: Counts, theta: Floats, mean: float, sd: float) -> Floats:
-    """log L(theta) of one study (counts of shape (1,)) at `theta` (g,), binomial constants in.
+class Baseline(NamedTuple):
+    """What a table says of its baseline at each theta (g,): log density, mode, log of its integral.
 
-    The baseline's integral is Gauss-Legendre on either side of its mode, good to about 1e-12.
+    `log_density` takes places and the theta of each; it is not normalised.
+    """
+
+    log_density: Callable[[Floats, Floats], Floats]
+    mode: Floats
+    log_total: Floats
+
+
+def log_likelihood(data: Counts, theta: Floats, mean: float, sd: float) -> Floats:
+    """log L(theta) of one study (counts of shape (1,)) at `theta` (g,), binomial constants in."""
+    a, n1, c, n2 = data
+    constant = log_choose(n1, a) + log_choose(n2, c) - np.log(sd) - 0.5 * np.log(2 * np.pi)
+    return np.asarray(baseline(data, theta, mean, sd).log_total + constant)
+
+
+def baseline(data: Counts, theta: Floats, mean: float, sd: float) -> Baseline:
+    """The baseline of one study (counts of shape (1,)) at `theta` (g,).
+
+    Its integral is Gauss-Legendre on either side of its mode, good to about 1e-12.
     """
     a, n1, c, n2 = data
 
@@ -84,8 +108,7 @@ def log_likelihood(data: Counts, theta: Floats, mean: float, sd: float) -> Float
             at = x[:, None] + side * far[:, None] * (piece + unit) / pieces
             value = np.exp(log_f(at, theta[:, None]) - peak[:, None])
             total += far / (2 * pieces) * (value @ weight)
-    constant = log_choose(n1, a) + log_choose(n2, c) - np.log(sd) - 0.5 * np.log(2 * np.pi)
-    return np.asarray(peak + np.log(total) + constant)
+    return Baseline(log_f, x, peak + np.log(total))
 
 
 def log_choose(n: Floats, k: Floats) -> Floats:

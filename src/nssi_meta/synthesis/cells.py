@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import pandas as pd
 
+from nssi_meta.evidence.problems import nearest
 from nssi_meta.evidence.simple import GIVEN
 from nssi_meta.evidence.units import Unit
 from nssi_meta.inference.densities import IntervalKind
@@ -64,8 +65,16 @@ class Options:
         """Options as a person gave them: a prior left out, or None, is the default one.
 
         Numbers of a prior that was given are in the effects' unit. Published priors (`rhodes2015`
-        and the like) are for standardised effects, whoever asks for them.
+        and the like) are for standardised effects, whoever asks for them. Raises TypeError for a
+        name that is no option, with those there are.
         """
+        allowed = [f.name for f in fields(cls) if f.name != "own"]
+        for name in options.keys() - set(allowed) - {"own"}:
+            meant = nearest(name, allowed)
+            raise TypeError(
+                f"no option {name!r}{f', perhaps {meant}' if meant else ''}; "
+                f"allowed: {', '.join(allowed)}"
+            )
         chosen = {n: v for n, v in options.items() if v is not None or n not in PRIORS}
         own = tuple(n for n in PRIORS if n in chosen and not is_preset(chosen[n]))
         return cls(**{"own": own, **chosen})

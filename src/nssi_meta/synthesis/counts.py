@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,42 +14,70 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nssi_meta.evidence.simple import GIVEN
-from nssi_meta.inference.counts import counts_bayes_factors, fit_counts, limits
+from nssi_meta.inference.counts import MU, TAU, counts_bayes_factors
 from nssi_meta.inference.densities import IntervalKind
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.models.priors import Prior, parse_prior
 from nssi_meta.models.two_by_two import Counts
-from nssi_meta.synthesis.cells import Cell, Options
+from nssi_meta.synthesis.cells import Options
+from nssi_meta.synthesis.counts_cell import CountsCell, count_rows
 from nssi_meta.synthesis.evidence_ratios import ratios
-from nssi_meta.synthesis.pool_tables import labelled, summarise
+from nssi_meta.synthesis.pool_tables import labelled, rows_table, summarise
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import xarray as xr
 
-#: Priors of log odds ratios: |mu| < 4 and tau < 2 with probability 0.95, next to nothing said of
-#: the baselines (Smith, Spiegelhalter & Thomas 1995).
-MU, TAU, BASELINE = "normal(0,2)", "halfnormal(1)", "normal(0,10)"
+#: Prior of the baselines: next to nothing said of them (Smith, Spiegelhalter & Thomas 1995).
+BASELINE = "normal(0,10)"
+CORRECTED = (
+    "Estimates of tables with an empty cell are shown with 1/2 added to all four cells; pooled and "
+    "shrunken values need no correction."
+)
 
 
 @dataclass(frozen=True)
 class CountsPool:
     """A pool of counts: `table`, one row with the columns of the `pools` table, and its cell."""
 
-    cell: Cell
+    cell: CountsCell
     table: pd.DataFrame
     options: Options
-    data: Counts
-    baseline: Prior
+
+    @property
+    def cells(self) -> tuple[CountsCell]:
+        """The one cell, as `Pools.cells`."""
+        return (self.cell,)
 
     def summary(self) -> pd.DataFrame:
         """One row: estimate, intervals, heterogeneity, probabilities, counts (log odds ratios)."""
         return self.table.copy()
 
     @property
+    def data(self) -> Counts:
+        """The counts."""
+        return self.cell.data
+
+    @property
+    def baseline(self) -> Prior:
+        """Prior of the control groups' log odds."""
+        return self.cell.baseline
+
+    @property
     def posterior(self) -> ExactPosterior:
         """Densities of mu, tau and a new setting's effect, log marginal likelihood, draws."""
         post: ExactPosterior = self.cell.posterior
         return post
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """One row a study: its counts, its log odds ratio as reported, its shrunken one.
+
+        Columns as `Pools.rows`, and ai, n1i, ci, n2i, `shrunk_mean` and `shrunk_sd`. The shrunken
+        log odds ratio is exact, empty cells and all; yi, sei, ci_low and ci_high are for show, with
+        1/2 added to the cells of a table of which one is empty.
+        """
+        return rows_table(self.cells, self.table, self.options)
 
     def bayes_factors(self, mu: float = 0.0) -> pd.DataFrame:
         """Bayes factors against a mean of `mu` and against tau = 0, as `Pools.bayes_factors`."""
@@ -59,10 +90,24 @@ class CountsPool:
 
     @property
     def posterior_data(self) -> xr.DataTree:
-        """Joint posterior draws of mu, tau and the prediction as an ArviZ DataTree."""
+        """Joint posterior draws as an ArviZ DataTree, as `Pools.posterior_data`.
+
+        Groups `posterior` (mu, tau, prediction, and theta, the true log odds ratio of each table),
+        `log_likelihood` (by study, theta integrated out) and `log_prior`.
+        """
         from nssi_meta.synthesis.draws import draws_tree
 
-        return draws_tree(self.cell, self.options, normal=False)
+        return draws_tree(self.cell, self.options)
+
+    def forest(
+        self, path: str | Path | None = None, page_height: float | None = None, **options: Any
+    ) -> matplotlib.figure.Figure:
+        """Forest plot of the tables, as `Pools.forest`; a note tells how empty cells are shown."""
+        from nssi_meta.synthesis.pooled import Pools
+
+        if self.data.has_empty_cell().any():
+            options["footnotes"] = [*options.get("footnotes", ()), CORRECTED]
+        return Pools(self.cells, self.table, self.options).forest(path, page_height, **options)
 
 
 def pool_counts(
@@ -77,6 +122,7 @@ def pool_counts(
     level: float = 0.95,
     interval: IntervalKind = "central",
     delta: float | None = None,
+    study: Sequence[str] | None = None,
     name: str = "",
 ) -> CountsPool:
     """Pool odds ratios by the exact binomial likelihood.
@@ -98,13 +144,16 @@ def pool_counts(
         Probability and kind (central or shortest) of the intervals.
     delta
         Smallest log odds ratio that matters; 0.2 without one.
+    study
+        Names of the studies, (k,), none twice; `row 1`, `row 2` and so on without them.
     name
         What stands as mechanism in the table, where there are several pools.
 
     Raises
     ------
     ValueError
-        If lengths differ, or a count is no whole number, negative or above its group's size.
+        If lengths differ, a study is named twice, or a count is no whole number, negative or above
+        its group's size.
     PriorError
         If a prior cannot be read or gives no proper posterior.
     FloatingPointError
@@ -116,12 +165,25 @@ def pool_counts(
     mu, tau = parse_prior(mu_prior, "mu"), parse_prior(tau_prior, "tau")
     baseline = parse_prior(baseline_prior, "mu")
     data = _counts(ai=ai, n1i=n1i, ci=ci, n2i=n2i)
-    posterior = fit_counts(data, mu_prior=mu, tau_prior=tau, baseline_prior=baseline)
-    rows = _rows(data)
-    cell = Cell((name, "", GIVEN), rows, limits(data), posterior, priors=(mu, tau, tau))
+    rows = count_rows(data, _studies(study, len(data.a)), name)
+    cell = CountsCell.fit((name, "", GIVEN), rows, (mu, tau, tau), baseline)
     table = pd.DataFrame([summarise(cell, options)])
     nothing = pd.DataFrame(columns=["mechanism", "label", "system", "id", "role"])
-    return CountsPool(cell, labelled(table, nothing, nothing), options, data, baseline)
+    return CountsPool(cell, labelled(table, nothing, nothing), options)
+
+
+def _studies(given: Sequence[str] | None, k: int) -> list[str]:
+    if given is None:
+        return [f"row {i + 1}" for i in range(k)]
+    names = [str(name) for name in given]
+    if len(names) != k:
+        raise ValueError(f"study names {len(names)} studies, and there are {k} tables")
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(
+            f"study {twice[0]!r} has several tables, which would count as independent: one table a "
+            "study; or pool log odds ratios with their variances by pool, where rows may share one"
+        )
+    return names
 
 
 def _counts(**given: ArrayLike) -> Counts:
@@ -143,22 +205,3 @@ def _counts(**given: ArrayLike) -> Counts:
                 f"{people} counts all people of the group, with and without the event, at least 1"
             )
     return Counts(*arrays.values())
-
-
-def _rows(data: Counts) -> pd.DataFrame:
-    """The rows as `summarise` reads them; no effect stands in them, only people."""
-    study = [f"row {i + 1}" for i in range(len(data.a))]
-    return pd.DataFrame(
-        {
-            "study_id": study,
-            "sample_id": study,
-            "control_id": "",
-            "comparator": "",
-            "scale": "log_or",
-            "kind": "counts",
-            "bound": "",
-            "n_case": data.n1,
-            "n_control": data.n2,
-            "n_total": data.n1 + data.n2,
-        }
-    )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nssi_meta.synthesis.cells import CELL, Cell, cell_name
+from nssi_meta.synthesis.kinds import AnyPools, require_pools
 from nssi_meta.synthesis.leave_one_out import leave_one_out
-from nssi_meta.synthesis.pooled import Pools
 from nssi_meta.synthesis.predictive import predictive
 from nssi_meta.synthesis.prior_sensitivity import pool_sensitivity
 
@@ -49,13 +49,14 @@ class Diagnosis:
         return table[[*CELL, "check", *(c for c in table if c not in (*CELL, "check"))]]
 
 
-def diagnose(pools: Pools, progress: Callable[[str], None] | None = None) -> Diagnosis:
+def diagnose(pools: AnyPools, progress: Callable[[str], None] | None = None) -> Diagnosis:
     """Run every check on every pool (fitted by the exact engine).
 
     `progress` is called with each pool's name. A check that a pool cannot have (a single study has
     none to leave out, an improper prior draws no reviews) is a sentence in `notes`. Raises
     ValueError for pools sampled by NUTS.
     """
+    require_pools(pools)
     if pools.options.engine != "exact":
         raise ValueError("diagnose reads quadrature nodes; pool with engine='exact'")
     found: dict[str, list[pd.DataFrame]] = {"left": [], "prior": [], "checks": [], "drawn": []}

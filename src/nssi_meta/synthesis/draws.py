@@ -15,6 +15,7 @@ from nssi_meta.inference.effect_draws import effect_draws
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.marginal import in_chunks
 from nssi_meta.synthesis.cells import Cell, Options
+from nssi_meta.synthesis.counts_cell import CountsCell
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,15 +27,14 @@ CHAINS, DRAWS = 4, 1000
 MOST_ROWS = 5000
 
 
-def draws_tree(cell: Cell, options: Options, normal: bool = True) -> xr.DataTree:
+def draws_tree(cell: Cell, options: Options) -> xr.DataTree:
     """Joint draws of a cell's posterior as a DataTree, in 4 chains of 1,000 independent draws.
 
     Groups: `posterior` with mu, tau, omega (where it is in the model), prediction (the effect in a
     new setting) and theta (the true effect of each row, `effect_id`); `log_likelihood` with one
     value a study (rows of studies that share people count as one); `log_prior` with one value a
-    parameter (up to a constant where the prior is improper). Without `normal`, whose likelihood is
-    not that of the cell's layout, and for more than `MOST_ROWS` rows, theta and the log likelihood
-    are left out.
+    parameter (up to a constant where the prior is improper). For more than `MOST_ROWS` rows theta
+    and the log likelihood are left out.
     """
     import xarray as xr
 
@@ -45,11 +45,14 @@ def draws_tree(cell: Cell, options: Options, normal: bool = True) -> xr.DataTree
     if cell.posterior.omega_density is not None:
         posterior["omega"] = omega
     groups = {"/posterior": _dataset(posterior)}
-    if normal and len(cell.rows) <= MOST_ROWS:
-        errors = partial(vcalc, rho=options.rho)
-        theta = effect_draws(
-            cell.rows, cell.layout, mu, tau, omega, errors, options.rho, options.seed
-        )
+    if len(cell.rows) <= MOST_ROWS:
+        if isinstance(cell, CountsCell):
+            theta = cell.effect_draws(mu, tau, options.seed)
+        else:
+            errors = partial(vcalc, rho=options.rho)
+            theta = effect_draws(
+                cell.rows, cell.layout, mu, tau, omega, errors, options.rho, options.seed
+            )
         of_rows = {"effect_id": cell.rows["effect_id"].astype(str).tolist()}
         groups["/posterior"] = _dataset({**posterior, "theta": theta}, of_rows)
         groups["/log_likelihood"] = _dataset(*_by_study(cell, mu, tau, omega))
@@ -73,6 +76,8 @@ def _by_study(
     cell: Cell, mu: Floats, tau: Floats, omega: Floats
 ) -> tuple[dict[str, Floats], dict[str, list[str]]]:
     """Log likelihood (S, J) of the rows of each study, and the studies' names."""
+    if isinstance(cell, CountsCell):
+        return {"study": cell.log_likelihood(mu, tau)}, {"study_id": list(cell.rows["study_id"])}
     k = cell.layout.k
 
     def part(s: slice) -> Floats:

@@ -16,6 +16,7 @@ import pandas as pd
 from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.synthesis.cells import Cell, Options
+from nssi_meta.synthesis.kinds import require_effects
 from nssi_meta.synthesis.leave_one_out import Key, cell_of, describe, refit
 from nssi_meta.synthesis.pooled import Pools
 
@@ -103,6 +104,7 @@ def cumulative(pools: Pools, key: Key | None = None) -> pd.DataFrame:
     Raises ValueError as `leave_one_out`, and where a study names no year.
     """
     chosen, options = _exact(pools, key), pools.options
+    require_effects(pools, "two-by-two tables name no year, and a cumulative pool needs one")
     rows = chosen.rows
     year = pd.to_numeric(rows["year"], errors="coerce")
     if year.isna().any():
@@ -142,6 +144,7 @@ def fragility(pools: Pools, key: Key | None = None, *, most: int = MOST_NULL) ->
     Raises ValueError as `leave_one_out`.
     """
     chosen, options = _exact(pools, key), pools.options
+    require_effects(pools, "a null study is one of a standard error, and counts have none")
     rows = chosen.rows
     sei = float(rows.groupby("study_id")["sei"].min().median())
     found: dict[str, Any] = {"sei": sei, "n_studies": rows["study_id"].nunique()}
@@ -214,9 +217,10 @@ def prior_posterior(pools: Pools, key: Key | None = None, n: int = 201) -> pd.Da
 
 
 def _exact(pools: Pools, key: Key | None) -> Cell:
+    chosen = cell_of(pools, key)
     if pools.options.engine != "exact":
         raise ValueError("influence refits by the exact engine; pool with engine='exact'")
-    return cell_of(pools, key)
+    return chosen
 
 
 def _fit(cell: Cell, rows: pd.DataFrame, options: Options) -> ExactPosterior:

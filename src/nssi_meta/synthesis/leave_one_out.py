@@ -17,7 +17,8 @@ from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import ExactPosterior, fit_exact, has_omega
 from nssi_meta.models.blocks import layout
 from nssi_meta.synthesis.cells import Cell, Options
-from nssi_meta.synthesis.pooled import Pools
+from nssi_meta.synthesis.counts_cell import CountsCell
+from nssi_meta.synthesis.kinds import AnyPools, require_pools
 
 #: Mechanism, condition, estimand.
 Key = tuple[str, str, str]
@@ -27,13 +28,13 @@ SHIFT = 0.5
 NARROWER = 0.2
 
 
-def leave_one_out(pools: Pools, key: Key | None = None) -> pd.DataFrame:
+def leave_one_out(pools: AnyPools, key: Key | None = None) -> pd.DataFrame:
     """The pool of one cell without each of its studies.
 
     Parameters
     ----------
     pools
-        Fitted by the exact engine.
+        Fitted by the exact engine: by `pool`, or of two-by-two tables by `pool_counts`.
     key
         Mechanism, condition and estimand of the cell; not needed where there is only one.
 
@@ -87,16 +88,20 @@ def leave_one_out(pools: Pools, key: Key | None = None) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def whole(pools: Pools, key: Key | None = None) -> pd.DataFrame:
+def whole(pools: AnyPools, key: Key | None = None) -> pd.DataFrame:
     """One row in the columns of `figures.leave_one_out`: the pool of all studies."""
     chosen = cell_of(pools, key)
     record = {"label": "all studies", "k": len(chosen.rows)}
     return pd.DataFrame([{**record, **describe(chosen.posterior, pools.options)}])
 
 
-def cell_of(pools: Pools, key: Key | None) -> Cell:
-    """The cell of that key, or the only one. Raises ValueError that names the keys there are."""
-    found = [c for c in pools.cells if key is None or tuple(c.key) == tuple(key)]
+def cell_of(pools: AnyPools, key: Key | None) -> Cell:
+    """The cell of that key, or the only one.
+
+    Raises ValueError that names the keys there are, or says that pools are needed.
+    """
+    require_pools(pools)
+    found: list[Cell] = [c for c in pools.cells if key is None or tuple(c.key) == tuple(key)]
     if len(found) != 1:
         keys = "; ".join(str(tuple(c.key)) for c in pools.cells[:5])
         raise ValueError(
@@ -124,6 +129,8 @@ def describe(post: ExactPosterior, options: Options, prediction: bool = True) ->
 
 def refit(cell: Cell, rows: pd.DataFrame, options: Options, within: bool) -> ExactPosterior:
     """The pool of other rows under a cell's priors; `within` says whether omega is in the model."""
+    if isinstance(cell, CountsCell):
+        return cell.refit(rows)
     mu, tau, omega = cell.priors
     data = layout(rows.reset_index(drop=True), partial(vcalc, rho=options.rho), options.rho)
     n = rows.loc[rows["kind"] != "interval", "study_id"].nunique()

@@ -23,6 +23,7 @@ from nssi_meta.inference.shrinkage import (
     shrunken_shortest,
 )
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
+from nssi_meta.synthesis.counts_cell import COUNTS, CountsCell
 from nssi_meta.synthesis.inconsistency import inconsistency
 
 Floats = NDArray[np.float64]
@@ -187,11 +188,12 @@ def rows_table(
     """The `rows` table: reported effect with its interval or bound, and the shrunken effect.
 
     `shrunk_by` tells how that was computed: quadrature, nodes or draws (`computed_by`). With
-    `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`.
+    `probabilities`, quantiles of the shrunken effects in columns such as `shrunk_q2.5`. Of
+    two-by-two tables mean and SD too, `shrunk_mean` and `shrunk_sd`, and the counts.
     """
     parts = []
     for cell in cells:
-        rows = cell.rows
+        rows = cell.reported() if isinstance(cell, CountsCell) else cell.rows
         # ready-made effects know no samples
         part = rows[[*CELL, "scale", *ROW_COLUMNS, *({"sample_id"} & set(rows.columns))]].copy()
         half = _normal_quantile(0.5 + options.level / 2) * rows["sei"].to_numpy(dtype=float)
@@ -199,11 +201,19 @@ def rows_table(
         yi = rows["yi"].to_numpy(dtype=float)
         part["ci_low"] = np.where(exact, yi - half, np.nan)
         part["ci_high"] = np.where(exact, yi + half, np.nan)
-        known = integrated(cell.rows, cell.layout, cell.posterior)
+        known = {}
+        by: Any = "draws" if options.engine == "nuts" else "quadrature"
+        if not isinstance(cell, CountsCell):
+            known = integrated(cell.rows, cell.layout, cell.posterior)
+            if options.engine != "nuts":
+                by = computed_by(cell.layout, cell.posterior, known)
         shrunk = _shrunk(cell, options, known)
         part["shrunk_median"], part["shrunk_low"], part["shrunk_high"] = shrunk
-        by = computed_by(cell.layout, cell.posterior, known)
-        part["shrunk_by"] = "draws" if options.engine == "nuts" else by
+        part["shrunk_by"] = by
+        if isinstance(cell, CountsCell):
+            part["shrunk_mean"] = [effect.mean for effect in cell.effects]
+            part["shrunk_sd"] = [effect.sd for effect in cell.effects]
+            part[COUNTS] = cell.rows[COUNTS]
         if probabilities:
             found = _shrunk_at(cell, options, known, probabilities)
             part[[f"shrunk_q{100 * p:g}" for p in probabilities]] = found
@@ -218,6 +228,8 @@ def _shrunk_at(
     cell: Cell, options: Options, known: Mapping[int, Density], p: Sequence[float]
 ) -> Floats:
     """Quantiles (k, len(p)) of every row's true effect."""
+    if isinstance(cell, CountsCell):
+        return cell.effect_quantiles(p)
     errors = partial(vcalc, rho=options.rho)
     return shrunken_quantiles(
         cell.rows, cell.layout, cell.posterior, errors, p, options.rho, options.seed, known
@@ -229,9 +241,12 @@ def _shrunk(cell: Cell, options: Options, known: Mapping[int, Density]) -> tuple
     if options.interval == "central":
         tail = (1 - options.level) / 2
         return tuple(_shrunk_at(cell, options, known, (0.5, tail, 1 - tail)).T)
-    errors = partial(vcalc, rho=options.rho)
-    what = (cell.rows, cell.layout, cell.posterior, errors, options.level)
-    ends = shrunken_shortest(*what, options.rho, options.seed, known)
+    if isinstance(cell, CountsCell):
+        ends = cell.effect_intervals(options)
+    else:
+        errors = partial(vcalc, rho=options.rho)
+        what = (cell.rows, cell.layout, cell.posterior, errors, options.level)
+        ends = shrunken_shortest(*what, options.rho, options.seed, known)
     return _shrunk_at(cell, options, known, (0.5,))[:, 0], ends[:, 0], ends[:, 1]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from nssi_meta.inference.counts_checks import table_power_scaling
 from nssi_meta.inference.exact import has_omega
 from nssi_meta.inference.sensitivity_prior import power_scaling, power_scaling_of_draws
+from nssi_meta.synthesis.counts_cell import CountsCell
+from nssi_meta.synthesis.kinds import AnyPools
 from nssi_meta.synthesis.leave_one_out import Key, cell_of
-from nssi_meta.synthesis.pooled import Pools
 from nssi_meta.synthesis.posterior_file import posterior_tree
 from nssi_meta.synthesis.profiles import Profiles
 
@@ -16,7 +18,7 @@ from nssi_meta.synthesis.profiles import Profiles
 PARAMETERS = ("mu", "tau", "sigma", "R", "omega")
 
 
-def pool_sensitivity(pools: Pools, key: Key | None = None) -> pd.DataFrame:
+def pool_sensitivity(pools: AnyPools, key: Key | None = None) -> pd.DataFrame:
     """Power-scaling sensitivity of a pool by the exact engine, without simulation error.
 
     `key` names the cell, as in `leave_one_out`. Columns quantity, prior, likelihood, diagnosis
@@ -26,6 +28,14 @@ def pool_sensitivity(pools: Pools, key: Key | None = None) -> pd.DataFrame:
     if pools.options.engine != "exact":
         raise ValueError("pool_sensitivity reads quadrature nodes; pool with engine='exact'")
     mu, tau, omega = chosen.priors
+    if isinstance(chosen, CountsCell):
+        return table_power_scaling(
+            chosen.data,
+            chosen.posterior,
+            mu_prior=mu,
+            tau_prior=tau,
+            baseline=chosen.baseline,
+        )
     nested = has_omega(chosen.rows["study_id"].to_numpy())
     return power_scaling(
         chosen.layout,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.synthesis.cells import CELL, Cell
+from nssi_meta.synthesis.kinds import require_effects
 from nssi_meta.synthesis.pooled import Pools, pool
 
 #: From independent errors to nearly the same measurement; 0.6 is the package's assumption.
@@ -40,8 +41,9 @@ def sweep_rho(pools: Pools, rhos: Sequence[float] = RHOS) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        No value, or one outside [0, 1).
+        No value, or one outside [0, 1); anything but pools of effects.
     """
+    require_effects(pools, "a two-by-two table is all its study gives: no rho to sweep")
     values = [float(r) for r in rhos]
     bad = [r for r in values if not 0 <= r < 1]
     if bad or not values:
