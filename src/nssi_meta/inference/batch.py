@@ -90,8 +90,8 @@ def fit_many(
     # So do pools whose tails make their moments: few effects under a heavy prior, or a wide one.
     sizes = data.size + tau.tail - (not mu.proper)
     long = (data.size - 1 <= LIGHT_FALL) & is_wide(tau, tau_scales(data))
-    light = ((sizes > LIGHT_FALL) & ~long) | (sizes <= 2)
-    light = np.flatnonzero(light) if fast else np.zeros(0, dtype=int)
+    together = fast & (((sizes > LIGHT_FALL) & ~long) | (sizes <= 2))
+    light = np.flatnonzero(together)
     order = light[np.argsort(data.size[light], kind="stable")]
     for part in (order[i : i + _POOLS] for i in range(0, len(order), _POOLS)):
         out[part] = _fit(data.take(part), mu, tau, level, interval)
