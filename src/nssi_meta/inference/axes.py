@@ -46,7 +46,7 @@ def sd_axis(prior: Prior, layout: Layout, scale: float) -> tuple[Axis, Floats]:
         inner = np.unique(axis.to_u(scale * np.exp(_LOG_START)))
         return axis, np.unique([axis.low, *inner, axis.high])
     if is_wide(prior, scale):
-        return _wide_axis(prior, scale)
+        return wide_axis(prior, scale)
     axis = half_line(scale)
     return axis, sd_start(prior, axis)
 
@@ -80,7 +80,7 @@ def reach(prior: Prior) -> float:
     return prior.params[-1]
 
 
-def _wide_axis(prior: Prior, scale: float) -> tuple[Axis, Floats]:
+def wide_axis(prior: Prior, scale: float) -> tuple[Axis, Floats]:
     """A half line on the length of a wide prior, where numbers keep their digits all the way.
 
     First panels as on the data's length, one per power of ten from there to the prior's.
