@@ -28,6 +28,8 @@ MAX_ROUNDS = 40
 MAX_NODES = 4_000_000
 #: Share of the mass at a node below which the halves of its panel are not looked at.
 _NOTHING = 1e-30
+#: Share of a moment at the last node of an axis in log x above which some of it lies beyond.
+_CUT_OFF = 1e-7
 #: What is missing of a moment counts less: its integral is of twice the order. Rounds after which a
 #: moment is given up.
 _OF_MOMENT, _PATIENCE = 0.03, 36
@@ -97,6 +99,17 @@ def _with_moments(
     return sizes
 
 
+def _cut_off(mass: Floats, axes: Sequence[Axis], x: Sequence[Floats]) -> bool:
+    """Whether a moment goes on where an axis ends: numbers do, on one in log x."""
+    for d, axis in enumerate(axes):
+        if axis.moment and axis.open_low:
+            of_axis = mass.sum(axis=tuple(e for e in range(len(axes)) if e != d))
+            moment = of_axis * axis.towards(x[d])
+            if moment[-1] > _CUT_OFF * moment.sum():
+                return True
+    return False
+
+
 def integrate(
     log_density: LogDensity,
     axes: Sequence[Axis],
@@ -145,9 +158,11 @@ def integrate(
         new = edges if done else [_halve(e, s) for e, s in zip(edges, split, strict=True)]
         too_many = np.prod([float((len(e) - 1) * n) for e in new]) > MAX_NODES
         if done or (too_many and enough):
+            # Given up are moments, not the mass: what is told of that is its own error.
+            moments = patient and done and not _cut_off(mass, axes, x)
             return Grid(
-                tuple(axes), tuple(edges), n, tuple(x), mass, float(peak + np.log(total)), error,
-                patient and done,
+                tuple(axes), tuple(edges), n, tuple(x), mass, float(peak + np.log(total)),
+                whole_error if moments else error, moments,
             )  # fmt: skip
         if too_many:
             raise FloatingPointError(

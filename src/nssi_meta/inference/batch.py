@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nssi_meta.inference import densities
-from nssi_meta.inference.batch_grid import Data, integrate_many
+from nssi_meta.inference.axes import is_wide
+from nssi_meta.inference.batch_grid import Data, integrate_many, tau_scales
 from nssi_meta.inference.conditions import finite_moments
 from nssi_meta.inference.densities import IntervalKind
 from nssi_meta.inference.exact import fit_exact
@@ -86,9 +87,11 @@ def fit_many(
     fast = fast and tau.name != "zero"
     out = np.empty((len(data.size), len(COLUMNS)))
     out[:, -1] = np.nan
-    # So do pools whose tails make their moments: few effects under a heavy prior.
+    # So do pools whose tails make their moments: few effects under a heavy prior, or a wide one.
     sizes = data.size + tau.tail - (not mu.proper)
-    light = np.flatnonzero((sizes > LIGHT_FALL) | (sizes <= 2)) if fast else np.zeros(0, dtype=int)
+    long = (data.size - 1 <= LIGHT_FALL) & is_wide(tau, tau_scales(data))
+    together = fast & (((sizes > LIGHT_FALL) & ~long) | (sizes <= 2))
+    light = np.flatnonzero(together)
     order = light[np.argsort(data.size[light], kind="stable")]
     for part in (order[i : i + _POOLS] for i in range(0, len(order), _POOLS)):
         out[part] = _fit(data.take(part), mu, tau, level, interval)

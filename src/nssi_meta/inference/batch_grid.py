@@ -66,7 +66,7 @@ def integrate_many(data: Data, mu_prior: Prior, tau_prior: Prior) -> PoolGrid:
     Pools whose density is not finite or not resolved are missing from `done`.
     """
     y, v, there = data.y, data.v, data.there
-    scale = _scale(data)
+    scale = tau_scales(data)
     edges = [sd_start(tau_prior, half_line(s)) for s in scale.tolist()]
     owner = np.repeat(np.arange(len(edges)), [len(e) - 1 for e in edges])
     low = np.concatenate([e[:-1] for e in edges])
@@ -142,7 +142,7 @@ def _gathered(finished: list[tuple[Any, ...]], scale: Floats) -> PoolGrid:
     )  # fmt: skip
 
 
-def _scale(data: Data) -> Floats:
+def tau_scales(data: Data) -> Floats:
     """`axes.tau_scale` for every pool: typical standard error, or the spread if larger."""
     absent = data.there == 0
     n = data.size[:, None]

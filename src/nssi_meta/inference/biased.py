@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
+from nssi_meta.inference.axes import is_wide, wide_axis
 from nssi_meta.inference.densities import Axis, Density, NormalMixture, half_line, real_line
+from nssi_meta.inference.panels import with_tails
 from nssi_meta.models.priors import Prior
 from nssi_meta.models.selection import Binned, Critical, Steps, log_normal
 
@@ -118,8 +120,15 @@ def _linear(data: Studies, mu: Prior | None, tau: Prior | None, slope: Slope | N
 
     axes, start = [], []
     if tau is not None:
-        axes.append(half_line(_tau_scale(data)))
-        start.append(_FINE_START)
+        scale = _tau_scale(data)
+        if not tau.family.log_axis and is_wide(tau, scale):
+            # The likelihood falls as tau^-(k-2) at the least: its tail may make the moments.
+            axis, first = wide_axis(tau, scale)
+            axes.append(with_tails(axis, np.inf, np.inf, slow=len(y) - 2.0))
+            start.append(first)
+        else:
+            axes.append(half_line(scale))
+            start.append(_FINE_START)
     if slope is not None:
         axes.append(half_line(max(float(np.std(y)), float(np.median(s))) / float(np.median(x))))
         start.append(_FINE_START)
@@ -135,7 +144,9 @@ def _linear(data: Studies, mu: Prior | None, tau: Prior | None, slope: Slope | N
     grid = integrate(density, axes, start, n=n, tol=tol)
     _, m, v = terms(*grid.x)
     weight = grid.weight.reshape(m.shape)
-    weight = np.where(weight > 1e-9 * weight.max(), weight, 0.0)
+    spread = weight * v
+    held = (weight > 1e-9 * weight.max()) | (spread > 1e-9 * spread.max())
+    weight = np.where(held, weight, 0.0)
     known = NormalMixture.build(m, np.sqrt(v), weight) if var else None
     return Fit(grid.log_integral, grid.error, known, grid.marginal(0) if tau is not None else None)
 

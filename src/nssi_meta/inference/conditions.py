@@ -100,6 +100,12 @@ class Tails:
 LIGHT_TAILS = Tails(np.inf, np.inf, np.inf, np.inf)
 
 
+def limiting(layout: Layout) -> tuple[int, int]:
+    """Studies and rows that limit heterogeneity: those with a size or a closed interval."""
+    closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
+    return len(set(layout.block_of_row[closed].tolist())), int(closed.sum())
+
+
 def tails(
     layout: Layout, mu_prior: Prior, tau_prior: Prior | None, omega_prior: Prior | None = None
 ) -> Tails:
@@ -111,8 +117,7 @@ def tails(
     that allows it. With a tail of tau^-p in the prior and J closed rows the likelihood falls as
     |mu|^-(p + J - 1), against bounds alone as |mu|^-(p - 1).
     """
-    closed = np.isfinite(layout.y) | (np.isfinite(layout.lower) & np.isfinite(layout.upper))
-    studies, rows = len(set(layout.block_of_row[closed].tolist())), int(closed.sum())
+    studies, rows = limiting(layout)
     of_tau, of_omega = (
         np.inf if p is None or p.name == "zero" else p.tail for p in (tau_prior, omega_prior)
     )

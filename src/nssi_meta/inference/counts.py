@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import integrate
-from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
+from nssi_meta.inference.axes import heavy_mu_axis, heavy_sd_axis, mu_axis, sd_axis, tau_scale
 from nssi_meta.inference.bayes_factors import BayesFactors
 from nssi_meta.inference.conditions import tails
 from nssi_meta.inference.curves import log_marginal, study_curves
 from nssi_meta.inference.exact import ExactPosterior, assemble
-from nssi_meta.inference.panels import with_tails
 from nssi_meta.models.blocks import Layout, independent
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
 from nssi_meta.models.two_by_two import Counts
@@ -63,10 +62,10 @@ def fit_counts(
         return prior + log_marginal(curves, mu, sds[0])
 
     fall = tails(limits(data), mu_prior, tau_prior)
-    axis, first = mu_axis(layout, mu_prior, scale)
-    axes = [(with_tails(axis, fall.mu_low, fall.mu_high), first)]
+    others = [] if fixed else [tau_prior]
+    axes = [heavy_mu_axis(limits(data), mu_prior, others, scale, fall)]
     if not fixed:
-        axes.append(heavy_sd_axis(tau_prior, layout, scale, fall.tau))
+        axes.append(heavy_sd_axis(tau_prior, layout, scale, fall.tau, int(full.sum()) - 1))
     grid = integrate(on_grid, [a for a, _ in axes], [e for _, e in axes], tol=1e-6)
     zero = np.zeros(1)
     mu, tau = (grid.x[0], zero) if fixed else (grid.x[0][:, None], grid.x[1])

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.inference.adaptive import Grid, integrate
-from nssi_meta.inference.axes import heavy_sd_axis, mu_axis, sd_axis, tau_scale
-from nssi_meta.inference.conditions import Tails, bound_priors, naming_variances, tails
+from nssi_meta.inference.axes import heavy_mu_axis, heavy_sd_axis, mu_axis, sd_axis, tau_scale
+from nssi_meta.inference.conditions import Tails, bound_priors, limiting, naming_variances, tails
 from nssi_meta.inference.densities import Density, NormalMixture, PanelDensity
 from nssi_meta.inference.gaussian import GaussTerms, gauss_terms, order_of
 from nssi_meta.inference.node_draws import drawn_nodes, within_cells
 from nssi_meta.inference.on_grid import OnGrid
-from nssi_meta.inference.panels import LIGHT_FALL, tail_rule, with_tails
+from nssi_meta.inference.panels import LIGHT_FALL, tail_rule
 from nssi_meta.inference.point_mass import PointMass
 from nssi_meta.inference.prediction import Predictive
 from nssi_meta.models.blocks import Layout
@@ -126,9 +126,10 @@ def fit_exact(
     proper = all(p.proper for p in (mu_prior, *priors))
     fall = tails(layout, mu_prior, of_tau, of_omega)
     scale = tau_scale(layout)
+    studies, rows = limiting(layout)
     hyper = [
-        heavy_sd_axis(p, layout, scale, power)
-        for p, power in ((of_tau, fall.tau), (of_omega, fall.omega))
+        heavy_sd_axis(p, layout, scale, power, own - 1)
+        for p, power, own in ((of_tau, fall.tau, studies), (of_omega, fall.omega, rows))
         if p is not None
     ]
 
@@ -150,8 +151,7 @@ def fit_exact(
         _, m, v = _integrated(layout, tau, omega, known)
         return assemble(grid, m, np.sqrt(v), tau, omega, free, proper, fall)
 
-    of_mu, first = mu_axis(layout, mu_prior, scale)
-    axes = [(with_tails(of_mu, fall.mu_low, fall.mu_high), first), *hyper]
+    axes = [heavy_mu_axis(layout, mu_prior, priors, scale, fall), *hyper]
     start, n, tol = coarse([e for _, e in axes], _THREE)
     heavy = [axis for axis, _ in axes]
     log_density = OnGrid(layout)
@@ -338,7 +338,9 @@ def assemble(
     `mu_density` is its marginal.
     """
     if not grid.moments:
-        fall = Tails(*(0.0 if power <= LIGHT_FALL else power for power in astuple(fall)))
+        # Which tail it was is not known: no moment that one of them makes is told.
+        light = np.inf if any(axis.wide for axis in grid.axes) else LIGHT_FALL
+        fall = Tails(*(0.0 if power <= light else power for power in astuple(fall)))
     shape = grid.weight.shape
     m, sd, tau, omega = (np.broadcast_to(a, shape) for a in (m, sd, tau, omega))
     first = 0 if mu_density is None else 1

@@ -109,10 +109,22 @@ def _axes(
     found = [widest]
     of_tau = [sd_axis(tau, layout, scale) for _, tau in pairs if tau is not None]
     if of_tau:
-        found.append((of_tau[0][0], np.unique(np.concatenate([e for _, e in of_tau]))))
+        found.append(_in_common(of_tau))
     if omega_prior is not None:
         found.append(sd_axis(omega_prior, layout, scale))
     return [axis for axis, _ in found], [edges for _, edges in found]
+
+
+def _in_common(axes: Sequence[tuple[Axis, Floats]]) -> tuple[Axis, Floats]:
+    """The axis of the greatest length, and the first panels of all."""
+    widest = max((axis for axis, _ in axes), key=lambda axis: float(axis.to_x(np.array(0.5))))
+    same = float(widest.to_x(np.array(0.5)))
+    edges = [
+        e if float(axis.to_x(np.array(0.5))) == same else widest.to_u(axis.to_x(e[1:-1]))
+        for axis, e in axes
+    ]
+    every = np.unique(np.concatenate(edges))
+    return widest, every[np.diff(every, prepend=-np.inf) > 1e-12 * np.abs(every)]
 
 
 class _Mixture:

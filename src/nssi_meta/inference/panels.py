@@ -32,7 +32,7 @@ class Axis:
     `open_low`: x(low) is a stand-in for 0, where the density is taken as 0. `powers` are those of
     the distance to the low and the high end that the density, times the highest moment that
     exists, is a multiple of near that end; `moment` is that moment where it must be resolved too,
-    about x at the middle (0 on a half line).
+    about x at the middle (0 on a half line). `wide`: it lies in a tail that a wide prior cuts off.
     """
 
     low: float
@@ -43,6 +43,7 @@ class Axis:
     open_low: bool = False
     powers: tuple[float, float] = (0.0, 0.0)
     moment: int = 0
+    wide: bool = False
 
     def towards(self, x: Floats) -> Floats:
         """What a node counts in the moment: |x - middle|^moment, in any unit."""
@@ -191,13 +192,16 @@ def tail_rule(fall: float) -> tuple[float, int]:
     return (part - 1.0 if fall < 4 else part), moments
 
 
-def with_tails(axis: Axis, low: float, high: float, log: bool = False) -> Axis:
+def with_tails(
+    axis: Axis, low: float, high: float, log: bool = False, slow: float = math.inf
+) -> Axis:
     """The axis of a density whose tails fall as |x|^-`low` and x^-`high`.
 
-    `log` for an axis in log x, where powers of x are smooth. What no tail can spoil stays as it is.
+    `log` for an axis in log x, where powers of x are smooth; `slow` is the power before a wide
+    prior ends. What no tail can spoil stays as it is.
     """
     fall = min(low, high)
     if not fall <= LIGHT_FALL:
-        return axis
+        return axis if not slow <= LIGHT_FALL else replace(axis, moment=2, wide=True)
     powers = (0.0, 0.0) if log else (tail_rule(low)[0], tail_rule(high)[0])
     return replace(axis, powers=powers, moment=tail_rule(fall)[1])

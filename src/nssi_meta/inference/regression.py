@@ -136,9 +136,11 @@ def fit_regression(
     scale = tau_scale(replace(layout, y=rows.residual))
     sizes = (n_studies - flat, layout.k - flat)
     falls = [np.inf if p is None else p.tail + n for p, n in zip(priors, sizes, strict=True)]
+    # As far as a wide prior reaches, one of a coefficient may be as good as flat.
+    own = (n_studies - len(labels), layout.k - len(labels))
     hyper = [
-        heavy_sd_axis(p, layout, scale, fall)
-        for p, fall in zip(priors, falls, strict=True)
+        heavy_sd_axis(p, layout, scale, fall, least)
+        for p, fall, least in zip(priors, falls, own, strict=True)
         if p is not None
     ]
 
