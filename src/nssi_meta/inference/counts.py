@@ -65,7 +65,8 @@ def fit_counts(
     others = [] if fixed else [tau_prior]
     axes = [heavy_mu_axis(limits(data), mu_prior, others, scale, fall)]
     if not fixed:
-        axes.append(heavy_sd_axis(tau_prior, layout, scale, fall.tau, int(full.sum()) - 1))
+        full = int((~data.has_empty_cell()).sum())
+        axes.append(heavy_sd_axis(tau_prior, layout, scale, fall.tau, full - 1))
     grid = integrate(on_grid, [a for a, _ in axes], [e for _, e in axes], tol=1e-6)
     zero = np.zeros(1)
     mu, tau = (grid.x[0], zero) if fixed else (grid.x[0][:, None], grid.x[1])

@@ -186,9 +186,10 @@ def _kernels(
             y = drawn_estimates(frame.iloc[some], mu[:, None], total, np.stack(u, axis=1))
         else:
             y = frame["yi"].to_numpy(dtype=float)[some][None, :]
-        gain = between / total
-        mean = mu[:, None] + gain * (y - mu[:, None])
-        var = between * (1.0 - gain) + ((1.0 - gain) * mu_sd[:, None]) ** 2
+        # What tau leaves of the sampling error, not 1 - gain: that has no digits where tau is large.
+        rest = v / total
+        mean = y + rest * (mu[:, None] - y)
+        var = between * rest + (rest * mu_sd[:, None]) ** 2
         return Kernels(some, mean, np.sqrt(np.maximum(var, 1e-12 * v)), weight)
 
     known: list[int] = []

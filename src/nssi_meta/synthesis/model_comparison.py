@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from nssi_meta.inference.loo import MAX_K, by_study, compare, psis_loo, waic
 from nssi_meta.inference.nuts import Fit
+from nssi_meta.synthesis.kinds import AnyPools
 from nssi_meta.synthesis.leave_one_out import Key, leave_one_out
-from nssi_meta.synthesis.pooled import Pools
 from nssi_meta.synthesis.posterior_file import block_log_likelihood
 from nssi_meta.synthesis.profiles import Profiles
 
 Floats = NDArray[np.float64]
 
 
-def compare_pools(models: Mapping[str, Pools], key: Key | None = None) -> pd.DataFrame:
+def compare_pools(models: Mapping[str, AnyPools], key: Key | None = None) -> pd.DataFrame:
     """Pools of the same rows under different priors or assumptions, by exact leave-one-study-out.
 
     `models` holds pools by the exact engine by their names, `key` names the cell in each. Columns
