@@ -186,7 +186,7 @@ def _kernels(
             y = drawn_estimates(frame.iloc[some], mu[:, None], total, np.stack(u, axis=1))
         else:
             y = frame["yi"].to_numpy(dtype=float)[some][None, :]
-        # What tau leaves of the sampling error, not 1 - gain: that has no digits where tau is large.
+        # Not as 1 - between / total, which has no digits where tau is large.
         rest = v / total
         mean = y + rest * (mu[:, None] - y)
         var = between * rest + (rest * mu_sd[:, None]) ** 2
