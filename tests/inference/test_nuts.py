@@ -199,7 +199,7 @@ def test_a_good_run_is_not_repeated(monkeypatch):
     assert fit.converged
     assert len(fake.calls) == 1
     assert fit.facts["attempts"] == 1
-    assert told == ["sampling 4 chains of 700 + 1500 draws"]
+    assert told == ["sampling 4 chains of 700 + 2000 draws"]
 
 
 def test_a_failed_run_is_repeated_once_with_stricter_settings(monkeypatch):
@@ -222,7 +222,7 @@ def test_two_failed_runs_leave_problems_in_plain_words(monkeypatch):
     assert problem.startswith("1 of 1 reported quantities failed the convergence checks")
     assert "worst: mu" in problem
     # Twice what was tried last, which was twice the first.
-    assert problem.endswith("Remedy: more draws (`settings=nm.Settings(draws=6000, tune=2800)`).")
+    assert problem.endswith("Remedy: more draws (`settings=nm.Settings(draws=8000, tune=2800)`).")
 
 
 def test_who_samples_says_what_can_be_done(monkeypatch):
