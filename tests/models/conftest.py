@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logsumexp
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import Layout, layout
+from nssi_meta.models.structure import Structure
 
 Row = dict[str, Any]
 _DEFAULT: Row = {
@@ -34,6 +37,79 @@ def frame_of() -> Callable[[Sequence[Row]], pd.DataFrame]:
 def layout_of() -> Callable[..., Layout]:
     """The layout of such rows under the package's own sampling covariance."""
     return lambda rows, rho=0.6: layout(_frame(rows), vcalc, rho)
+
+
+def _parameters(made: Structure, at: Sequence[Row]) -> tuple[dict[str, Any], Any]:
+    draws: dict[str, Any] = {}
+    jacobian = np.zeros(len(at))
+    for name in at[0]:
+        value = np.array([p[name] for p in at], dtype=float)
+        if name.endswith("_log__"):
+            jacobian += value.reshape(len(at), -1).sum(axis=1)
+            draws[name.removesuffix("_log__")] = np.exp(value)
+        elif name.endswith("_folded"):
+            sd = name.removesuffix("_folded")
+            scale = made.values["fixed"][f"{sd}_prior"][-1]
+            draws[sd] = scale * np.abs(value)
+            jacobian += np.log(scale / 2)
+        else:
+            draws[name] = value
+    return draws | made.extra(draws), jacobian
+
+
+@pytest.fixture(scope="session")
+def parameters() -> Callable[..., tuple[dict[str, Any], Any]]:
+    """Draws (S, ...) of a structure at points, and the log Jacobian (S,) of what is sampled.
+
+    tau = scale |folded|: half of the density at tau belongs to either sign.
+    """
+    return _parameters
+
+
+def _reported(made: Structure, at: Sequence[Row]) -> Any:
+    draws, jacobian = _parameters(made, at)
+    whole = made.log_likelihood(draws).sum(axis=1) + sum(made.log_prior(draws).values())
+    # Coefficients are a linear function of what is sampled, which may depend on other parameters.
+    columns = [
+        made.extra(draws | {"coef_raw": draws["coef_raw"] + one})["coef"] - draws["coef"]
+        for one in np.eye(draws["coef"].shape[1])
+    ]
+    return whole + jacobian + np.linalg.slogdet(np.stack(columns, axis=-1))[1]
+
+
+@pytest.fixture(scope="session")
+def reported() -> Callable[..., Any]:
+    """Prior times likelihood (S,) of a structure at points, by its own functions, with the log
+    Jacobian of what is sampled."""
+    return _reported
+
+
+#: Equal steps of studies' own parameters. The densities are analytic and vanish at both ends, so
+#: that the trapezoidal rule is out by less than 1e-9 for studies up to a few SDs from their mean.
+_STEPS = {"g": np.arange(-9.0, 9.1, 0.25), "lambda_raw": np.arange(-22.0, 9.1, 0.25)}
+
+
+def _integrated(logp: Callable[[Row], Any], at: Row, studies: Sequence[Sequence[Any]]) -> float:
+    point = at | {name: np.zeros_like(at[name]) for name in _STEPS if name in at}
+    start = float(logp(point))
+    total = start
+    for study in studies:
+        values = []
+        for places in itertools.product(*(_STEPS[name] for name, _ in study)):
+            one = {name: point[name].copy() for name, _ in study}
+            for (name, index), value in zip(study, places, strict=True):
+                one[name][index] = value
+            values.append(float(logp(point | one)))
+        steps = [np.log(np.diff(_STEPS[name][:2])[0]) for name, _ in study]
+        total += logsumexp(values) + sum(steps) - start
+    return float(total)
+
+
+@pytest.fixture(scope="session")
+def integrated() -> Callable[..., float]:
+    """Log integral of a density at a point over studies' own parameters, each study's as a list of
+    (name, index); studies are independent given the rest. Parameters not needed are 0."""
+    return _integrated
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pytensor.compile.mode import Mode
-from scipy import integrate, stats
+from scipy import stats
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import layout
-from nssi_meta.models.bounded import block_log_likelihood, bounded_regression
+from nssi_meta.models.bounded import bounded_regression
 from nssi_meta.models.bounded_rows import bounded_rows
 from nssi_meta.models.horseshoe import horseshoe
 from nssi_meta.models.location_scale import location_scale
 from nssi_meta.models.priors import PriorError
 from nssi_meta.models.regression import regression
-from nssi_meta.models.robust import robust_regression
 from nssi_meta.models.structure import pack
 from nssi_meta.models.study_rows import study_rows
 
@@ -72,90 +71,45 @@ def points(model, n=3):
     return [{k: v + 0.3 * rng.normal(size=np.shape(v)) for k, v in start.items()} for _ in range(n)]
 
 
-def parameters(made, at):
-    """Draws (S, ...) of a structure at points, and the log Jacobian of its logarithms."""
-    draws, jacobian = {}, np.zeros(len(at))
-    for name in at[0]:
-        value = np.array([p[name] for p in at], dtype=float)
-        if name.endswith("_log__"):
-            jacobian += value.reshape(len(at), -1).sum(axis=1)
-            draws[name.removesuffix("_log__")] = np.exp(value)
-        else:
-            draws[name] = value
-    return draws | made.extra(draws), jacobian
-
-
-def reported(made, at):
-    """Prior times likelihood (S,) from the structure's own functions, with the Jacobians."""
-    draws, jacobian = parameters(made, at)
-    whole = made.log_likelihood(draws).sum(axis=1) + sum(made.log_prior(draws).values())
-    # Coefficients are a linear function of what is sampled, which may depend on other parameters.
-    columns = [
-        made.extra(draws | {"coef_raw": draws["coef_raw"] + one})["coef"] - draws["coef"]
-        for one in np.eye(draws["coef"].shape[1])
-    ]
-    return whole + jacobian + np.linalg.slogdet(np.stack(columns, axis=-1))[1]
-
-
 @MODELS
-def test_the_sampled_density_is_the_reported_prior_times_likelihood(frame_of, mixed_rows, which):
+def test_the_sampled_density_is_the_reported_prior_times_likelihood(
+    frame_of, mixed_rows, which, reported, integrated
+):
+    """Under t effects the lambdas of the two studies with several rows are sampled."""
     made = made_of(frame_of(mixed_rows[:10]), which)
     model = made.model()
     at, logp = points(model), density(model)
-    theirs = [float(logp(p)) for p in at]
+    studies = [[("lambda_raw", 0)], [("lambda_raw", 1)]] if which == "student" else []
+    theirs = [integrated(logp, p, studies) for p in at]
     # 1e-7: nodes of lambda left out (2e-8 a row).
     assert np.diff(theirs) == pytest.approx(np.diff(reported(made, at)), rel=1e-8, abs=1e-7)
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["bounds", "exact"])
-def test_nodes_that_count_are_not_left_out(frame_of, exact):
-    """Sampled with the nodes that count (`first_node`), reported with all: e^-18 = 2e-8 a row."""
-    far = [{"yi": y, "vi": 0.04} for y in (0.1, -1.0, 4.0)]  # up to 20 standard errors away
-    if not exact:
-        ends = [(0.3, INF), (3.5, INF), (-INF, -2.0), (-0.2, 0.3), (1.5, 2.5)]
-        far += [{"kind": "interval", "lower": a, "upper": b, "vi": 0.04} for a, b in ends]
-        far.append({"yi": 2.5, "vi": 0.04, "kind": "unsigned"})
-    frame = frame_of(far)
-    if exact:
-        rows = study_rows(frame["yi"], frame["vi"], range(3), rows_of(frame).X)
-        made = robust_regression(rows, NAMES, PRIORS)
-    else:
-        made = structure(frame, True)
-    model = made.model()
-    start, logp, at = model.initial_point(), density(model), []
-    for nu in (1.02, 1.5, 3.0, 10.0, 100.0, 1e5):
-        for tau in (0.002, 0.02, 0.2, 2.0):
-            one = {name: np.zeros_like(value) for name, value in start.items()}
-            at.append(one | {"nu_excess_log__": np.log(nu - 1.0), "tau_log__": np.log(tau)})
-    theirs = np.array([float(logp(p)) for p in at])
-    wanted = reported(made, at)
-    matters = wanted > wanted.max() - 60
-    assert matters.sum() > 12
-    assert np.diff(theirs[matters]) == pytest.approx(np.diff(wanted[matters]), rel=1e-8, abs=1e-7)
-
-
 @MODELS
 def test_the_common_part_integrated_out_is_the_exact_engines_likelihood(
-    frame_of, mixed_rows, which
+    frame_of, mixed_rows, which, reported, integrated
 ):
+    """Under t effects lambda of the study with bounds is integrated out together with it."""
     made = made_of(frame_of([mixed_rows[0], *mixed_rows[12:15]]), which)
     model = made.model()
-    at, logp = points(model), density(model)
-    x, w = np.polynomial.legendre.leggauss(60)
-    f, weight = 7 * x, 7 * w
-    theirs = []
-    for point in at:
-        values = np.array([float(logp(point | {"f": np.array([one])})) for one in f])
-        theirs.append(values.max() + np.log(weight @ np.exp(values - values.max())))
-        del point["f"]
+    student = which == "student"
+    at, logp = points(model), model.compile_logp() if student else density(model)
+    study = [("g", 0), ("lambda_raw", 0)] if student else [("g", 0)]
+    theirs = [integrated(logp, point, [study]) for point in at]
     # The exact engine's integral over f: 5e-9 to 1e-4 a block (`bound_blocks`).
     assert np.diff(theirs) == pytest.approx(np.diff(reported(made, at)), abs=1e-4)
 
 
 @MODES
 def test_signs_may_be_flipped(frame_of, mixed_rows, student):
-    """Mirrored effects, mirrored ends, negative coefficients: the same density."""
-    frame = frame_of(mixed_rows)
+    """Mirrored effects, mirrored ends, negative coefficients: the same density.
+
+    f of a study is told from the side of its bounds, so that g of it stays, and has the other sign
+    where they are of both sides.
+    """
+    study = {"study_id": "E", "sample_id": "e", "kind": "interval"}
+    above, below = {"lower": 0.4, "upper": INF}, {"lower": -INF, "upper": -0.35}
+    frame = frame_of([*mixed_rows, {**study, **above}, {**study, **below}])
     one, other = structure(frame, student), structure(frame, student, sign=-1.0)
     logp, mirrored = density(one.model()), density(other.model())
     chol, centre = (one.values["fixed"][n] for n in ("coef_chol", "coef_centre"))
@@ -163,43 +117,20 @@ def test_signs_may_be_flipped(frame_of, mixed_rows, student):
     for point in points(one.model()):
         coef = centre + chol @ point["coef_raw"]
         raw = np.linalg.solve(back, -coef - start)
-        negative = point | {"coef_raw": raw, "f": -point["f"]}
+        negative = point | {"coef_raw": raw, "g": point["g"] * [1, 1, -1, -1]}
         assert float(mirrored(negative)) == pytest.approx(float(logp(point)), abs=1e-8)
 
 
-@MODES
-def test_exact_rows_alone_are_the_regression_of_exact_effects(frame_of, student):
+def test_exact_rows_alone_are_the_regression_of_exact_effects(frame_of):
     y, v = np.array([0.3, 0.5, -0.2, 0.9]), np.array([0.04, 0.02, 0.05, 0.1])
     frame = frame_of([{"yi": a, "vi": b} for a, b in zip(y, v, strict=True)])
-    made = structure(frame, student)
+    made = structure(frame, False)
     X = np.c_[np.ones(4), np.linspace(-1, 1, 4)]
-    plain = (robust_regression if student else regression)(
-        study_rows(y, v, range(4), X), NAMES, PRIORS
-    )
+    plain = regression(study_rows(y, v, range(4), X), NAMES, PRIORS)
     rng = np.random.default_rng(1)
-    draws = {"coef": rng.normal(size=(5, 2)), "tau": rng.uniform(0.1, 1, 5),
-             "nu": rng.uniform(1.5, 9, 5)}  # fmt: skip
+    draws = {"coef": rng.normal(size=(5, 2)), "tau": rng.uniform(0.1, 1, 5)}
     assert made.log_likelihood(draws) == pytest.approx(plain.log_likelihood(draws), abs=1e-12)
     assert made.log_prior(draws)["coef"] == pytest.approx(plain.log_prior(draws)["coef"])
-
-
-@pytest.mark.parametrize("nu", [1.5, 4.0, 30.0])
-@pytest.mark.parametrize(("low", "high"), [(0.4, INF), (-INF, -0.35), (-0.4, 0.4)])
-def test_a_bound_under_student_effects_has_its_probability(frame_of, nu, low, high):
-    """Against scipy's quad over the study effect; 1e-7 is that of the rule over lambda."""
-    frame = frame_of([{"kind": "interval", "lower": low, "upper": high}])
-    mean, tau, sd = 0.25, 0.3, 0.2
-    ours = block_log_likelihood(
-        layout(frame, vcalc), np.array([[mean]]), np.array([tau]), np.zeros(1), np.array([nu])
-    )
-
-    def inside(u):
-        ends = stats.norm.cdf([(low - mean - u) / sd, (high - mean - u) / sd])
-        return stats.t.pdf(u / tau, nu) / tau * (ends[1] - ends[0])
-
-    parts = [(-np.inf, -9), (-9, 0), (0, 9), (9, np.inf)]
-    wanted = sum(integrate.quad(inside, *part, limit=300)[0] for part in parts)
-    assert np.exp(ours[0, 0]) == pytest.approx(wanted, rel=1e-7)
 
 
 @MODELS
@@ -224,7 +155,7 @@ def test_another_model_has_another_key(frame_of, mixed_rows):
     assert len(keys) == 8  # no study with two bounds among the first ten rows
 
 
-def test_a_constant_scale_is_the_regression_with_bounds(frame_of, mixed_rows):
+def test_a_constant_scale_is_the_regression_with_bounds(frame_of, mixed_rows, parameters):
     """The same density at the same tau, that of PyMC and that of numpy."""
     frame = frame_of(mixed_rows)
     plain, made = structure(frame, False), scale_of(frame, constant=True)
@@ -233,12 +164,11 @@ def test_a_constant_scale_is_the_regression_with_bounds(frame_of, mixed_rows):
     at, mean, sd = points(one), -1.4, 0.8  # the prior of log tau
     theirs, ours = [], []
     for p in at:
-        raw = (p["tau_log__"] - mean) / sd
-        same = {name: v for name, v in p.items() if name != "tau_log__"}
+        raw = (np.log(0.5 * abs(p["tau_folded"])) - mean) / sd  # tau ~ halfnormal(0.5)
+        same = {name: v for name, v in p.items() if name != "tau_folded"}
         same["scale_raw"] = np.array([raw])
-        tau = np.exp(p["tau_log__"])
-        # without each model's own prior of tau, the log's Jacobian included
-        priors = stats.halfnorm(scale=0.5).logpdf(tau) + np.log(tau), stats.norm.logpdf(raw)
+        # without each model's own prior of what it samples for tau
+        priors = stats.norm.logpdf(p["tau_folded"]), stats.norm.logpdf(raw)
         theirs.append(float(logp(p)) - priors[0])
         ours.append(float(scaled_logp(same)) - priors[1])
     assert ours == pytest.approx(theirs, rel=1e-12)
@@ -260,7 +190,9 @@ def test_each_block_has_the_tau_of_its_moderators(frame_of, mixed_rows):
         assert ours[:, blocks] == pytest.approx(theirs[:, blocks], rel=1e-12)
 
 
-def test_the_horseshoe_given_its_scales_is_the_regression_with_bounds(frame_of, mixed_rows):
+def test_the_horseshoe_given_its_scales_is_the_regression_with_bounds(
+    frame_of, mixed_rows, parameters
+):
     frame = frame_of(mixed_rows)
     made = horseshoe_of(frame)
     draws = parameters(made, points(made.model()))[0]
@@ -275,7 +207,7 @@ def test_the_horseshoe_given_its_scales_is_the_regression_with_bounds(frame_of, 
         assert made.log_prior(one)["coef"] == pytest.approx(theirs, rel=1e-9)
 
 
-def test_exact_rows_alone_are_the_horseshoe_of_exact_effects(frame_of):
+def test_exact_rows_alone_are_the_horseshoe_of_exact_effects(frame_of, parameters):
     """Sampled and integrated coefficients share scale, prior and likelihood."""
     y, v = RNG.normal(0.2, 0.4, 8), np.linspace(0.02, 0.1, 8)
     frame = frame_of([{"yi": a, "vi": b} for a, b in zip(y, v, strict=True)])

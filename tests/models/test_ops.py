@@ -136,7 +136,8 @@ def test_determinants_and_squares_of_a_covariance_and_their_slopes():
     rng = np.random.default_rng(5)
     root = rng.normal(size=(4, 3, 3))
     sigma, r = root @ root.swapaxes(1, 2) + 0.3 * np.eye(3), rng.normal(size=(4, 3))
-    matrix, vector = pt.dtensor3("matrix"), pt.dmatrix("vector")
+    matrix = pt.tensor("matrix", dtype="float64", shape=(None, 3, 3))
+    vector = pt.dmatrix("vector")
     log_det, square = pytensor_ops().gaussian(matrix)
     value = square(vector)
     slopes = [pytensor.grad(log_det.sum(), matrix), *pytensor.grad(value.sum(), [matrix, vector])]

@@ -65,25 +65,11 @@ def points(model, n=3):
     return at, np.array([float(logp(p)) for p in at])
 
 
-def constrained(at):
-    """Draws (S, ...) and the log Jacobian of the transforms, all of which are logarithms."""
-    draws, jacobian = {}, np.zeros(len(at))
-    for name in at[0]:
-        value = np.array([p[name] for p in at], dtype=float)
-        if name.endswith("_log__"):
-            jacobian += value.reshape(len(at), -1).sum(axis=1)
-            draws[name.removesuffix("_log__")] = np.exp(value)
-        else:
-            draws[name] = value
-    return draws, jacobian
-
-
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_the_sampled_density_is_the_reported_prior_times_likelihood(name):
+def test_the_sampled_density_is_the_reported_prior_times_likelihood(name, parameters):
     structure = STRUCTURES[name]()
     at, density = points(structure.model())
-    draws, jacobian = constrained(at)
-    draws = draws | structure.extra(draws)
+    draws, jacobian = parameters(structure, at)
     ours = structure.log_likelihood(draws).sum(axis=1) + jacobian
     ours += sum(structure.log_prior(draws).values())
     # Constants (of a Jacobian, of a normalised prior) may differ; differences must not.
@@ -222,11 +208,10 @@ def horseshoe_structure():
     return horseshoe(rows(names), NAMES, expected=1, intercept_prior="normal(0.2,1)")
 
 
-def test_horseshoe_samples_the_marginal_density_of_the_data():
+def test_horseshoe_samples_the_marginal_density_of_the_data(parameters):
     structure = horseshoe_structure()
     at, density = points(structure.model())
-    draws, jacobian = constrained(at)
-    draws = draws | structure.extra(draws)
+    draws, jacobian = parameters(structure, at)
     unit = np.r_[1.0, X[:, 1:].std(axis=0)]
     ours = jacobian.copy()
     for s, scales in enumerate(draws["scales"]):

@@ -25,7 +25,7 @@ from nssi_meta.inference.nuts import (
     sample_compiled,
 )
 from nssi_meta.models.pool import implied_sds
-from nssi_meta.models.structure import Recipe, Structure, pack
+from nssi_meta.models.structure import FIXED, Recipe, Structure, pack
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -123,7 +123,7 @@ def _draws(structure: Structure, posterior: xr.Dataset) -> dict[str, Floats]:
     """Draws of all chains, one after the other: (S, ...), with what follows from them."""
     arrays = {str(name): np.asarray(array) for name, array in posterior.data_vars.items()}
     flat = {name: a.reshape(-1, *a.shape[2:]) for name, a in arrays.items()}
-    flat |= implied_sds(flat)
+    flat |= implied_sds(flat, structure.values[FIXED])
     return {**flat, **structure.extra(flat)}
 
 

@@ -9,7 +9,7 @@ serves tables of any size (`layout_nodes`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from nssi_meta.models.bounded_rows import BoundedRows, require_rows
 from nssi_meta.models.coefficients import at_rows, coef_draws, coef_values, coefficients
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
-from nssi_meta.models.layout_nodes import RowNodes, given_f, layout_key, layout_nodes
+from nssi_meta.models.layout_nodes import RowNodes, given_f, layout_key, layout_nodes, room
 from nssi_meta.models.likelihood import LOG_2PI, SINGLE, Arrays, closed_densities, log_likelihood
 from nssi_meta.models.marginal import in_chunks
 from nssi_meta.models.ops import Ops, log_sum, numpy_ops
@@ -36,12 +36,15 @@ from nssi_meta.models.regression import (
     within,
 )
 from nssi_meta.models.robust import (
+    LEFT_OUT_RIGHT,
     RULE,
     first_node,
     freedom,
     freedom_log_prior,
     freedom_variable,
+    left_reach,
     log_mixing,
+    mixing_variable,
 )
 from nssi_meta.models.structure import (
     Draws,
@@ -90,17 +93,27 @@ def bounded_regression(
     prior, tau, omega = checked(rows, names, coef_priors, tau_prior, omega_prior)
     data, design, p = rows.layout, rows.X, rows.X.shape[1]
     fixed = {**coef_values(rows.guess(), prior), **sd_values(tau, omega)}
-    values = rows.values(fixed, X=design.T)
+    several = rows.several if student else np.zeros(data.k)
+    n_tied = int(several.max())
+    ties = {"tied": several.astype(float)} if n_tied else {}
+    fixed_data = {**fixed, **({"n_tied": np.array(float(n_tied))} if n_tied else {})}
+    values = rows.values(fixed_data, X=design.T, **ties)
+
+    form = layout_key(values), room(n_tied)
 
     def build(values: Values) -> Any:
         import pymc as pm
+        import pytensor.tensor as pt
 
         with pm.Model() as model:
             nodes = data_nodes(values)
             mean = at_rows(coefficients(nodes, p), nodes["X"])
-            tau_rv, omega2 = sd_nodes(nodes, tau, omega)
-            add = _add_student if student else _add_normal
-            add(layout_nodes(nodes, values), mean, tau_rv, omega2)
+            tau_rv, omega2 = sd_nodes(nodes, tau, omega, folded=not student)
+            of_rows = layout_nodes(nodes, values)
+            if student:
+                _add_student(of_rows, nodes, mean, tau_rv, omega2, room(n_tied))
+            else:
+                add_evidence(of_rows, mean, tau_rv**2 * pt.ones_like(mean), omega2)
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -115,7 +128,9 @@ def bounded_regression(
     def pointwise(draws: Draws) -> Floats:
         def part(s: slice) -> Floats:
             mean, sd = draws["coef"][s] @ design.T, (draws["tau"][s], within(draws)[s])
-            return block_log_likelihood(data, mean, *sd, draws["nu"][s] if student else None)
+            if student:
+                return student_log_likelihood(rows, mean, *sd, draws["nu"][s])
+            return block_log_likelihood(data, mean, *sd)
 
         return in_chunks(part, len(draws["tau"]), 4 * data.k * (RULE.shape[1] if student else 1))
 
@@ -128,7 +143,7 @@ def bounded_regression(
         return {**out, "nu": freedom_log_prior(draws["nu"])} if student else out
 
     return Structure(
-        key=("bounded", student, p, prior_key(tau), prior_key(omega), layout_key(values)),
+        key=("bounded", student, p, prior_key(tau), prior_key(omega), form),
         values=values,
         build=build,
         extra=extra,
@@ -140,62 +155,86 @@ def bounded_regression(
     )
 
 
-def block_log_likelihood(
-    data: Layout, mean: Floats, tau: Floats, omega: Floats, nu: Floats | None = None
-) -> Floats:
-    """Log marginal likelihood of each block (S, blocks): `mean` (S, k), the others (S,).
+def block_log_likelihood(data: Layout, mean: Floats, tau: Floats, omega: Floats) -> Floats:
+    """Log marginal likelihood of each block (S, blocks): `mean` (S, k), `omega` (S,).
 
-    Without `nu` tau may differ between rows, (S, k).
+    `tau` is (S,), or (S, k) where it differs between rows.
     """
-    if nu is None:
-        wide = tau if tau.ndim == 2 else np.broadcast_to(tau[:, None], mean.shape)
-        return np.asarray(log_likelihood(data, mean, wide, omega[:, None]))
+    wide = tau if tau.ndim == 2 else np.broadcast_to(tau[:, None], mean.shape)
+    return np.asarray(log_likelihood(data, mean, wide, omega[:, None]))
+
+
+def student_log_likelihood(
+    rows: BoundedRows, mean: Floats, tau: Floats, omega: Floats, nu: Floats
+) -> Floats:
+    """The same (S, blocks) with t-distributed study effects, all but `mean` (S,).
+
+    lambda's nodes that do not count at a draw are left out: those far to the left are steep
+    integrals of a study's bounds, which take most of the time.
+    """
     log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
-    n, k = RULE.shape[1], data.k
-    wide = np.repeat(tau[:, None] * np.sqrt(inflate), k, axis=1).reshape(-1, k)
-    value = log_likelihood(data, np.repeat(mean, n, axis=0), wide, np.repeat(omega, n)[:, None])
-    by_node = value.reshape(len(tau), n, -1).transpose(0, 2, 1)
-    return np.asarray(log_sum(by_node + log_weight[:, None, :], 1.0, numpy_ops()))
+    reach = left_reach(nu, tau**2, _far2(rows, mean), np.log)
+    counts = RULE[0] >= -reach[:, None]
+    light = log_weight < log_weight.max(axis=1, keepdims=True) - LEFT_OUT_RIGHT
+    counts &= (RULE[0] < 0) | ~light
+    draw, node = np.nonzero(counts)
+    wide = tau[draw] * np.sqrt(inflate[draw, node])
+    value = block_log_likelihood(rows.layout, mean[draw], wide, omega[draw])
+    by_node = np.full((*counts.shape, value.shape[1]), -np.inf)
+    by_node[draw, node] = value + log_weight[draw, node][:, None]
+    return np.asarray(log_sum(by_node.transpose(0, 2, 1), 1.0, numpy_ops()))
 
 
-def _add_normal(rows: RowNodes, mean: Any, tau: Any, omega2: Any) -> None:
-    """Add the rows' log likelihood with normal study effects to the model in context."""
-    import pytensor.tensor as pt
+def _far2(rows: BoundedRows, mean: Floats) -> Floats:
+    """Square (S,) of how far a block is from its mean at most, for `left_reach`.
 
-    add_evidence(rows, mean, tau**2 * pt.ones_like(mean), omega2)
+    Rows of a block are correlated: twice the sum of the squares is no less than what their effect
+    is away, for any correlation of contrasts that share an arm.
+    """
+    data = rows.layout
+    away = np.abs(data.y - mean)
+    away = np.where(rows.kind == "unsigned", np.abs(data.y) + np.abs(mean), away)
+    beyond = np.sqrt(2) * np.fmax(data.lower - mean, mean - data.upper)
+    squares = np.fmax(np.fmax(away, beyond), 0.0) ** 2
+    order = np.argsort(data.block_of_row, kind="stable")
+    starts = np.flatnonzero(np.diff(data.block_of_row[order], prepend=-1))
+    return np.asarray(2 * np.add.reduceat(squares[:, order], starts, axis=1).max(axis=1))
 
 
-def _add_student(rows: RowNodes, mean: Any, tau: Any, omega2: Any) -> None:
-    """Add the rows' log likelihood with one lambda a block (`evidence_term` with a normal u)."""
+def _add_student(
+    rows: RowNodes, data: Mapping[str, Any], mean: Any, tau: Any, omega2: Any, n_tied: int
+) -> None:
+    """Add the rows' log likelihood with one lambda a study to the model in context.
+
+    lambda of a row that stands alone is integrated out at its nodes; that of a study with several
+    rows, which would need its likelihood at every node, is a parameter, of which there is room for
+    `n_tied`. `data` holds `tied` (K,), the number of a row's study among these and 0 where a row
+    stands alone, and their number `n_tied`.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
-    from nssi_meta.models.ops import mixture_ops
+    from nssi_meta.models.ops import pytensor_ops
 
-    ops, nu, tau2 = mixture_ops(), freedom_variable(), tau**2
-    alone = {n: rows.forms[n] for n in SINGLE if rows.common is None}
-    rest = {name: x for name, x in rows.forms.items() if name not in alone}
-    mixed = []
-    if alone:
-        at = rows.at(mean, mean)
-        far = [_distance(name, x, at(name)[0], ops) for name, x in alone.items()]
-        first = first_node(nu, tau2, pt.max(pt.concatenate([[0.0], *far])) ** 2, pt.log)
-        rule = pt.constant(RULE)[:, first:]
-        log_weight, inflate = log_mixing(nu, rule, pt.exp, pt.log, pt.gammaln)
-        nodes = tau2 * inflate + omega2, log_weight - rule[1], rule[2]
-        mixed += [_mixed(name, x, at(name)[0], *nodes, ops) for name, x in alone.items()]
-    if rest:
-        log_weight, inflate = log_mixing(nu, RULE, pt.exp, pt.log, pt.gammaln)
-        at = given_f(rows, mean[None, :], (tau2 * inflate)[:, None] * pt.ones_like(mean))
-        values = closed_densities(rest, at, omega2 * pt.ones((1, 1)), ops)
-        by_block = list(values.values())
-        if rows.common is not None:  # otherwise every value is that of a block
-            whole = pt.zeros((RULE.shape[1], rows.n_blocks))
-            for form, value in values.items():
-                whole = pt.inc_subtensor(whole[:, rows.block[form]], value)
-            by_block = [whole]
-        mixed += [log_sum(value.T + (log_weight - RULE[1]), RULE[2], ops) for value in by_block]
-    pm.Potential("evidence", sum(value.sum() for value in mixed))
+    ops, nu, tau2 = pytensor_ops(), freedom_variable(), tau**2
+    alone = {name: rows.forms[name] for name in SINGLE}
+    tied = data["tied"] if n_tied else pt.zeros_like(mean)
+    at = rows.at(mean, tied)
+    far = [_distance(name, x, at(name)[0], ops) for name, x in alone.items()]
+    first = first_node(nu, tau2, pt.max(pt.concatenate([[0.0], *far])) ** 2, pt.log)
+    rule = pt.constant(RULE)[:, first:]
+    log_weight, inflate = log_mixing(nu, rule, pt.exp, pt.log, pt.gammaln)
+    nodes = tau2 * inflate + omega2, log_weight - rule[1], rule[2]
+    values = {name: _mixed(name, x, at(name)[0], *nodes, ops) for name, x in alone.items()}
+    if n_tied:
+        inflate = 1.0 / mixing_variable(nu, n_tied, data["n_tied"])
+        spread = tau2 * pt.concatenate([[1.0], inflate])[pt.cast(tied, "int64")]
+        given = closed_densities(
+            rows.forms, given_f(rows, mean, spread, omega2), pt.stack([omega2]), ops
+        )
+        one = {name: pt.switch(at(name)[1] > 0, given[name], values[name]) for name in alone}
+        values = {**given, **one}
+    pm.Potential("evidence", sum(value.sum() for value in values.values()))
 
 
 def _distance(form: str, x: Arrays, mean: Any, ops: Ops) -> Any:

@@ -56,6 +56,13 @@ class BoundedRows:
         return np.asarray(self.kind == "exact")
 
     @property
+    def several(self) -> NDArray[np.int64]:
+        """Number of each row's block among those of several rows (k,), from 1; 0 in no such."""
+        blocks = self.layout.block_rows
+        number = np.cumsum([len(rows) > 1 for rows in blocks]) * [len(rows) > 1 for rows in blocks]
+        return np.asarray(number[self.layout.block_of_row])
+
+    @property
     def first(self) -> NDArray[np.int64]:
         """Position of each block's first row."""
         return np.array([rows[0] for rows in self.layout.block_rows])

@@ -17,6 +17,6 @@ def add_evidence(rows: RowNodes, mean: Any, tau2: Any, omega2: Any) -> None:
     import pymc as pm
     import pytensor.tensor as pt
 
-    at = given_f(rows, mean, tau2)
+    at = given_f(rows, mean, tau2, omega2)
     values = closed_densities(rows.forms, at, pt.stack([omega2]), pytensor_ops())
     pm.Potential("evidence", sum(value.sum() for value in values.values()))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nssi_meta.models.blocks import Layout, common_part, given_common_part
+from nssi_meta.models.common_variable import as_told, part_of
 from nssi_meta.models.likelihood import BLOCKS, SINGLE, Arrays, At, closed_rows
 from nssi_meta.models.structure import FIXED, Values
 
@@ -67,28 +68,28 @@ class RowNodes:
 
 @dataclass(frozen=True)
 class CommonNodes:
-    """B studies of up to n rows with a common part f each, of which there is room for `room`.
+    """`room` studies of up to n rows with a common part f each, of which some may be empty.
 
-    `v`, `mask` (n, B) and `rho` (B,) as in `blocks.BoundBlocks`; `first` (B,) is the place of a row
-    of each among the model's K. `place` (K,) is that of each row in an (n, B) array, n B where it
-    belongs to none; `row_v` (K,) its sampling variance.
+    `place` (K,) is the place of each of the model's rows in an (n, room) array, n room where it
+    belongs to none; `row_v` (K,) its sampling variance. `told` holds of each place the sampling
+    variance `v`, `mask`, which of the K rows is there (`at`), the arrays of
+    `common_variable.as_told`, and of each study `rho` and one of its rows (`first`).
     """
 
     room: int
-    v: Any
-    mask: Any
-    rho: Any
-    first: Any
     place: Any
     row_v: Any
+    told: Mapping[str, Any]
 
 
 def room(n: int) -> int:
-    """How many common parts a model for n of them has: a power of two, or a multiple of 8.
+    """How many parameters of studies a model for n of them has: a power of two, a multiple of 8.
 
     Those not needed are standard normal and touch nothing.
     """
-    return int(2 ** np.ceil(np.log2(max(n, 1)))) if n <= 8 else -(-n // 8) * 8
+    if n == 0:
+        return 0
+    return int(2 ** np.ceil(np.log2(n))) if n <= 8 else -(-n // 8) * 8
 
 
 def layout_values(
@@ -112,17 +113,33 @@ def layout_values(
             values[name][f"{name}_block"] = data.block_of_row[at if name in SINGLE else at[0]]
     if (common := data.bound_blocks) is not None:
         study, column = np.nonzero(common.mask > 0)
-        where = np.full(data.k, common.rows.size)
-        where[common.rows[study, column]] = column * len(common.rows) + study
-        first = np.argmax(order == common.first[:, None], axis=1)
+        n = room(len(common.rows))
+        where = np.full(data.k, n * common.rows.shape[1])
+        where[common.rows[study, column]] = column * n + study
+        at = np.empty(data.k, dtype=np.int64)
+        at[order] = np.arange(len(order))
         values["rows"] |= {"common_place": where[order], "row_v": data.v[order]}
+        arrays = {
+            "v": data.v[common.rows].T,
+            "mask": common.mask.T,
+            "rho": common.rho,
+            "at": at[common.rows].T,
+            "first": at[common.first],
+            **as_told(data, kind, common),
+        }
+        # Those not needed are studies that tell nothing: their f stays standard normal.
+        empty = {"v": 1.0, "mask": 1.0, "side": 1.0}
         values["common"] = {
-            "common_v": data.v[common.rows].T,
-            "common_mask": common.mask.T,
-            "common_rho": common.rho,
-            "common_first": first,
+            f"common_{name}": _filled(x, n, empty.get(name, 0.0)) for name, x in arrays.items()
         }
     return values
+
+
+def _filled(x: NDArray[Any], n: int, value: float) -> Floats:
+    """An array (..., B) as (..., n), filled up with `value`."""
+    out = np.full((*x.shape[:-1], n), value)
+    out[..., : x.shape[-1]] = x
+    return out
 
 
 def row_places(data: Layout, kind: NDArray[np.object_]) -> NDArray[np.int64]:
@@ -146,7 +163,7 @@ def layout_key(values: Values) -> Hashable:
         for name in (*BLOCKS, "common")
         for key, array in values.get(name, {}).items()
     ]
-    return (*sizes, room(_n_common(values)) if "common" in values else 0)
+    return (*sizes, len(values["common"]["common_rho"]) if "common" in values else 0)
 
 
 def layout_nodes(nodes: Mapping[str, Any], values: Values) -> RowNodes:
@@ -168,20 +185,24 @@ def layout_nodes(nodes: Mapping[str, Any], values: Values) -> RowNodes:
     block = {name: whole(f"{name}_block") for name in names}
     common = None
     if "common" in values:
-        n = len(values["common"]["common_mask"])
-        v, mask = (nodes[f"common_{name}"].reshape((n, -1)) for name in ("v", "mask"))
-        places = whole("common_first"), whole("common_place")
-        rho = nodes["common_rho"]
-        common = CommonNodes(room(_n_common(values)), v, mask, rho, *places, nodes["row_v"])
+        held = values["common"]
+        of_study = {
+            name.removeprefix("common_"): nodes[name].reshape(array.shape)
+            for name, array in held.items()
+        }
+        place = whole("common_place")
+        common = CommonNodes(len(held["common_rho"]), place, nodes["row_v"], of_study)
     return RowNodes(forms, block, whole("n_blocks"), common)
 
 
-def given_f(rows: RowNodes, mean: Any, tau2: Any) -> At:
+def given_f(rows: RowNodes, mean: Any, tau2: Any, omega2: Any) -> At:
     """Mean and variance beyond v_i + omega^2 of the rows, given the common parts `f`.
 
-    Each study with several bounds gets a standard normal parameter `f`, its rows' common part:
-    given f row i has mean_i + l_i f and variance tau^2 + omega^2 + v_i - l_i^2. Everything else is
-    closed form. `tau2` (..., K), `mean` broadcasts against it.
+    Each study with several bounds gets a standard normal parameter f, its rows' common part: given
+    f row i has mean_i + l_i f and variance tau^2 + omega^2 + v_i - l_i^2. Everything else is closed
+    form. `mean` and `tau2` (K,), `omega2` a scalar.
+
+    What is sampled is g, of which f is a function (`common_variable`).
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -189,23 +210,21 @@ def given_f(rows: RowNodes, mean: Any, tau2: Any) -> At:
     common = rows.common
     if common is None:
         return rows.at(mean, tau2)
-    f = pm.Normal("f", 0.0, 1.0, shape=common.room)[: common.rho.shape[0]]
-    t2 = tau2[..., common.first]
-    load2 = common_part(t2, common.v.T, common.mask.T, common.rho, pt.sqrt).swapaxes(-1, -2)
+    told = common.told
+    at, first = (pt.cast(told[name], "int64") for name in ("at", "first"))
+    load2 = common_part(tau2[first], told["v"].T, told["mask"].T, told["rho"], pt.sqrt).T
 
     def spread(x: Any) -> Any:
-        """A value of each place (..., n, B) at the rows (..., K), 0 at rows outside."""
-        flat = x.reshape((*x.shape[:-2], -1), ndim=x.ndim - 1)
-        return pt.concatenate([flat, pt.zeros_like(flat[..., :1])], axis=-1)[..., common.place]
+        """A value of each place (n, room) at the rows (K,), 0 at rows outside."""
+        return pt.concatenate([x.ravel(), [0.0]])[common.place]
 
-    mean = mean + spread(pt.sqrt(load2) * f)
     # Where tau^2 is large the rest of it is a difference, and must not fall below 0 with v.
     rest = pt.maximum(tau2 - spread(load2), (1e-12 - 1.0) * common.row_v)
-    return rows.at(mean, rest)
-
-
-def _n_common(values: Values) -> int:
-    return len(values["common"]["common_rho"])
+    load = pt.sqrt(load2)
+    own = rest[at] + told["v"] + omega2
+    f, log_slope = part_of(told, mean[at], load, own, pm.Flat("g", shape=common.room))
+    pm.Potential("common_prior", (log_slope - 0.5 * f**2).sum())
+    return rows.at(mean + spread(load * f), rest)
 
 
 def _flat(x: NDArray[Any]) -> NDArray[Any]:
@@ -219,5 +238,11 @@ def _shaped(node: Any, name: str, key: str, values: Values) -> Any:
         return node
     n, patterns = (len(values[name][f"{name}_{a}"]) for a in ("mask", "log_weight"))
     matrix, vector = (n, n, -1), (n, -1)
-    shapes = {"V": matrix, "G": matrix, "signs": (patterns, n, -1), "log_weight": (patterns, -1)}
+    shapes = {
+        "V": matrix,
+        "G": matrix,
+        "Q": matrix,
+        "signs": (patterns, n, -1),
+        "log_weight": (patterns, -1),
+    }
     return node.reshape(shapes.get(key.removeprefix(f"{name}_"), vector))

@@ -112,8 +112,11 @@ def pytensor_ops() -> Ops:
 
     def gaussian(covariance: Any) -> tuple[Any, Callable[[Any], Any]]:
         # With the inverse held fixed, the gradients of these expressions are those of log|Sigma|
-        # and r' Sigma^-1 r, and no matrix has to be solved for them.
-        inverse = held(pt.linalg.inv(covariance))
+        # and r' Sigma^-1 r, and no matrix has to be solved for them. Far from the data a variance
+        # can drown all others, and LAPACK refuses what is then singular: 1e-14 more on the diagonal
+        # changes the values by its square.
+        ridge = 1.0 + 1e-14 * np.eye(static_shape(covariance)[-1])
+        inverse = held(pt.linalg.inv(covariance * ridge))
         trace = (inverse * covariance).sum(axis=(-2, -1))
         log_det = held(pt.linalg.slogdet(covariance)[1] - trace) + trace
 

@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     import pymc as pm
 
 
-def prior_variable(name: str, prior: Prior, params: Any = None) -> Any:
+#: Priors that are a symmetric density folded at 0. The models know tau^2 and omega^2 only, so that
+#: with a sign they are smooth through 0, where a logarithm would have a long tail to the left.
+_FOLDED, _FOLD = ("halfnormal", "halfcauchy", "halft"), "_folded"
+
+
+def prior_variable(name: str, prior: Prior, params: Any = None, *, folded: bool = True) -> Any:
     """A PyMC random variable for a named prior; `params` is a data node in place of its numbers.
+
+    An SD is sampled with a sign where its prior allows and `folded` is asked for: not beside
+    Student-t effects, under which an outlier's density falls steeply on both sides of tau = 0.
 
     Raises `PriorError` for priors of the exact engine alone (`zero`, those made from the data).
     """
@@ -42,6 +50,15 @@ def prior_variable(name: str, prior: Prior, params: Any = None) -> Any:
         if prior.name == "student_t":
             return pm.StudentT(name, nu=p[0], mu=p[1], sigma=p[2])
         return pm.Flat(name)
+    if prior.name in _FOLDED and folded:
+        signed = f"{name}{_FOLD}"
+        if prior.name == "halfnormal":
+            variable = pm.Normal(signed)
+        elif prior.name == "halfcauchy":
+            variable = pm.Cauchy(signed, 0.0, 1.0)
+        else:
+            variable = pm.StudentT(signed, nu=p[0])
+        return pm.Deterministic(name, abs(variable) * p[len(prior.params) - 1])
     if prior.name == "halfnormal":
         return pm.HalfNormal(name, p[0])
     if prior.name == "halfcauchy":
@@ -66,11 +83,15 @@ def prior_variable(name: str, prior: Prior, params: Any = None) -> Any:
     raise PriorError(f"prior {prior} is for the exact engine alone: leave out engine nuts")
 
 
-def implied_sds(draws: Draws) -> dict[str, Floats]:
-    """tau and omega (S,) where a log-t prior has their squares' logarithm sampled."""
+def implied_sds(draws: Draws, fixed: Mapping[str, Floats]) -> dict[str, Floats]:
+    """tau and omega (S,) where what is sampled is something else, from the values of their priors:
+    with a sign (`_FOLDED`), or under a log-t prior the logarithm of the square.
+    """
     ends = "log_", "_squared"
     logs = {n: x for n, x in draws.items() if n.startswith(ends[0]) and n.endswith(ends[1])}
-    return {n.removeprefix(ends[0]).removesuffix(ends[1]): np.exp(x / 2) for n, x in logs.items()}
+    out = {n.removeprefix(ends[0]).removesuffix(ends[1]): np.exp(x / 2) for n, x in logs.items()}
+    folded = {n.removesuffix(_FOLD): x for n, x in draws.items() if n.endswith(_FOLD)}
+    return out | {n: np.abs(x) * fixed[f"{n}_prior"][-1] for n, x in folded.items()}
 
 
 def pool_model(

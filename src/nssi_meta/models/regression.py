@@ -150,9 +150,14 @@ def sd_values(tau: Prior, omega: Prior | None) -> dict[str, Floats]:
     }
 
 
-def sd_nodes(data: dict[str, Any], tau: Prior, omega: Prior | None) -> tuple[Any, Any]:
-    """The variable tau, and omega squared (0 where omega is not in the model)."""
-    tau_rv = prior_variable("tau", tau, data["tau_prior"])
+def sd_nodes(
+    data: dict[str, Any], tau: Prior, omega: Prior | None, folded: bool = True
+) -> tuple[Any, Any]:
+    """The variable tau, and omega squared (0 where omega is not in the model).
+
+    `folded` as in `pool.prior_variable`, for tau.
+    """
+    tau_rv = prior_variable("tau", tau, data["tau_prior"], folded=folded)
     if omega is None:
         return tau_rv, 0.0
     return tau_rv, prior_variable("omega", omega, data["omega_prior"]) ** 2

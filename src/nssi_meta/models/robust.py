@@ -66,6 +66,9 @@ _STEPS: NDArray[np.float64] = STEP * (1.0 + 0.005 * np.exp(-0.15 * _K))
 RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
 #: Nodes to the left are left out where less than e^-18 of any study's density lies beyond them.
 _LEFT_OUT = 18.0
+#: And to the right, where less than e^-40 of lambda's own density lies at a node: there the
+#: likelihood is about that of lambda's mode.
+LEFT_OUT_RIGHT = 40.0
 
 
 def log_mixing(nu: Any, rule: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[Any, Any]:
@@ -77,8 +80,8 @@ def log_mixing(nu: Any, rule: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[
     return log_density - 0.5 * log(half * widen) + rule[1], exp(-s)
 
 
-def first_node(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
-    """The first node that counts for studies no further than sqrt(far2) from their mean.
+def left_reach(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
+    """How many units left of 0 nodes count for studies no further than sqrt(far2) from their mean.
 
     In s = log lambda a study's density is at least a constant times exp(nu / 2 (s - B e^s)), B = 1
     + far2 / (nu tau2), steeper to the left of its mode at -log B: with d the distance from there it
@@ -87,8 +90,12 @@ def first_node(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
     c = 2 * _LEFT_OUT / nu
     d = 0.5 * (c + (c * c + 8 * c) ** 0.5)
     reach = d + log(1.0 + far2 / (nu * tau2))
-    nodes = reach * (0.5 * nu + 0.5 * WIDEN) ** 0.5 / STEP
-    return (RULE[0] < -nodes).sum()
+    return reach * (0.5 * nu + 0.5 * WIDEN) ** 0.5 / STEP
+
+
+def first_node(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
+    """The first node that counts, as in `left_reach`."""
+    return (RULE[0] < -left_reach(nu, tau2, far2, log)).sum()
 
 
 def freedom_variable() -> Any:
@@ -101,6 +108,24 @@ def freedom_variable() -> Any:
     nu = pm.Deterministic("nu", freedom(pm.Exponential("nu_excess", scale=1 / NU_RATE)))
     pm.Potential("nu_prior", pt.log(nu))
     return nu
+
+
+def mixing_variable(nu: Any, room: int, n: Any) -> Any:
+    """lambda (room,) of studies, of which `n` are needed, as variables of the model in context.
+
+    lambda = exp(g sqrt(2 / nu)): g is about standard normal for any nu, so that nu and the lambdas
+    have no funnel.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    g, half = pm.Flat("lambda_raw", shape=room), nu / 2
+    s = g / pt.sqrt(half)
+    constant = half * pt.log(half) - pt.gammaln(half) - 0.5 * pt.log(half)
+    used = pt.arange(room) < n
+    log_prior = pt.switch(used, constant + half * (s - pt.exp(s)), -0.5 * g**2)
+    pm.Potential("lambda_prior", log_prior.sum())
+    return pt.exp(s)
 
 
 def freedom(excess: Any) -> Any:
@@ -139,7 +164,7 @@ def robust_regression(
         with pm.Model() as model:
             data = data_nodes(values)
             coef = coefficients(data, len(prior.mean))
-            tau_rv, omega2 = sd_nodes(data, tau, omega)
+            tau_rv, omega2 = sd_nodes(data, tau, omega, folded=False)
             nu = freedom_variable()
             sums = pytensor_sums(data, residual(data, coef), omega2)
             tau2 = tau_rv**2

@@ -1,0 +1,212 @@
+"""The common part f as a function of what is sampled: the same integral of a smoother density."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pymc as pm
+import pytest
+from pytensor.compile.mode import Mode
+from scipy import special
+
+from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.models.blocks import common_part, layout
+from nssi_meta.models.common_variable import as_told, part_of
+from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.layout_nodes import layout_nodes, layout_values
+from nssi_meta.models.likelihood import log_interval
+from nssi_meta.models.ops import numpy_ops
+from nssi_meta.models.structure import data_nodes
+
+INF, SE, RHO = np.inf, 0.2, 0.6
+_X, _W = np.polynomial.legendre.leggauss(12)
+
+
+def bound(low, high, vi=SE**2):
+    return {"kind": "interval", "lower": low, "upper": high, "vi": vi}
+
+
+def effect(y, vi=SE**2, kind="exact"):
+    return {"yi": y, "vi": vi, "kind": kind}
+
+
+LAYOUTS = {
+    "two above": [bound(0.4, INF), bound(0.3, INF, 0.06)],
+    "two below": [bound(-INF, -0.3, 0.02), bound(-INF, -0.5)],
+    "four above": [bound(0.4, INF), bound(0.1, INF, 0.06), bound(0.4, INF), bound(0.6, INF, 0.09)],
+    "both sides": [bound(0.4, INF), bound(-INF, -0.35)],
+    "both sides overlapping": [bound(-0.2, INF), bound(-INF, 0.5, 0.03)],
+    "more on one side": [bound(0.1, INF), bound(-INF, 0.3), bound(0.2, INF, 0.05)],
+    "intervals": [bound(-0.4, 0.4), bound(-0.5, 0.5, 0.06)],
+    "an interval beside a bound": [bound(-0.4, 0.4), bound(0.3, INF, 0.05)],
+    "an effect beside a bound": [effect(0.5), bound(0.4, INF)],
+    "an effect beside bounds of both sides": [effect(0.1), bound(-0.3, INF), bound(-INF, 0.4)],
+    "effects beside an interval": [effect(0.5), effect(0.1, 0.06), bound(-0.4, 0.4)],
+    "an effect against a bound": [effect(0.45), bound(-INF, -0.3)],
+    "an effect far from its bound": [effect(-0.8), bound(0.4, INF)],
+    "an effect far from its bounds": [effect(-0.8), bound(0.4, INF), bound(0.2, INF, 0.03)],
+    "an interval against bounds": [bound(-0.2, 0.2, 0.02), bound(0.7, INF), bound(0.9, INF)],
+    "a size beside a bound": [effect(0.5, kind="unsigned"), bound(0.4, INF)],
+    "a size short of its bound": [effect(0.1, kind="unsigned"), bound(0.9, INF)],
+    "a size that is negative": [effect(0.8, 0.02, "unsigned"), bound(-0.1, INF), bound(0.2, INF)],
+    "sizes beside an interval": [
+        effect(0.3, kind="unsigned"), effect(0.6, 0.06, "unsigned"), bound(-0.4, 0.4)
+    ],
+    "one of everything": [
+        effect(0.3), effect(0.2, 0.05, "unsigned"), bound(-0.4, 0.4), bound(-INF, 0.6, 0.03)
+    ],
+}  # fmt: skip
+#: Standard errors.
+TAUS = (1e-3, 0.1, 1.0, 3.0, 10.0, 100.0, 1e3)
+#: Means in units of the SD of an effect around them.
+MEANS = (-8.0, -3.0, -1.0, 0.0, 0.5, 2.0, 6.0)
+OMEGAS = (0.0, 0.15)
+
+
+@pytest.fixture(scope="module")
+def told_of(frame_of):
+    def told(rows):
+        frame = frame_of([{"study_id": "S", "sample_id": "s", **row} for row in rows])
+        data, kind = layout(frame, vcalc, RHO), frame["kind"].to_numpy()
+        common = data.bound_blocks
+        assert len(common.rows) == 1
+        return data, kind, common, as_told(data, kind, common)
+
+    return told
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """`part_of` as a numpy function of what is told of B studies, arrays (n, B) or (B,)."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    functions = {}
+
+    def part(told, mean, load, own, g):
+        inputs = {name: np.asarray(x, dtype=float) for name, x in told.items()}
+        shapes = tuple((name, x.ndim) for name, x in inputs.items())
+        if shapes not in functions:
+            nodes = {name: pt.dvector() if d == 1 else pt.dmatrix() for name, d in shapes}
+            places, of_study = [pt.dmatrix() for _ in range(3)], pt.dvector()
+            out = part_of(nodes, *places, of_study)
+            functions[shapes] = pytensor.function(
+                [*nodes.values(), *places, of_study], list(out), on_unused_input="ignore"
+            )
+        wide = [np.broadcast_to(x, (*x.shape[:-1], len(g))) for x in inputs.values()]
+        places = [np.repeat(x[:, None], len(g), axis=1) for x in (mean, load, own)]
+        return functions[shapes](*wide, *places, g)
+
+    return part
+
+
+def panels(edges):
+    """Nodes and weights of Gauss-Legendre on each piece between sorted edges."""
+    low, high = edges[:-1, None], edges[1:, None]
+    half = (high - low) / 2
+    return ((high + low) / 2 + half * _X).ravel(), (half * _W).ravel()
+
+
+def log_density_given(data, kind, rows, mean, load, own, f):
+    """log of the standard normal density of f and of the rows' given f, all at f (N,)."""
+    out = -0.5 * f**2 - 0.5 * np.log(2 * np.pi)
+    for i, m, slope, variance in zip(rows, mean, load, own, strict=True):
+        centre, sd = m + slope * f, np.sqrt(variance)
+        low, high, y = (a[i] for a in (data.lower, data.upper, data.y))
+        if kind[i] != "interval":
+            logs = [-0.5 * ((s * y - centre) / sd) ** 2 for s in (1.0, -1.0)]
+            both = np.logaddexp(*logs) if kind[i] == "unsigned" else logs[0]
+            out = out + both - np.log(sd) - 0.5 * np.log(2 * np.pi)
+        elif np.isinf(low) or np.isinf(high):
+            out = out + special.log_ndtr((high - centre if np.isinf(low) else centre - low) / sd)
+        else:
+            out = out + log_interval((low - centre) / sd, (high - centre) / sd, numpy_ops())
+    return out
+
+
+def log_integral(values, weights):
+    top = values.max()
+    return top + np.log(weights @ np.exp(values - top))
+
+
+def edges_of_f(data, rows, mean, load, own):
+    """Where pieces of f end: 0.1 apart, and as fine as needed where a row tells its own."""
+    ends = np.concatenate([[data.y[i], -data.y[i], data.lower[i], data.upper[i]] for i in rows])
+    ends = ends[np.isfinite(ends)]
+    near = ((ends[:, None] - mean) / load).ravel(), np.tile(np.sqrt(own) / load, len(ends))
+    fine = np.minimum(near[1], 1.0)[:, None] * np.arange(-14, 14.1, 0.5)
+    edges = np.concatenate([np.arange(-60, 60.05, 0.1), (near[0][:, None] + fine).ravel()])
+    return np.unique(edges[np.abs(edges) <= 60])
+
+
+def edges_of_g(edges, part):
+    """The same of g: where f as a function `part` of it is at the edges, and more."""
+    wide = [np.arange(-80, -20, 0.5), np.arange(-20, 20, 0.05), np.arange(20, 80.1, 0.5)]
+    g = np.concatenate(wide)
+    f = part(g)[0]
+    rising = np.argsort(f, kind="stable")
+    inside = edges[(edges > f.min()) & (edges < f.max())]
+    return np.unique(np.concatenate([g, np.interp(inside, f[rising], g[rising])]))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_integral_over_what_is_sampled_is_that_over_the_common_part(told_of, compiled, name):
+    """f is standard normal, whatever it is a function of: 1e-7 of the integral."""
+    data, kind, common, told = told_of(LAYOUTS[name])
+    rows = common.rows[0]
+    v, found, at = data.v[rows], [], []
+    for tau, where, omega in ((t * SE, m, o) for t in TAUS for m in MEANS for o in OMEGAS):
+        mean = where * np.hypot(tau, SE) + np.linspace(-0.1, 0.1, len(rows))
+        load2 = common_part(np.array([tau**2]), v[None], common.mask, common.rho, np.sqrt)[0]
+        load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v + omega**2
+        given, part = (data, kind, rows, mean, load, own), partial(compiled, told, mean, load, own)
+        edges = edges_of_f(data, rows, mean, load, own)
+        f, weights = panels(edges)
+        wanted = log_integral(log_density_given(*given, f), weights)
+        g, weights = panels(edges_of_g(edges, part))
+        f, log_slope = part(g)
+        ours = log_integral(log_density_given(*given, f) + log_slope, weights)
+        found.append(ours - wanted)
+        at.append(f"tau {tau:g}, means {mean}, omega {omega}")
+    worst = np.argmax(np.abs(found))
+    assert abs(found[worst]) < 1e-7, f"{found[worst]} at {at[worst]}"
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_it_is_a_monotone_function_of_what_is_sampled_and_finite_far_out(told_of, compiled, name):
+    """Rising, seen from its bounds' side; tau 0 to 1e8 standard errors, means up to a million."""
+    data, _, common, told = told_of(LAYOUTS[name])
+    v, g = data.v[common.rows[0]], np.linspace(-9, 9, 37)
+    for tau in SE * np.array([0.0, 1e-6, 1e-2, 1.0, 1e2, 1e5, 1e8]):
+        load2 = common_part(np.array([tau**2]), v[None], common.mask, common.rho, np.sqrt)[0]
+        load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v
+        for mean in SE * np.array([-1e6, -1e3, -30.0, 0.0, 1.0, 300.0, 1e5]):
+            f, log_slope = compiled(told, np.full(len(v), mean), load, own, g)
+            assert np.isfinite(f).all()
+            assert np.isfinite(log_slope).all()
+            assert (np.diff(f) * told["side"] >= 0).all()
+
+
+def test_studies_are_independent_and_those_not_needed_normal(frame_of):
+    """Three studies, room for four: given all else the log density is a sum over them."""
+    some = ("two above", "both sides", "an effect beside a bound")
+    rows = [{"study_id": n, "sample_id": n, **row} for n in some for row in LAYOUTS[n]]
+    frame = frame_of(rows)
+    data = layout(frame, vcalc, RHO)
+    with pm.Model() as model:
+        values = layout_values(data, frame["kind"].to_numpy(), {"one": np.ones(data.k)})
+        nodes = data_nodes(values)
+        one = nodes["one"]
+        add_evidence(layout_nodes(nodes, values), 0.2 * one, 0.3**2 * one, 0.1**2)
+    logp = model.compile_logp(mode=Mode("py", "fast_compile"))
+
+    def value(g):
+        return float(logp({"g": np.array(g, dtype=float)}))
+
+    none, g = value(np.zeros(4)), np.array([0.7, -1.2, 0.4, 1.5])
+    each = [value(x * unit) - none for x, unit in zip(g, np.eye(4), strict=True)]
+    # What is not needed is g - 1e3 + 1e3: 1e-13 of the two.
+    assert value(g) - none == pytest.approx(sum(each), abs=1e-11)
+    assert each[3] == pytest.approx(-0.5 * g[3] ** 2, abs=1e-11)
+    assert min(abs(x) for x in each) > 0.01
