@@ -15,8 +15,7 @@ Floats = NDArray[np.float64]
 #: Draws kept of each fit. Neighbouring draws of a chain resemble each other, ranks need independent
 #: ones: the chains are thinned to these.
 N_DRAWS = 99
-#: One chain after the other on one core (simulations run side by side); small steps, so that few
-#: fits need the second try.
+#: One chain after the other on one core, since simulations run side by side.
 SETTINGS = Settings(draws=800, tune=500, chains=4, target_accept=0.95)
 
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-#: For pools and regressions. Smaller steps than `nuts.Settings`: the variances' tails towards 0
-#: need them. Fewer draws: these few quantities mix well.
+#: For pools under any prior: smaller steps than `nuts.Settings`, which the tail of log tau towards
+#: 0 needs, and fewer draws, since few quantities mix well.
 CAREFUL = Settings(draws=1000, tune=500, target_accept=0.95)
 _COMPILED: dict[tuple[Hashable, ...], Any] = {}
 _LOCK = threading.Lock()
@@ -111,12 +111,17 @@ def refit(
         structure,
         reported,
         seed=seed,
-        settings=settings or replace(CAREFUL, draws=structure.draws),
+        settings=settings or settings_of(structure),
         cores=cores,
         progress=progress,
         remedy=remedy,
     )
     return replace(fit, posterior_data=_tree(structure, fit.posterior_data, seed))
+
+
+def settings_of(structure: Structure) -> Settings:
+    """What a structure is sampled under where nothing else is asked for."""
+    return replace(CAREFUL, draws=structure.draws, target_accept=structure.target_accept)
 
 
 def _draws(structure: Structure, posterior: xr.Dataset) -> dict[str, Floats]:

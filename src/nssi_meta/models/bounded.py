@@ -38,6 +38,7 @@ from nssi_meta.models.regression import (
 from nssi_meta.models.robust import (
     LEFT_OUT_RIGHT,
     RULE,
+    TARGET_ACCEPT,
     first_node,
     freedom,
     freedom_log_prior,
@@ -152,6 +153,7 @@ def bounded_regression(
         log_prior=log_prior,
         studies=rows.names,
         labels=labels(names, combinations),
+        target_accept=TARGET_ACCEPT if student else Structure.target_accept,
     )
 
 

@@ -12,6 +12,7 @@ Both parts of the quadratic form are sums of squares, so that nothing cancels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,13 @@ def pytensor_sums(data: dict[str, Any], residual: Any, omega2: Any) -> StudySums
 
 
 def in_chunks(function: Callable[[slice], Floats], n_draws: int, width: int) -> Floats:
-    """`function` of slices of the draws, put together; `width` values are held for each draw."""
+    """`function` of slices of the draws, put together; `width` values are held for each draw.
+
+    A thread a processor: numpy lets others run while it works.
+    """
+    from joblib import cpu_count
+
     step = max(1, CHUNK // max(width, 1))
-    return np.concatenate([function(slice(i, i + step)) for i in range(0, n_draws, step)])
+    slices = [slice(i, i + step) for i in range(0, n_draws, step)]
+    with ThreadPoolExecutor(min(len(slices), cpu_count()) or 1) as threads:
+        return np.concatenate(list(threads.map(function, slices)))

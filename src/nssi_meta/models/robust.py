@@ -66,6 +66,8 @@ _STEPS: NDArray[np.float64] = STEP * (1.0 + 0.005 * np.exp(-0.15 * _K))
 RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
 #: Nodes to the left are left out where less than e^-18 of any study's density lies beyond them.
 _LEFT_OUT = 18.0
+#: Smaller steps than other models need, for nu's and lambda's long tails.
+TARGET_ACCEPT = 0.95
 #: And to the right, where less than e^-40 of lambda's own density lies at a node: there the
 #: likelihood is about that of lambda's mode.
 LEFT_OUT_RIGHT = 40.0
@@ -203,6 +205,7 @@ def robust_regression(
         log_prior=log_prior,
         studies=rows.names,
         labels=labels(names, combinations),
+        target_accept=TARGET_ACCEPT,
     )
 
 

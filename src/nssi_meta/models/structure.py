@@ -67,6 +67,8 @@ class Structure(Recipe):
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: Draws of a chain that its quantities need for most fits to pass the checks at once.
     draws: int = 1000
+    #: Acceptance that the sampler's steps are adapted to.
+    target_accept: float = 0.9
 
 
 def pack(values: Values) -> dict[str, Floats]:

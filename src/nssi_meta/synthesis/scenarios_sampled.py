@@ -232,7 +232,8 @@ Draw = Callable[[Generator], tuple[Truth, Structure]]
 def sampled_trial(draw: Draw, rng: Generator) -> dict[str, float]:
     """One simulation: places of all that the structure reports, and of the likelihood."""
     truth, structure = draw(rng)
-    fit = refit(structure, seed=int(rng.integers(2**31)), settings=SETTINGS, cores=1)
+    settings = replace(SETTINGS, target_accept=structure.target_accept)
+    fit = refit(structure, seed=int(rng.integers(2**31)), settings=settings, cores=1)
     posterior = fit.posterior_data["posterior"]
     draws = {name: thin(np.asarray(posterior[name])) for name in truth}
     true_values, found = (_scalars(structure, values) for values in (truth, draws))
