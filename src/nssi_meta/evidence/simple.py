@@ -20,6 +20,7 @@ from nssi_meta.evidence.simple_checks import (
     problems_of,
     sign_problems,
     texts_of,
+    without_sign,
 )
 from nssi_meta.evidence.table import Table, frame_table, read_table
 from nssi_meta.evidence.units import SD_COLUMNS
@@ -86,8 +87,8 @@ def read_simple(
         estimate fell above `lower`, below `upper` or between both. Its vi or sei is that at the
         bound.
     unsigned
-        Name of a column with yes or no: yes where only the size of the effect is known, not its
-        sign. An empty cell is no.
+        Name of a column with yes or no (or True or False): yes where only the size of the effect is
+        known, not its sign. An empty cell is no.
     ni
         Name of the column with the sample sizes (people in the row, all groups).
     sd
@@ -155,7 +156,7 @@ def read_simple(
         raise problems_of(found, names, rows)
     frame = _frame(table.frame, values, texts, rows)
     if unsigned is not None:
-        mask = (table.frame[unsigned].str.strip().str.lower() == "yes").to_numpy()
+        mask = without_sign(table, unsigned).to_numpy()
         frame["kind"] = frame["kind"].mask(mask, "unsigned")
         frame["yi"] = frame["yi"].mask(mask, frame["yi"].abs())
     extra = [role for role in ("n_total", *SD_COLUMNS) if figures[role] is not None]

@@ -45,15 +45,24 @@ def absent(table: Table, asked: Mapping[str, str | None]) -> Iterator[Problem]:
         yield Problem(table.file, None, name, None, what, ", ".join(columns), remedy)
 
 
+#: Words of a column that says where an effect has no sign; data frames hold True and False.
+YES, NO = ("yes", "true"), ("no", "false", "")
+
+
+def without_sign(table: Table, name: str) -> pd.Series[bool]:
+    """Where the column says that only the size of an effect is known."""
+    return table.frame[name].str.strip().str.lower().isin(YES)
+
+
 def sign_problems(table: Table, name: str, values: pd.DataFrame) -> Iterator[Problem]:
-    """Words other than yes and no, and a yes beside a bound."""
-    words = table.frame[name].str.strip().str.lower()
-    for line in words.index[~words.isin(["yes", "no", ""])]:
-        word = table.frame.loc[line, name]
-        what, remedy = f"'{word}' is not clear", "write yes where the sign is not known"
-        yield Problem(table.file, int(line), name, word, what, "yes, no, (empty)", remedy)
+    """Words other than `YES` and `NO`, and a yes beside a bound."""
+    words = table.frame[name]
+    for line in words.index[~words.str.strip().str.lower().isin(YES + NO)]:
+        what, remedy = f"'{words[line]}' is not clear", "write yes where the sign is not known"
+        allowed = "yes, no, true, false, (empty)"
+        yield Problem(table.file, int(line), name, words[line], what, allowed, remedy)
     bounded = values["lower"].notna() | values["upper"].notna()
-    for line in words.index[(words == "yes") & bounded]:
+    for line in words.index[without_sign(table, name) & bounded]:
         what, remedy = "a bound has no size to leave the sign from", "write no, or empty the bound"
         yield Problem(table.file, int(line), name, words[line], what, "no", remedy)
 
