@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nssi_meta.report.values import factor, probability
+from nssi_meta.shown import UNSAID
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +41,6 @@ HUGE = 1e7  # numbers from here on are printed with a power of ten
 _ONE = r"[-−]?\d[\d.,]*(?:e[+-]?\d+)?"
 _PAIR = rf"\[{_ONE}, {_ONE}\]"
 NUMBER = re.compile(rf"(?:[<>] )?{_ONE}%?(?: \({_ONE}\)| {_PAIR})?|{_PAIR}|")
-#: What a table of ready-made effects has in columns that only a review's table fills.
-UNSAID = ("", "given")
 #: How names of columns of Bayes factors begin: one is for a thing if above 1, against it if below.
 FACTORS = ("bf10", "bayes_factor")
 #: Columns of probabilities beside those whose name begins with p_.

@@ -55,6 +55,12 @@ class Evidence:
     sha256: str
     comparators: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        text = f"Evidence({self.path}: {len(self.rows)} rows"
+        if self.problems:
+            return f"{text}, {len(self.problems)} problems: print each of .problems)"
+        return f"{text}, {self.rows['used'].sum()} used; the table is .rows)"
+
     @property
     def used(self) -> pd.DataFrame:
         """The rows that enter the analyses. Raises EvidenceError if there are problems."""

@@ -60,6 +60,10 @@ class ExactPosterior:
     log_evidence: float | None
     error: float
 
+    def __repr__(self) -> str:
+        mu, tau = self.mu, self.tau_density
+        return f"ExactPosterior(mu median {mu.quantile(0.5):.4g}, tau {tau.quantile(0.5):.4g})"
+
     def draws(self, n: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
         """n joint draws of mu, tau, omega, from the continuous posterior.
 

@@ -25,6 +25,7 @@ from nssi_meta.inference.tests_and_limits import (
     wald,
 )
 from nssi_meta.inference.weighted import Design, Fit, design, weighted_fit
+from nssi_meta.shown import coefficients, shown
 
 Test = Literal["z", "t", "knha", "adhoc"]
 TESTS: tuple[str, ...] = get_args(Test)
@@ -71,6 +72,16 @@ class Rma:
     AIC: float
     BIC: float
     AICc: float
+
+    def __repr__(self) -> str:
+        tests: dict[str, float | None] = {"QE": self.QE, "QEp": self.QEp}
+        if self.p > 1:
+            tests |= {"QM": self.QM, "QMp": self.QMp, "R2": self.R2}
+        return shown(
+            f"{self.method} model of {self.k} effects, test {self.test}, level {self.level:g}",
+            coefficients(self),
+            {"tau2": self.tau2, "se_tau2": self.se_tau2, "I2": self.I2, "H2": self.H2, **tests},
+        )
 
     @property
     def tau(self) -> float:

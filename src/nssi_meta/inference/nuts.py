@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nssi_meta.shown import shown
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -57,6 +59,17 @@ class Fit:
     diagnostics: pd.DataFrame
     facts: dict[str, Any]
     problems: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        chains = f"{facts['chains']} chains of {facts['draws']} draws by {facts['sampler']}"
+        state = "every check passed" if self.converged else "NOT CONVERGED"
+        return shown(
+            f"{chains}, {state}",
+            self.diagnostics,
+            *self.problems,
+            "arviz.summary(fit.posterior_data) has means and intervals",
+        )
 
     @property
     def converged(self) -> bool:

@@ -32,6 +32,7 @@ from nssi_meta.inference.variance_structures import (
     reported,
 )
 from nssi_meta.inference.weighted import Design, design
+from nssi_meta.shown import coefficients, shown
 
 Labels = tuple[Ints, tuple[str, ...]]
 _NOTHING = 1e-12
@@ -81,6 +82,16 @@ class RmaMv:
     AIC: float
     BIC: float
     AICc: float
+
+    def __repr__(self) -> str:
+        sigma2 = {f"sigma2[{g}]": float(x) for g, x in zip(self.groups, self.sigma2, strict=True)}
+        tau2 = {f"tau2[{g}]": float(x) for g, x in zip(self.levels, self.tau2, strict=False)}
+        return shown(
+            f"{self.method} model of {self.k} effects, test {self.test}, level {self.level:g}",
+            coefficients(self),
+            *filter(None, [sigma2, tau2]),
+            {"QE": self.QE, "QEp": self.QEp, "logLik": self.logLik},
+        )
 
 
 def nested(*columns: ArrayLike) -> list[str]:

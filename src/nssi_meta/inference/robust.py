@@ -18,6 +18,7 @@ from nssi_meta.inference.correlated_blocks import Batch, covariance
 from nssi_meta.inference.frequentist import Rma
 from nssi_meta.inference.rma_mv import RmaMv
 from nssi_meta.inference.tests_and_limits import two_sided
+from nssi_meta.shown import coefficients, shown
 
 Kind = Literal["CR0", "CR1", "CR1S", "CR1p", "CR2"]
 _EIGEN = 1e-12
@@ -38,6 +39,10 @@ class Robust:
     pval: Floats
     ci_lb: Floats
     ci_ub: Floats
+
+    def __repr__(self) -> str:
+        table = coefficients(self).assign(df=self.df)
+        return shown(f"{self.vcov} errors robust to {self.m} clusters", table)
 
 
 def robust(

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import ndtr
 
 from nssi_meta.models.selection import Binned, Side, Steps, log_likelihood, normal_critical
+from nssi_meta.shown import shown
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +45,18 @@ class SelModel:
     log_likelihood_unadjusted: float
     k_bins: NDArray[np.int64]
     at_limit: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        import pandas as pd
+
+        weights = pd.DataFrame({"k": self.k_bins, "weight": self.omega, "se": self.se_omega})
+        limit = [f"at their limit: {', '.join(self.at_limit)}"] if self.at_limit else []
+        return shown(
+            "Selection model with step weights, the most significant bin first",
+            {"mu": self.mu, "se": self.se_mu, "p": self.p_mu, "tau2": self.tau2},
+            weights,
+            *limit,
+        )
 
     @property
     def p_mu(self) -> float:

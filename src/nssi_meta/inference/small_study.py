@@ -16,6 +16,7 @@ from nssi_meta.inference.frequentist import Rma, rma
 from nssi_meta.inference.heterogeneity import Method
 from nssi_meta.inference.tests_and_limits import critical, two_sided
 from nssi_meta.inference.weighted import design, weighted_fit
+from nssi_meta.shown import shown
 
 Predictor = Literal["sei", "vi", "ni", "ninv", "sqrtni", "sqrtninv"]
 _PREDICTORS: tuple[str, ...] = get_args(Predictor)
@@ -162,6 +163,11 @@ class Trimfill:
     fit: Rma
     yi_fill: Floats
     vi_fill: Floats
+
+    def __repr__(self) -> str:
+        se = "" if self.se_k0 is None else f" (se {self.se_k0:.4g})"
+        title = f"{self.k0} studies{se} thought missing on the {self.side}, {self.estimator}"
+        return shown(title, repr(self.fit))
 
 
 def trimfill(

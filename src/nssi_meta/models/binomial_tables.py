@@ -44,6 +44,9 @@ class Tables:
     coef: Floats
     n_full: int
 
+    def __repr__(self) -> str:
+        return f"Tables({len(self.names)} two-by-two tables, {self.n_full} without an empty cell)"
+
 
 def count_tables(
     events_t: ArrayLike,

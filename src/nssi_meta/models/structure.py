@@ -70,6 +70,9 @@ class Structure(Recipe):
     #: Acceptance that the sampler's steps are adapted to.
     target_accept: float = 0.9
 
+    def __repr__(self) -> str:
+        return f"Structure({self.key[0]} of {len(self.studies)} studies: refit samples it)"
+
 
 def pack(values: Values) -> dict[str, Floats]:
     """The data as a model holds them: one array a group.

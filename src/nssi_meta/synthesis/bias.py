@@ -20,6 +20,7 @@ from nssi_meta.inference.biased import Slope, Studies
 from nssi_meta.inference.ensemble import Averaged, Member, probabilities, psma
 from nssi_meta.models.blocks import RHO
 from nssi_meta.models.selection import Steps, normal_critical
+from nssi_meta.shown import shown
 
 Floats = NDArray[np.float64]
 Measure = Literal["none", "smd"]
@@ -43,6 +44,10 @@ class Ensemble:
     estimates: pd.DataFrame
     k: int
     flags: str
+
+    def __repr__(self) -> str:
+        title = f"{len(self.models)} models of {self.k} studies, averaged"
+        return shown(title, self.components, self.estimates, *filter(None, [self.flags]))
 
 
 def robma(

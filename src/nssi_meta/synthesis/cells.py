@@ -143,6 +143,10 @@ class Cell:
     priors: tuple[Prior, ...] = ()
     unit: Unit = field(default_factory=Unit)
 
+    def __repr__(self) -> str:
+        converged = "" if self.converged else ", not converged"
+        return f"Cell({cell_name(self.key) or 'one pool'}: {len(self.rows)} rows{converged})"
+
     def unit_note(self, options: Options) -> str:
         """What priors were used, in the outcome's unit; empty where the measure has none."""
         if not self.unit.source:

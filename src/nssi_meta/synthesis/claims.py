@@ -17,6 +17,7 @@ from nssi_meta.evidence.claims import ONE
 from nssi_meta.evidence.flow import participants
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.models.blocks import RHO
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.claim_pools import CellPools
 from nssi_meta.synthesis.claim_readings import DOUBTFUL, Reading, Sources, readings
 from nssi_meta.synthesis.pool_tables import study_labels
@@ -42,6 +43,10 @@ class Claims:
     table: pd.DataFrame
     sensitivity: pd.DataFrame
     converged: bool
+
+    def __repr__(self) -> str:
+        failed = "" if self.converged else " (joint model NOT CONVERGED)"
+        return shown(f"{len(self.table)} claims{failed}", self.table)
 
     def summary(self) -> pd.DataFrame:
         """One row a claim: what it says, its probability, Bayes factors, verdict, evidence."""

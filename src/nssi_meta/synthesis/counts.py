@@ -22,7 +22,7 @@ from nssi_meta.models.two_by_two import Counts
 from nssi_meta.synthesis.cells import Options
 from nssi_meta.synthesis.counts_cell import CountsCell, count_rows
 from nssi_meta.synthesis.evidence_ratios import ratios
-from nssi_meta.synthesis.pool_tables import labelled, rows_table, summarise
+from nssi_meta.synthesis.pool_tables import labelled, pools_shown, rows_table, summarise
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -48,6 +48,9 @@ class CountsPool:
     def cells(self) -> tuple[CountsCell]:
         """The one cell, as `Pools.cells`."""
         return (self.cell,)
+
+    def __repr__(self) -> str:
+        return pools_shown(self.table, self.options)
 
     def summary(self) -> pd.DataFrame:
         """One row: estimate, intervals, heterogeneity, probabilities, counts (log odds ratios)."""

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 from nssi_meta.evidence.convert import d_to_log_or, d_to_rpb, log_or_to_d, r_to_d, r_to_z
 from nssi_meta.evidence.problems import nearest
 from nssi_meta.evidence.read import Evidence
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.cells import CELL
 from nssi_meta.synthesis.pooled import pool
 from nssi_meta.synthesis.reporting import UNIT, Adjusted, adjusted_pools
@@ -54,6 +55,10 @@ class External:
     table: pd.DataFrame
     totals: pd.DataFrame
     left_out: pd.DataFrame
+
+    def __repr__(self) -> str:
+        compared = f"{len(self.table)} published pools compared"
+        return shown(f"{compared}, {len(self.left_out)} left out", self.table, self.totals)
 
 
 def kind_of(word: Any) -> str:

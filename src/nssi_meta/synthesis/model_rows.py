@@ -19,6 +19,7 @@ from nssi_meta.models.bounded_rows import BoundedRows, bounded_rows
 from nssi_meta.models.design import Combinations, Design, combinations, design, require_independent
 from nssi_meta.models.priors import MU_DEFAULT, PriorError, parse_prior
 from nssi_meta.models.study_rows import StudyRows, study_rows
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.pooled import comparable_rows
 
 Floats = NDArray[np.float64]
@@ -57,6 +58,12 @@ class ModelRows:
     design: Design
     priors: tuple[str, ...]
     rho: float
+
+    def __repr__(self) -> str:
+        told = [f"{name} ~ {prior}" for name, prior in zip(self.names, self.priors, strict=True)]
+        n = self.frame["study_id"].nunique()
+        title = f"{len(self.frame)} rows of {n} studies with their design matrix X"
+        return shown(title, f"coefficients: {', '.join(told)}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from nssi_meta.evidence.vocabulary import COMPARATOR_WORDS
 from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import ExactPosterior
 from nssi_meta.inference.on_line import Line
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.cells import CELL, Options
 from nssi_meta.synthesis.pooled import comparable_rows, fit_cell
 from nssi_meta.synthesis.slopes import described, jointly, means_along, slope
@@ -67,6 +68,9 @@ class Moderated:
     curve: pd.DataFrame
     levels: pd.DataFrame
     slopes: tuple[tuple[int, Line[ExactPosterior], float], ...] = ()
+
+    def __repr__(self) -> str:
+        return shown(f"{self.moderator} in {', '.join(filter(None, self.key))}", self.table)
 
 
 def moderators(

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nssi_meta.evidence.flow import participants
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.overlap_figures import (
     CLASSES,
     FIGURES,
@@ -64,6 +65,10 @@ class Overlap:
     stages: pd.DataFrame
     threshold: float
     converged: bool
+
+    def __repr__(self) -> str:
+        failed = "" if self.converged else " (NOT CONVERGED)"
+        return shown(f"Overlap at delta = {self.threshold:g}{failed}", self.figures)
 
     def summary(self) -> pd.DataFrame:
         """Overlap figures per condition with intervals, priors and coverage."""

@@ -22,6 +22,7 @@ from nssi_meta.inference.shrinkage import (
     shrunken_quantiles,
     shrunken_shortest,
 )
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.cells import CELL, DELTA, Cell, Options
 from nssi_meta.synthesis.counts_cell import COUNTS, CountsCell
 from nssi_meta.synthesis.inconsistency import inconsistency
@@ -36,6 +37,25 @@ ROW_COLUMNS = [
     "effect_id", "study_id", "label", "measure", "stimulus", "year", "n_case", "n_control",
     "n_total", "kind", "bound", "confidence", "yi", "sei", "lower", "upper",
 ]  # fmt: skip
+
+
+#: Columns of the `pools` table that a pool prints where Python shows it.
+SHOWN = (
+    *("mechanism", "condition", "estimand", "comparator", "k", "n_bounds"),
+    *("mu_median", "mu_low", "mu_high", "pred_low", "pred_high", "tau_median", "p_positive"),
+    "flags",
+)
+
+
+def pools_shown(table: pd.DataFrame, options: Options, problems: Sequence[str] = ()) -> str:
+    """What pools print: `table` is the `pools` table, `problems` what did not converge."""
+    pools = "1 pool" if len(table) == 1 else f"{len(table)} pools"
+    return shown(
+        f"{pools}, {options.level:.0%} {options.interval} credible intervals",
+        table[[name for name in SHOWN if name in table]],
+        *problems,
+        ".summary() has every column, .rows the studies and their shrunken effects",
+    )
 
 
 def summarise(cell: Cell, options: Options) -> dict[str, Any]:

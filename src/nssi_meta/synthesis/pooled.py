@@ -29,6 +29,7 @@ from nssi_meta.synthesis.cells import CELL, Cell, Options, cell_name
 from nssi_meta.synthesis.pool_tables import (
     ROW_COLUMNS,
     labelled,
+    pools_shown,
     rows_table,
     study_labels,
     summarise,
@@ -50,6 +51,10 @@ class Pools:
     table: pd.DataFrame
     options: Options
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        problems = [text for cell in self.cells for text in cell.problems]
+        return pools_shown(self.table, self.options, problems)
 
     def summary(self) -> pd.DataFrame:
         """One row per cell: estimate, intervals, heterogeneity, probabilities, counts."""

@@ -19,6 +19,7 @@ from nssi_meta.inference.nuts import Fit, Settings
 from nssi_meta.models.blocks import RHO
 from nssi_meta.models.profiles import ProfileData, profile_data, profiles_model
 from nssi_meta.models.reporting import GROUPS, reports
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.overlap_figures import overlap_figures
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class Profiles:
     conditions: pd.DataFrame
     level: float = 0.95
     tails: float = np.inf
+
+    def __repr__(self) -> str:
+        m, c = len(self.data.mechanisms), len(self.data.conditions)
+        what = f"Joint model of {m} mechanisms in {c} conditions"
+        return shown(what, self.summary(), *self.fit.problems)
 
     @property
     def converged(self) -> bool:

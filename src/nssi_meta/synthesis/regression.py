@@ -25,6 +25,7 @@ from nssi_meta.inference.regression import (
 from nssi_meta.models.blocks import RHO, Layout, layout
 from nssi_meta.models.design import Design, design
 from nssi_meta.models.priors import Prior, parse_prior
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.cells import SEED, Options
 from nssi_meta.synthesis.pooled import comparable_rows
 
@@ -69,6 +70,16 @@ class MetaRegression:
     omega_prior: Prior | None
     rho: float
     seed: int
+
+    def __repr__(self) -> str:
+        left = {"bounds or sizes without sign": self.n_bounds, "moderator missing": self.n_missing}
+        return shown(
+            f"Meta-regression of {self.k} effects in {self.n_studies} studies, {self.level:.0%} "
+            f"{self.kind} credible intervals",
+            self.table,
+            {"tau with moderators": self.tau_with, "without": self.tau_without},
+            *(f"left out: {n} rows, {why}" for why, n in left.items() if n),
+        )
 
     @property
     def posterior_data(self) -> xr.DataTree:

@@ -26,6 +26,7 @@ from nssi_meta.inference.reported_nodes import Shared
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.priors import Prior, PriorError, parse_prior
 from nssi_meta.models.reporting import GROUPS, reports
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.cells import CELL, Cell, Options
 from nssi_meta.synthesis.pool_tables import labelled, summarise
 from nssi_meta.synthesis.pooled import Pools, rows_to_pool
@@ -123,6 +124,9 @@ class Adjusted:
     shared: Shared
     posterior: Floats
     laid: Laid
+
+    def __repr__(self) -> str:
+        return shown("Pools under selective reporting", repr(self.pools), self.learned)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.models.priors import OMEGA_DEFAULT
+from nssi_meta.shown import shown
 from nssi_meta.synthesis.analyses import COLUMNS, Task, analyse
 from nssi_meta.synthesis.cells import CELL
 from nssi_meta.synthesis.chunks import name_of, read_part, write_part
@@ -41,6 +42,9 @@ class Sensitivity:
 
     analyses: pd.DataFrame
     table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return shown(f"{len(self.analyses)} analyses of {len(self.table)} pools", self.table)
 
     def summary(self) -> pd.DataFrame:
         """One row a cell: main analysis, range over the others, in how many it stands."""
