@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 import nssi_meta
@@ -70,3 +72,25 @@ def test_pooling_imports_neither_pymc_nor_arviz(review):
         " if m in sys.modules])"
     )
     assert fresh(code) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda x: nssi_meta.read_effects(x), "read_simple"),
+        (lambda x: nssi_meta.flow(x), "read_effects"),
+        (lambda x: nssi_meta.coverage(x), "read_effects"),
+        (lambda x: nssi_meta.sensitivity(x), "read_effects"),
+        (lambda x: nssi_meta.fit_profiles(x), "read_effects"),
+        (lambda x: nssi_meta.overlap(x), "fit_profiles"),
+        (lambda x: nssi_meta.compare_pools([x, x]), "by name"),
+        (lambda x: nssi_meta.compare_fits([x, x]), "by name"),
+        (lambda x: nssi_meta.external_check(x, [x]), "by name"),
+        (lambda x: nssi_meta.regress(x, "year"), "['year']"),
+        (lambda x: nssi_meta.model_rows(x, "year", vi="vi"), "['year']"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_with_the_right_one(call, said):
+    frame = pd.DataFrame({"yi": [0.1, 0.2, 0.4], "vi": [0.04] * 3, "year": [1, 2, 4]})
+    with pytest.raises(TypeError, match=re.escape(said)):
+        call(frame)

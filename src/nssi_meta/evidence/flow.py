@@ -7,6 +7,7 @@ import pandas as pd
 
 from nssi_meta.evidence import vocabulary as vo
 from nssi_meta.evidence.catalogue import with_role
+from nssi_meta.evidence.problems import require
 from nssi_meta.evidence.read import Evidence
 
 COVERAGE_COLUMNS = ("mechanism", "condition", "k", "n_studies", "n_bounds", "n_participants")
@@ -34,6 +35,7 @@ def flow(evidence: Evidence) -> pd.DataFrame:
     EvidenceError
         If the evidence has problems.
     """
+    require(evidence, Evidence, "flow takes what read_effects gives")
     evidence.require_usable()
     rows = evidence.rows
     used = rows[rows["used"]]
@@ -77,6 +79,7 @@ def coverage(evidence: Evidence) -> pd.DataFrame:
     EvidenceError
         If the evidence has problems.
     """
+    require(evidence, Evidence, "coverage takes what read_effects gives")
     used = evidence.used
     cell = ["mechanism", "condition"]
     cells = pd.MultiIndex.from_product(

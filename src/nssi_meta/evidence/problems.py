@@ -99,6 +99,12 @@ def unknown_word(
     return Problem(file, row, column, value, what, listing, remedy)
 
 
+def require(given: object, kind: type | tuple[type, ...], what: str) -> None:
+    """Raise TypeError for an argument of another kind; `what` says what the function takes."""
+    if not isinstance(given, kind):
+        raise TypeError(f"{what}, not {type(given).__name__}")
+
+
 def looks_like(name: str, known: Iterable[str]) -> str | None:
     """The known column that `name` is a slip of the pen for, or None.
 

@@ -17,7 +17,7 @@ from nssi_meta.evidence.catalogue import (
 )
 from nssi_meta.evidence.cells import numbers, too_far
 from nssi_meta.evidence.decide import decide, derived
-from nssi_meta.evidence.problems import EvidenceError, Problem, ordered, unknown_word
+from nssi_meta.evidence.problems import EvidenceError, Problem, ordered, require, unknown_word
 from nssi_meta.evidence.rules import row_problems
 from nssi_meta.evidence.sheet import Sheet
 from nssi_meta.evidence.table import Table, read_table
@@ -156,6 +156,7 @@ def read_effects(
         With every problem of all three files in `problems`. No problem raises here, not even a
         missing file; `require_usable`, `used` and `select` raise EvidenceError.
     """
+    require(path, (str, Path), "read_effects takes the path of a file (a frame: read_simple)")
     path = Path(path)
     effects = read_table(path, vo.COLUMNS)
     of_mechanisms = read_mechanisms(mechanisms or path.parent / "mechanisms.csv")

@@ -113,6 +113,8 @@ def design(frame: pd.DataFrame, moderators: Sequence[str]) -> Design:
         A name that is unknown or given twice, a missing value, a moderator that does not vary, or
         a product without its main effects.
     """
+    if isinstance(moderators, str):
+        raise TypeError(f"moderators are a list of columns: write [{moderators!r}]")
     if len(set(moderators)) < len(moderators):
         raise ValueError("a moderator is named twice")
     known = {name: _moderator(frame, name) for name in moderators if ":" not in name}

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from nssi_meta.evidence.convert import d_to_log_or, d_to_rpb, log_or_to_d, r_to_d, r_to_z
-from nssi_meta.evidence.problems import nearest
+from nssi_meta.evidence.problems import nearest, require
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.shown import shown
 from nssi_meta.synthesis.cells import CELL
@@ -102,6 +102,7 @@ def external_check(published: pd.DataFrame, pools: Mapping[str, pd.DataFrame]) -
     ValueError
         No pools, or tables of different cells.
     """
+    require(pools, Mapping, "external_check takes tables of pools by name, as {'naive': p.table}")
     if not pools:
         raise ValueError("external_check needs at least one table of pools")
     keyed = {name: t.set_index(CELL) for name, t in pools.items()}

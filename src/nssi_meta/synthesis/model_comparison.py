@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nssi_meta.evidence.problems import require
 from nssi_meta.inference.loo import MAX_K, by_study, compare, psis_loo, waic
 from nssi_meta.inference.nuts import Fit
 from nssi_meta.synthesis.kinds import AnyPools
@@ -25,6 +26,9 @@ def compare_pools(models: Mapping[str, AnyPools], key: Key | None = None) -> pd.
     model, elpd, se, diff, se_diff, words (`inference.loo.compare`). Raises what `leave_one_out`
     raises, and ValueError where rows differ or a prior is improper.
     """
+    require(
+        models, Mapping, "compare_pools takes pools by name, as {'wide': pools, 'narrow': other}"
+    )
     scores = {}
     for name, pools in models.items():
         table = leave_one_out(pools, key)
@@ -54,6 +58,7 @@ def compare_fits(fits: Mapping[str, Fit]) -> pd.DataFrame:
     ValueError
         Fewer than two fits, one that failed its checks, or fits of different studies (named).
     """
+    require(fits, Mapping, "compare_fits takes fits by name, as {'normal': fit, 'robust': other}")
     if len(fits) < 2:
         raise ValueError(f"a comparison needs two fits or more, got {len(fits)}")
     scores, told = {}, []

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nssi_meta.evidence.flow import participants
+from nssi_meta.evidence.problems import require
 from nssi_meta.shown import shown
 from nssi_meta.synthesis.overlap_figures import (
     CLASSES,
@@ -81,6 +82,7 @@ def overlap(profiles: Profiles, threshold: float = 0.2, index: str | None = None
     `index` is the condition that is compared with each other one, by default the review's own.
     Raises ValueError for a negative threshold or an unknown condition.
     """
+    require(profiles, Profiles, "overlap takes what fit_profiles gives")
     if not threshold >= 0:
         raise ValueError(f"threshold must not be negative, got {threshold:g}")
     parts: dict[str, list[pd.DataFrame]] = {"m": [], "f": [], "t": [], "s": [], "g": []}

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nssi_meta.evidence.flow import participants
+from nssi_meta.evidence.problems import require
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.compiled import sample
@@ -251,6 +252,7 @@ def fit_profiles(
     learned (`models.reporting_term`); the posterior's `w` holds it.
     Raises EvidenceError when the evidence has problems, ValueError when too little is left.
     """
+    require(evidence, Evidence, "fit_profiles takes what read_effects gives")
     data, index = joint_data(evidence, estimand, rho)
     known = _known(data)
     fit = sample(

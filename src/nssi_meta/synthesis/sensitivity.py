@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nssi_meta.evidence.problems import require
 from nssi_meta.evidence.read import Evidence
 from nssi_meta.models.priors import OMEGA_DEFAULT
 from nssi_meta.shown import shown
@@ -101,6 +102,7 @@ def sensitivity(
     """
     from joblib import Parallel, delayed
 
+    require(evidence, Evidence, "sensitivity takes what read_effects gives")
     chosen = complete(GRID if grid is None else grid)
     specs = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
     cells, tasks = _tasks(evidence, chosen, specs, omega_prior)
