@@ -101,6 +101,14 @@ def others() -> dict[str, float]:
     told.loc[bound, "yi"] = np.nan
     columns = {"vi": "vi", "study": "study", "upper": "below"}
     bounds = nm.model_rows(told, ["ablat"], **columns).bounded
+    # As if three trials each were one study, one of which had told the direction alone.
+    few = effects.assign(study=np.arange(13) // 3, below=np.nan)
+    few["ablat"] = pd.Series(X[:, 1]).groupby(few["study"]).transform("mean")
+    silent = few["study"] == 1
+    few.loc[silent, "below"] = -1.96 * np.sqrt(few.loc[silent, "vi"])
+    few.loc[silent, "yi"] = np.nan
+    nested = nm.model_rows(few, ["ablat"], **columns).bounded
+    Z = np.c_[np.ones(13), few["ablat"]]
     year = (trials["year"] - 1960) / 10
     many = nm.model_rows(told.assign(year=year), ["ablat", "year", "ablat:year"], **columns)
     three = study_rows(effects["yi"], effects["vi"], range(13), np.c_[X, year, X[:, 1] * year])
@@ -113,6 +121,11 @@ def others() -> dict[str, float]:
         "horseshoe with bounds": lambda: horseshoe(many.rows, many.names, expected=1),
         "location-scale": lambda: location_scale(rows, names, priors, X, names),
         "location-scale with bounds": lambda: location_scale(**bounds, Z=X, scale_names=names),
+        "regression, three bounds of one study": lambda: bounded_regression(**nested),
+        "robust, three bounds of one study": lambda: bounded_regression(**nested, student=True),
+        "location-scale, three bounds of one study": lambda: location_scale(
+            **nested, Z=Z, scale_names=names
+        ),
         "binomial-normal": lambda: binomial_normal(
             count_tables(t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"])
         ),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+import nssi_meta as nm
 from nssi_meta.inference.bayes_factors import bayes_factors
 from nssi_meta.inference.densities import interval
 from nssi_meta.inference.exact import fit_exact, log_evidence
@@ -119,3 +121,25 @@ def test_a_narrow_prior_approaches_the_fixed_effect(layout_of):
     # tau^2 of 1e-10 beside variances of 0.02
     assert narrow.mu.mean == pytest.approx(fixed.mu.mean, abs=1e-8)
     assert narrow.log_evidence == pytest.approx(fixed.log_evidence, abs=1e-7)
+
+
+@pytest.mark.parametrize("omega", ["zero", "dumouchel", "shrinkage", "conventional", "i2"])
+def test_factors_under_an_omega_of_the_data_or_none(omega):
+    """The evidence is the posterior's, and omega = 0 the limit of a narrow prior (1e-8)."""
+    frame = pd.DataFrame({"yi": [0.2, 0.5, 0.8, 0.1], "vi": [0.04, 0.06, 0.03, 0.05]})
+    rows = nm.read_simple(frame.assign(study=list("aabc")), "yi", vi="vi", study="study")
+    pools = nm.pool(rows, omega_prior=omega)
+    (found,) = pools.bayes_factors().to_dict("records")
+    assert found["note"] == ""
+    assert found["log_evidence"] == pytest.approx(pools.cells[0].posterior.log_evidence, abs=1e-12)
+    assert np.isfinite([found["bf10_mu"], found["bf10_tau"]]).all()
+    if omega == "zero":
+        narrow = nm.pool(rows, omega_prior="halfnormal(1e-6)").bayes_factors().iloc[0]
+        for name in ("bf10_mu", "bf10_tau"):
+            assert found[name] == pytest.approx(narrow[name], rel=1e-8)
+
+
+def test_a_mean_that_is_no_number_is_refused():
+    rows = nm.read_simple(pd.DataFrame({"yi": [0.2, 0.5], "vi": [0.04, 0.06]}), "yi", vi="vi")
+    with pytest.raises(ValueError, match="a number, got nan"):
+        nm.pool(rows).bayes_factors(mu=float("nan"))

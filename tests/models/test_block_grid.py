@@ -76,7 +76,7 @@ def test_a_grid_is_the_integral_at_every_node(name):
     data = block(CASES[name])
     value, scale = BlockGrid(data)(MU, TAU, OMEGA)
     for m, t, o in [(0, 1, 0), (1, 0, 1), (2, 2, 0), (2, 2, 2), (3, 3, 1), (1, 2, 3), (3, 1, 3)]:
-        truth = by_hand(data, MU[m], TAU[t], OMEGA[o]) / np.exp(scale[o])
+        truth = by_hand(data, MU[m], TAU[t], OMEGA[o]) / np.exp(scale[0, o])
         assert value[0, m, t, o] == pytest.approx(truth, abs=1e-11)
 
 
@@ -105,7 +105,7 @@ def test_rows_share_errors_with_those_of_the_same_people_alone(name):
         given = stats.multivariate_normal(mean, rest, abseps=1e-12, releps=1e-12)
         inside = given.cdf([40.0, 0.5], lower_limit=[0.4, -0.5])
         truth = stats.norm.pdf(0.3, MU[m], np.sqrt(cov[0, 0])) * inside
-        assert value[0, m, t, o] * np.exp(scale[o]) == pytest.approx(truth, abs=1e-8)
+        assert value[0, m, t, o] * np.exp(scale[0, o]) == pytest.approx(truth, abs=1e-8)
 
 
 def test_where_it_says_so_it_agrees_with_the_integral_at_a_node():
@@ -167,3 +167,70 @@ def test_variances_far_apart_are_not_for_this_way():
     assert null[m, t, o, 0] == pytest.approx(
         by_hand(block(rows), MU[m], TAU[t], OMEGA[o]), rel=1e-3
     )
+
+
+#: Three rows, of which the first two have the same people: variances far apart, and bounds that
+#: contradict each other.
+HARD = {
+    "a tiny variance": [
+        ("interval", 0, 0.5, INF, 1e-4), ("interval", 0, -INF, 0.3, 0.3),
+        ("interval", 0, -0.9, 0.9, 0.3),
+    ],
+    "an effect of a tiny variance": [
+        ("exact", 0.5, np.nan, np.nan, 1e-4), ("interval", 0, -INF, 0.3, 0.3),
+        ("interval", 0, -0.9, 0.9, 0.3),
+    ],
+    "contradicting": [
+        ("interval", 0, 0.9, INF, 0.04), ("interval", 0, -INF, -0.3, 0.04),
+        ("interval", 0, -INF, 0.2, 0.04),
+    ],
+}  # fmt: skip
+SAMPLES = ["d1", "d1", "d2"]
+
+
+def by_samples(data, mu, tau, omega):
+    """As `by_hand`, the common error (801 nodes) for the first two rows alone; 40,001 of theta."""
+    f, z = np.linspace(-9, 9, 801), np.linspace(-9, 9, 40_001)
+    weight, density = (np.exp(-0.5 * x**2) / np.exp(-0.5 * x**2).sum() for x in (f, z))
+    theta = mu + tau * z
+    lower, upper, v = data.lower, data.upper, data.v
+    last = np.sqrt(v[2] + omega**2)
+    total = density * (ndtr((upper[2] - theta) / last) - ndtr((lower[2] - theta) / last))
+    for part in np.array_split(np.arange(len(z)), 20):
+        inside = np.ones((len(part), len(f)))
+        for i in (0, 1):
+            d = np.sqrt(0.4 * v[i] + omega**2)
+            mean = theta[part, None] + np.sqrt(0.6 * v[i]) * f
+            if np.isnan(lower[i]):
+                inside *= stats.norm.pdf(data.y[i], mean, d)
+            else:
+                inside *= ndtr((upper[i] - mean) / d) - ndtr((lower[i] - mean) / d)
+        total[part] *= inside @ weight
+    return float(total.sum())
+
+
+@pytest.mark.parametrize("name", list(HARD))
+def test_hard_rows_are_integrated_by_sample(name):
+    """To 1e-6 of the value: Riemann sums with spacings below a third of every width."""
+    data = block(HARD[name], SAMPLES)
+    mu, tau, omega = np.array([0.1, 0.6]), np.array([0.1, 0.5]), np.array([0.0, 0.1])
+    total, limit = BlockGrid(data).log_terms(mu, tau, omega)
+    assert not limit.any()
+    for m, t, o in [(0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)]:
+        truth = np.log(by_samples(data, mu[m], tau[t], omega[o]))
+        assert total[m, t, o] == pytest.approx(truth, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [*CASES, *HARD])
+def test_single_points_are_those_of_the_grid(name):
+    """Interpolated between omegas, which leaves 1e-9 of the largest value at the same omega."""
+    data = block(CASES[name]) if name in CASES else block(HARD[name], SAMPLES)
+    mu, tau = np.array([-0.2, 0.4, 0.8]), np.array([0.05, 0.4, 1.5])
+    omega = np.array([0.0, 0.07, 0.3, 0.33, 1.1, 4.0])
+    total, limit = BlockGrid(data).log_terms(mu, tau, omega)
+    m, t, o = (a.ravel() for a in np.meshgrid(mu, tau, omega, indexing="ij"))
+    found = BlockGrid(data).at(m, t, o)[:, 0].reshape(total.shape)
+    told = np.isfinite(found)
+    assert told[~limit].mean() > 0.9
+    size = np.exp(total - total.max(axis=(0, 1)))
+    assert np.max(np.abs(found - total)[told] * size[told]) < 1e-9

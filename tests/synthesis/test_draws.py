@@ -129,3 +129,26 @@ def test_what_is_too_large_is_left_out(bcg, monkeypatch):
     tree = pool(bcg, tau_prior="jeffreys").posterior_data
     assert set(tree.children) == {"posterior", "log_prior"}
     assert set(tree["posterior"].data_vars) == {"mu", "tau", "prediction"}
+
+
+def test_the_likelihood_of_bounds_is_that_of_the_pool():
+    """Two samples in one study: against scipy's normal rectangle, good to 1e-6 here."""
+    near, far = np.full(4, -0.45), np.full(4, 0.45)
+    near[:2], far[:2] = 0.5, 50.0
+    study = pd.DataFrame({"yi": np.nan, "vi": 0.05, "lower": near, "upper": far, "study": "d"})
+    study.loc[:1, "upper"] = np.nan
+    study["sample"] = ["girls", "girls", "boys", "boys"]
+    rest = pd.DataFrame({"yi": [0.3, 0.7, -0.1], "vi": [0.04, 0.09, 0.05], "study": list("abc")})
+    rows = read_simple(
+        pd.concat([rest, study], ignore_index=True).fillna({"sample": ""}),
+        "yi", vi="vi", study="study", sample="sample", lower="lower", upper="upper",
+    )  # fmt: skip
+    tree = pool(rows).posterior_data
+    found = flat(tree["log_likelihood"]["study"].sel(study_id="d"))
+    mu, tau, omega = (flat(tree["posterior"][n]) for n in ("mu", "tau", "omega"))
+    people = np.kron(np.eye(2), np.full((2, 2), 0.6)) + 0.4 * np.eye(4)
+    for s in range(0, 4000, 1000):
+        V = 0.05 * people + tau[s] ** 2 + omega[s] ** 2 * np.eye(4)
+        normal = stats.multivariate_normal(np.full(4, mu[s]), V, abseps=1e-10, releps=1e-8, seed=1)
+        inside = normal.cdf(far, lower_limit=near)
+        assert found[s] == pytest.approx(np.log(inside), abs=1e-5)

@@ -59,7 +59,7 @@ def check_omega(omega: Prior | None) -> None:
 
 
 def bound_priors(
-    layout: Layout, tau: Prior, omega: Prior | None
+    layout: Layout, tau: Prior | None, omega: Prior | None
 ) -> tuple[Prior | None, Prior | None]:
     """Priors bound to the data; None where the component is 0."""
     check_omega(omega)

@@ -208,8 +208,7 @@ def log_evidence(
     for prior in (mu_prior, tau_prior, omega_prior):
         if prior is not None and not prior.proper:
             raise PriorError(f"no marginal likelihood exists under the improper prior {prior}")
-    if tau_prior is not None:
-        tau_prior, omega_prior = bound_priors(layout, tau_prior, omega_prior)
+    tau_prior, omega_prior = bound_priors(layout, tau_prior, omega_prior)
     if mu_prior is not None and tau_prior is not None:
         value = fit_exact(
             layout, mu_prior=mu_prior, tau_prior=tau_prior, omega_prior=omega_prior

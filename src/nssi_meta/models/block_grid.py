@@ -10,16 +10,19 @@ bound and a normal density with SD d_i for an exact row, d_i^2 = v_i - l_i^2 + o
 neither mu nor tau. It is written as
 a sum of normal densities over theta, which E_theta only widens, so that a grid of (mu, tau, omega)
 costs one small table of S and a matrix product instead of an integral at every node
-(`bound_blocks`). Errors are absolute: small values are left to `bound_blocks`.
+(`bound_blocks`). Errors are in units of the largest S: values far below it are left to
+`bound_blocks`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
+from scipy.linalg import solveh_banded
 from scipy.special import ndtr
 
 from nssi_meta.models.block_rows import BlockRows, block_rows
@@ -34,16 +37,22 @@ Ints = NDArray[np.int64]
 #: has the frequency k is mistaken for 2 pi / h - k by exp(-2 pi^2 c^2 + 2 pi c^2 k h): 5e-13 for
 #: the frequencies of which S has any. Wider ones would leave their heights to rounding.
 SPACING, WIDTH = 0.4, 1.4
-#: Standard deviations beyond the limits at which S counts as 0 or 1, and f as out of reach: 3e-12.
-REACH = 7.0
+#: Standard deviations beyond the limits at which S counts as 0 or 1 (3e-12), and f as out of reach:
+#: rows that contradict each other pull it far out.
+REACH, REACH_F = 7.0, 10.0
 #: Step of the trapezoidal rule for f, in units of the integrand's narrowest scale: 4e-14.
 STEP = 0.8
 #: Below this `BlockGrid` is not accurate to 1e-4 of the value.
 LEAST = 1e-8
-#: With more densities, or steeper factors in f, a block is dearer here than by `bound_blocks`.
-MOST, STEEPEST = 1200, 25.0
-#: Numbers of nodes are multiples of this.
-_ROUND = 40
+#: With more densities, or steeper factors in f, the tables would be too large.
+MOST, STEEPEST = 20_000, 25.0
+#: Neighbours at which one of the normal densities counts as 0: 1e-18.
+_BAND = 13
+#: Chebyshev points an octave of omega, between which heights are interpolated for single points,
+#: and the degree of the curve through their scales.
+_DEGREE, _CURVE = 40, 6
+_CHEBYSHEV = np.cos(np.pi * (np.arange(_DEGREE) + 0.5) / _DEGREE)
+_TO_CHEBYSHEV = np.linalg.inv(chebyshev.chebvander(_CHEBYSHEV, _DEGREE - 1))
 #: Values held at once (memory, and what a processor keeps near).
 _CHUNK = 1_000_000
 
@@ -54,8 +63,9 @@ class _Block:
 
     rows: BlockRows
     theta: dict[int, Floats] = field(default_factory=dict)
-    inverse: dict[int, Floats] = field(default_factory=dict)
     height: dict[float, Floats] = field(default_factory=dict)
+    #: log of the largest S, which heights are in units of.
+    top: dict[float, float] = field(default_factory=dict)
 
 
 class BlockGrid:
@@ -65,21 +75,48 @@ class BlockGrid:
         self._blocks = [_Block(rows) for rows in block_rows(data)]
 
     def __call__(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, Floats]:
-        """Likelihood of each block, scaled (B, M, T, O), and the log of all scales (O,).
+        """Likelihood of each block, scaled (B, M, T, O), and the log of its scale (B, O).
 
-        A scale is that of the densities of exact rows: what it multiplies is at most 1, or the
-        number of patterns of unknown signs, with an absolute error of 1e-11 (a test); NaN for a
-        block that is not for this way (variances far apart, or errors that are all but the same).
-        Nodes (M,), (T,), (O,).
+        A scale is about the largest value that the likelihood takes at any mean: what it multiplies
+        is about 1 at most, with an absolute error of 1e-11 (a test); NaN for a block that is not
+        for this way (variances too far apart, or errors that are all but the same). Nodes (M,),
+        (T,), (O,).
         """
-        out = np.full((len(self._blocks), len(mu), len(tau), len(omega)), np.nan)
-        scale = np.zeros(len(omega))
-        for value, block in zip(out, self._blocks, strict=True):
-            _on_grid(block, mu, tau, omega, value)
-            rows = block.rows
-            for v in rows.own[rows.exact]:
-                scale -= 0.5 * (LOG_2PI + np.log(v + omega**2))
+        shape = len(self._blocks), len(mu), len(tau), len(omega)
+        out, scale = np.full(shape, np.nan), np.zeros((len(self._blocks), len(omega)))
+        for value, log_scale, block in zip(out, scale, self._blocks, strict=True):
+            for here, table in _octaves(block, omega):
+                value[..., here] = _tensor(table, mu, tau)
+            log_scale[:] = _log_scale(block, omega)
         return out, scale
+
+    def at(self, mu: Floats, tau: Floats, omega: Floats) -> Floats:
+        """Log likelihood (S, B) of each block at S points; NaN where it is not for this way.
+
+        `mu`, `tau`, `omega` (S,). Tables are made for a few omegas of each octave, and heights in
+        between are polynomials: 1e-9 of the largest (a test).
+        """
+        out = np.full((len(mu), len(self._blocks)), np.nan)
+        for value, block in zip(out.T, self._blocks, strict=True):
+            octave = _octave(block.rows, omega)
+            for o in np.unique(octave).tolist():
+                here = octave == o
+                low, high = _ends(block.rows, o)
+                nodes = (low + high) / 2 + (high - low) / 2 * _CHEBYSHEV
+                x = (2 * omega[here] - low - high) / (high - low)
+                between = chebyshev.chebvander(x, len(nodes) - 1) @ _TO_CHEBYSHEV
+                for _, table in _octaves(block, nodes):
+                    # In units of a smooth curve through the largest S of each omega.
+                    top = np.array([block.top[w] for w in nodes.tolist()])
+                    curve = chebyshev.chebfit(_CHEBYSHEV, top, _CURVE)
+                    unit = np.exp(top - chebyshev.chebval(_CHEBYSHEV, curve))
+                    height = (table.height * unit) @ between.T
+                    wide = _wide(block.rows, omega[here])
+                    found = _along(replace(table, height=height, wide=wide), mu[here], tau[here])
+                    found[found < LEAST] = np.nan
+                    found = np.log(found) + chebyshev.chebval(x, curve)
+                    value[here] = found + _densities(block.rows, omega[here])
+        return out
 
     def log_terms(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Sum of the blocks' log likelihoods (M, T, O); True where that is only an upper limit."""
@@ -87,8 +124,8 @@ class BlockGrid:
         sound = value >= LEAST
         most = np.array([block.rows.weight.sum() for block in self._blocks])
         limit = np.where(np.isnan(value), most.reshape(-1, 1, 1, 1), LEAST)
-        total = np.log(np.where(sound, value, limit)).sum(axis=0) + scale
-        return total, ~sound.all(axis=0)
+        total = np.log(np.where(sound, value, limit)) + scale[:, None, None]
+        return total.sum(axis=0), ~sound.all(axis=0)
 
 
 def null_probability(
@@ -108,7 +145,8 @@ def null_probability(
             out[..., r] = ndtr(high) - ndtr(low)
     if data.bound_blocks is not None:
         columns = data.block_of_row[data.bound_blocks.first]
-        found = (tables or BlockGrid(data))(mu, tau, omega)[0]
+        value, scale = (tables or BlockGrid(data))(mu, tau, omega)
+        found = np.minimum(value * np.exp(scale)[:, None, None], 1.0)
         if np.isnan(found).any():
             found = np.where(np.isnan(found), _integrated(data, mu, tau, omega), found)
         for column, value in zip(columns, found, strict=True):
@@ -126,39 +164,117 @@ def _integrated(data: Layout, mu: Floats, tau: Floats, omega: Floats) -> Floats:
     return np.asarray(np.exp(value.T).reshape(-1, len(mu), len(tau), len(omega)))
 
 
-def _on_grid(block: _Block, mu: Floats, tau: Floats, omega: Floats, out: Floats) -> None:
-    """Put the scaled likelihood of one block into `out` (M, T, O), as far as it is for this way."""
+@dataclass(frozen=True)
+class _Table:
+    """S of a block for some omegas: `height` (J, O) of the densities at `theta`, `width` of one.
+
+    `tail` is the side on which S goes to 1, as a distribution function from `low` on, and its SD
+    `wide` (O,); 0 where it does not.
+    """
+
+    theta: Floats
+    height: Floats
+    width: float
+    low: float
+    tail: int
+    wide: Floats
+
+
+def _octaves(block: _Block, omega: Floats) -> Iterator[tuple[NDArray[np.bool_], _Table]]:
+    """Tables for the omegas of each octave, and which these are, as far as they are for this way.
+
+    S is wider where omega is large: every octave of omega has nodes of its own.
+    """
     rows = block.rows
     low, _, tail = _limits(rows)
-    small = 2 * np.sqrt(rows.v.min())
-    # S is wider where omega is large: every octave of omega has nodes of its own.
-    octave = np.ceil(np.log2(np.maximum(omega / small, 1.0))).astype(int)
+    octave = _octave(rows, omega)
     for o in np.unique(octave).tolist():
         here = octave == o
-        least = 0.0 if o == 0 else small * 2.0 ** (o - 1)
+        least, most = _ends(rows, o)
         step = SPACING * rows.scale(least)
-        if not _prepare(block, o, step, small * 2.0**o):
+        if not _prepare(block, o, step, most):
             continue
-        theta, inverse = block.theta[o], block.inverse[o]
-        new = np.array([w for w in omega[here].tolist() if w not in block.height])
-        if new.size:
-            table = _table(theta, rows, new)
-            if tail:  # S goes to 1 on one side: what is left beside a distribution function falls
-                table -= ndtr(tail * (theta[:, None] - low) / _wide(rows, new))
-            block.height.update(zip(new.tolist(), (inverse @ table).T, strict=True))
-        height = np.column_stack([block.height[w] for w in omega[here].tolist()])
-        width2 = (WIDTH * step) ** 2 + tau**2
-        value = np.empty((len(mu), len(tau), int(here.sum())))
-        some = max(1, _CHUNK // (len(tau) * len(theta)))
-        for i in range(0, len(mu), some):
-            away = (mu[i : i + some, None] - theta) ** 2
-            kernel = np.exp(away[:, None, :] * (-0.5 / width2)[:, None])
-            value[i : i + some] = kernel @ height
-        value *= (WIDTH * step / np.sqrt(width2))[:, None]
-        if tail:
-            sd = np.sqrt(_wide(rows, omega[here]) ** 2 + tau[:, None] ** 2)
-            value += ndtr(tail * (mu[:, None, None] - low) / sd)
-        out[..., here] = np.clip(value, 0.0, rows.weight.sum())
+        theta = block.theta[o]
+        new = np.array([w for w in np.unique(omega[here]).tolist() if w not in block.height])
+        some = max(1, _CHUNK // (len(theta) * 64))
+        for part in (new[i : i + some] for i in range(0, len(new), some)):
+            _fill(block, theta, part, low, tail)
+        at = omega[here].tolist()
+        if not all(np.isfinite(block.top[w]) for w in at):
+            continue  # rows that contradict each other beyond the range of numbers
+        height = np.column_stack([block.height[w] for w in at])
+        yield here, _Table(theta, height, WIDTH * step, low, tail, _wide(rows, omega[here]))
+
+
+def _octave(rows: BlockRows, omega: Floats) -> Ints:
+    """The octave of each omega, the first up to twice the smallest standard error."""
+    small = 2 * np.sqrt(rows.v.min())
+    return np.ceil(np.log2(np.maximum(omega / small, 1.0))).astype(np.int64)
+
+
+def _ends(rows: BlockRows, octave: int) -> tuple[float, float]:
+    """The smallest and the largest omega of an octave."""
+    high = 2 * float(np.sqrt(rows.v.min())) * 2.0**octave
+    return (0.0 if octave == 0 else high / 2), high
+
+
+def _fill(block: _Block, theta: Floats, omega: Floats, low: float, tail: int) -> None:
+    """Work out the heights (J,) of the densities at `theta` for new omegas."""
+    rows = block.rows
+    table = _table(theta, rows, omega)
+    if tail:  # S goes to 1 on one side: what is left beside a distribution function falls
+        table -= ndtr(tail * (theta[:, None] - low) / _wide(rows, omega))
+        top = np.zeros(len(omega))
+    else:
+        with np.errstate(divide="ignore"):
+            top = np.log(table.max(axis=0))
+        table /= np.exp(np.where(np.isfinite(top), top, 0.0))
+    band = np.exp(-0.5 * (np.arange(_BAND) / WIDTH) ** 2)
+    heights = solveh_banded(np.tile(band[:, None], len(theta)), table, lower=True)
+    block.height.update(zip(omega.tolist(), heights.T, strict=True))
+    block.top.update(zip(omega.tolist(), top.tolist(), strict=True))
+
+
+def _log_scale(block: _Block, omega: Floats) -> Floats:
+    """Log of the unit (O,) of a block's values: densities of exact rows, and the largest S."""
+    out = np.array([block.top.get(w, 0.0) for w in omega.tolist()])
+    return np.where(np.isfinite(out), out, 0.0) + _densities(block.rows, omega)
+
+
+def _densities(rows: BlockRows, omega: Floats) -> Floats:
+    """Log (O,) of the densities of a block's exact rows at their own means."""
+    own = rows.own[rows.exact][:, None]
+    return np.asarray(-0.5 * (LOG_2PI + np.log(own + omega**2)).sum(axis=0))
+
+
+def _tensor(table: _Table, mu: Floats, tau: Floats) -> Floats:
+    """Likelihood (M, T, O) from the table of O omegas."""
+    theta, width2 = table.theta, table.width**2 + tau**2
+    value = np.empty((len(mu), len(tau), table.height.shape[1]))
+    some = max(1, _CHUNK // (len(tau) * len(theta)))
+    for i in range(0, len(mu), some):
+        away = (mu[i : i + some, None] - theta) ** 2
+        kernel = np.exp(away[:, None, :] * (-0.5 / width2)[:, None])
+        value[i : i + some] = kernel @ table.height
+    value *= (table.width / np.sqrt(width2))[:, None]
+    if table.tail:
+        sd = np.sqrt(table.wide**2 + tau[:, None] ** 2)
+        value += ndtr(table.tail * (mu[:, None, None] - table.low) / sd)
+    return np.maximum(value, 0.0)
+
+
+def _along(table: _Table, mu: Floats, tau: Floats) -> Floats:
+    """Likelihood (S,) at S points, of which the table has a column each."""
+    width2 = table.width**2 + tau**2
+    value = np.empty(len(mu))
+    some = max(1, _CHUNK // len(table.theta))
+    for s in (slice(i, i + some) for i in range(0, len(mu), some)):
+        kernel = np.exp((mu[s, None] - table.theta) ** 2 * (-0.5 / width2[s, None]))
+        value[s] = (kernel * table.height.T[s]).sum(axis=1)
+    value *= table.width / np.sqrt(width2)
+    if table.tail:
+        value += ndtr(table.tail * (mu - table.low) / np.sqrt(table.wide**2 + tau**2))
+    return np.maximum(value, 0.0)
 
 
 def _wide(rows: BlockRows, omega: Floats) -> Floats:
@@ -166,7 +282,7 @@ def _wide(rows: BlockRows, omega: Floats) -> Floats:
 
 
 def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
-    """Nodes and equations of an octave, whose omegas are at most `most`; False if too many."""
+    """Nodes of an octave, whose omegas are at most `most`; False if too many."""
     if octave not in block.theta:
         rows = block.rows
         low, high, _ = _limits(rows)
@@ -174,18 +290,9 @@ def _prepare(block: _Block, octave: int, step: float, most: float) -> bool:
         steep = max(rows.steep(group) for group in rows.groups)
         if not ((high - low + 2 * reach) / step < MOST and steep < STEEPEST):
             return False
-        # In round numbers, so that most blocks share an inverse with another.
-        n = _ROUND * int(np.ceil(((high - low + 2 * reach) / step + 2) / _ROUND))
+        n = int(np.ceil((high - low + 2 * reach) / step + 2))
         block.theta[octave] = low - reach + step * np.arange(n, dtype=float)
-        block.inverse[octave] = _inverse(n)
     return True
-
-
-@lru_cache(maxsize=MOST // _ROUND + 2)
-def _inverse(n: int) -> Floats:
-    """Inverse (n, n) of the normal densities at their own nodes: the same whatever the step."""
-    gap = (np.arange(n)[:, None] - np.arange(n)) / WIDTH
-    return np.asarray(np.linalg.inv(np.exp(-0.5 * gap**2)))
 
 
 def _limits(rows: BlockRows) -> tuple[float, float, int]:
@@ -215,7 +322,7 @@ def _group_table(theta: Floats, rows: BlockRows, group: Ints, omega: Floats) -> 
     """The factor (P, J, O) of one group of rows in S, for each pattern of signs."""
     # In units of f a factor has the width d / load, the density of f has 1.
     step = STEP / rows.steep(group)
-    half = int(np.ceil(REACH / step)) if rows.load[group].any() else 0
+    half = int(np.ceil(REACH_F / step)) if rows.load[group].any() else 0
     f = step * np.arange(-half, half + 1)
     weight = np.exp(-0.5 * f**2)
     weight /= weight.sum()

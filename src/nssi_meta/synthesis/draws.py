@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference.conditions import bound_priors
 from nssi_meta.inference.effect_draws import effect_draws
+from nssi_meta.models.block_grid import BlockGrid
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.marginal import in_chunks
 from nssi_meta.synthesis.cells import Cell, Options
@@ -85,6 +86,11 @@ def _by_study(
         return np.asarray(log_likelihood(cell.layout, mean, sd, omega[s][:, None]))
 
     value = in_chunks(part, len(mu), 4 * k)
+    if (bounds := cell.layout.bound_blocks) is not None:
+        # As the pool was integrated, sampling errors by sample included; the rest is far off.
+        by_table = BlockGrid(cell.layout).at(mu, tau, omega)
+        column = cell.layout.block_of_row[bounds.first]
+        value[:, column] = np.where(np.isnan(by_table), value[:, column], by_table)
     study = cell.rows["study_id"].astype(str).to_numpy()
     blocks = cell.layout.block_rows
     called = [" + ".join(dict.fromkeys(study[rows])) for rows in blocks]

@@ -55,6 +55,8 @@ def ratios(
     key: tuple[str, str, str], mu: float, compute: Callable[[], BayesFactors]
 ) -> dict[str, Any]:
     """The row of what `compute` gives; NaN and a note where there is none or it is not resolved."""
+    if not np.isfinite(mu):
+        raise ValueError(f"mu is the mean that is tested, a number, got {mu}")
     log10: dict[str, float] = {"mu": np.nan, "tau": np.nan}
     total, note = np.nan, ""
     try:
