@@ -295,3 +295,18 @@ def test_bad_input_is_named():
         robust(fit, [1, 2, 3, 4])
     with pytest.raises(ValueError, match="1 clusters for 1 coefficients"):
         robust(fit, [1, 1, 1, 1])
+
+
+def test_a_maximum_with_a_level_without_variance_is_found():
+    """metafor 3.8.1 from tau2.init = c(6.3, 1e-3, 8.5), rho.init = c(.1, .1, -.9).
+
+    From its own start it ends at the lower maximum of -10.62145, where beta is 0.886.
+    """
+    fit = rma_mv(
+        [3.0, 1.0, 1.4, 0.6, -0.8, -0.7, 3.0, 2.4],
+        [0.02, 0.08, 2.71, 0.08, 0.01, 4.17, 1.18, 0.69],
+        inner=[0, 2, 0, 0, 1, 2, 0, 0], outer=[0, 1, 1, 1, 3, 3, 0, 0], struct="UN", method="ML",
+    )  # fmt: skip
+    assert fit.logLik == pytest.approx(-9.4817, abs=1e-4)
+    assert fit.beta[0] == pytest.approx(-0.7927, abs=1e-4)
+    assert fit.se[0] == pytest.approx(0.0997, abs=1e-4)

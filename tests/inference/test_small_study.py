@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nssi_meta as nm
 from nssi_meta.inference.small_study import ranktest, regtest, trimfill
 
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -86,7 +87,7 @@ def test_ties_and_refusals():
             function([1, 2], [0.1, 0.2])
     with pytest.raises(ValueError, match="all equal"):
         ranktest([1, 2, 3], [0.1] * 3)
-    with pytest.raises(ValueError, match="collinear"):
+    with pytest.raises(ValueError, match="does not vary"):
         regtest([1, 2, 3], [0.1] * 3)
     with pytest.raises(ValueError, match="needs the sample sizes"):
         regtest([1, 2, 3], [0.1, 0.2, 0.3], predictor="ninv")
@@ -101,3 +102,29 @@ def test_q0_without_a_value_is_refused():
         with pytest.raises(ValueError, match=r"Q0 has no value.*'L0' or 'R0'"):
             trimfill(yi, vi, method="EE", side=side, estimator="Q0")
     assert trimfill(yi, vi, method="EE", side="left", estimator="Q0").k0 == 0
+
+
+#: Effects all equal: what is left of them is rounding.
+SAME, VI = [0.3] * 6, [0.03, 0.04, 0.05, 0.02, 0.1, 0.03]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: ranktest(SAME, VI), "all equal"),
+        (lambda: ranktest([0.1, 0.4, -0.2, 0.8], [1e-18, 0.04, 0.05, 0.02]), "is the estimate"),
+        (lambda: regtest(SAME, VI, model="lm"), "exactly on a line"),
+        (lambda: regtest([0.1, 0.4, -0.2], [0.04] * 3), "does not vary"),
+        (lambda: nm.pet_peese(SAME, np.sqrt(VI)), "exactly on a line"),
+        (lambda: nm.pet_peese([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]), "exactly on a line"),
+        (lambda: nm.robust(nm.rma(SAME, VI), [1, 1, 2, 2, 3, 3]), "no robust error"),
+    ],
+)
+def test_rounding_is_no_evidence(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()
+
+
+def test_equal_effects_miss_no_study():
+    """As metafor has it."""
+    assert trimfill(SAME, VI).k0 == 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from nssi_meta.inference import correlated_blocks
 from nssi_meta.inference.checked import Floats
-from nssi_meta.inference.variance_structures import Components, chain, matrices, start
+from nssi_meta.inference.variance_structures import Components, chain, edge_starts, matrices, start
 from nssi_meta.inference.weighted import Design
 
 Objective = Callable[[Floats], tuple[float, Floats]]
@@ -61,6 +61,8 @@ def maximise(
     firsts = [start(c, a * float(sd), b, max(r, low / 2)) for a, b, r in _STARTS]
     if near is not None:
         firsts = [near, firsts[0]]
+    elif c.m > 1:
+        firsts += edge_starts(c, float(sd))
     elif c.n == 1:
         firsts = firsts[:2]
     x, height = minimum(negative, [(f / unit)[free] for f in firsts])

@@ -70,7 +70,7 @@ def pet_peese(
     ------
     ValueError
         Input that is not finite, fewer than three estimates, equal standard errors (no line is
-        determined), or an unknown method.
+        determined), estimates exactly on a line, or an unknown method.
     """
     y, s = np.asarray(yi, dtype=float), np.asarray(sei, dtype=float)
     if y.ndim != 1 or y.shape != s.shape:
@@ -95,6 +95,11 @@ def _fit(y: Floats, v: Floats, x: Floats, method: Method) -> Line:
     b, covariance, quad = _gls(y, v + tau2, X)
     k = len(y)
     if method == "wls":
+        if quad <= 1e-24 * float((y**2 / v).sum()):  # rounding alone
+            raise ValueError(
+                "the estimates lie exactly on a line, which leaves its error unknown; check that "
+                "yi are not computed from sei"
+            )
         covariance = covariance * quad / (k - 2)
     se = np.sqrt(np.diag(covariance))
     z = -np.abs(b / se)

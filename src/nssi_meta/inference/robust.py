@@ -122,7 +122,7 @@ def robust(
     vb = factor * inverse @ A @ meat @ A @ inverse.T
     df = satterthwaite if dof == "satterthwaite" else np.full(p, float(m - p))
     se = np.sqrt(np.diag(vb))
-    if not (se > 0).all():
+    if not (se > 1e-12 * fit.se).all():  # rounding alone
         refuse(["the effects of every cluster lie on their fit: no robust error; remedy: fit.se"])
     z = fit.beta / se
     from scipy.special import stdtrit

@@ -22,6 +22,10 @@ Predictor = Literal["sei", "vi", "ni", "ninv", "sqrtni", "sqrtninv"]
 _PREDICTORS: tuple[str, ...] = get_args(Predictor)
 
 
+#: Relative differences up to this are rounding.
+SAME = 1e-12
+
+
 @dataclass(frozen=True)
 class Regtest:
     """Slope of the effects on their imprecision: statistic `zval` (t with `df`, normal if None).
@@ -79,6 +83,8 @@ def regtest(
     if d.k < 3:
         refuse([f"{d.k} studies; remedy: the regression test needs at least 3, better 10"])
     x = _predictor(d.vi, ni, predictor)
+    if np.ptp(x) <= SAME * np.abs(x).max():
+        refuse([f"the predictor {predictor} does not vary: no line; remedy: another predictor"])
     limit = predictor in ("sei", "vi", "ninv", "sqrtninv")
     if model == "rma":
         fit = rma(d.yi, d.vi, x, method=method, level=level)
@@ -89,7 +95,7 @@ def regtest(
         df, tau2 = d.k - 2, 0.0
         beta = line.coefficients(w.delta)
         se = np.sqrt(float(w.rss) / df * np.diag(line.covariance(w.A)))
-    if not se[1] > 0:
+    if model == "lm" and _on_line(d.yi, d.vi, d.yi - beta[0] - beta[1] * x):
         refuse(
             ["the effects lie exactly on a line; remedy: check that yi are not computed from vi"]
         )
@@ -99,6 +105,11 @@ def regtest(
     est, low, high = (b0, b0 - half, b0 + half) if limit else (None, None, None)
     p = float(two_sided(np.asarray(z), df))
     return Regtest(model, predictor, z, df, p, beta, se, tau2, est, low, high)
+
+
+def _on_line(yi: Floats, vi: Floats, residual: Floats) -> bool:
+    """Whether all that is left of the effects is rounding."""
+    return bool(np.max(residual**2 / vi) <= SAME**2 * np.max(yi**2 / vi))
 
 
 def _predictor(vi: Floats, ni: ArrayLike | None, name: str) -> Floats:
@@ -139,10 +150,13 @@ def ranktest(yi: ArrayLike, vi: ArrayLike) -> Ranktest:
     if d.k < 3:
         refuse([f"{d.k} studies; remedy: the rank test needs at least 3, better 10"])
     fit = rma(d.yi, d.vi, method="EE")
-    z = (d.yi - fit.beta[0]) / np.sqrt(d.vi - fit.vb[0, 0])
-    ties = len(np.unique(z)) < d.k or len(np.unique(d.vi)) < d.k
-    if len(np.unique(d.vi)) == 1 or len(np.unique(z)) == 1:
+    if np.ptp(d.yi) <= SAME * np.abs(d.yi).max() or np.ptp(d.vi) <= SAME * d.vi.max():
         refuse(["vi (or the effects) are all equal: nothing to rank; remedy: use another test"])
+    rest = d.vi - fit.vb[0, 0]
+    if not (rest > SAME * d.vi).all():
+        refuse(["one vi is so small that its study is the estimate; remedy: leave that study out"])
+    z = (d.yi - fit.beta[0]) / np.sqrt(rest)
+    ties = len(np.unique(z)) < d.k or len(np.unique(d.vi)) < d.k
     from scipy.stats import kendalltau
 
     found = kendalltau(z, d.vi, method="asymptotic" if ties else "exact")
@@ -209,7 +223,9 @@ def trimfill(
             refuse([f"{k0} of {k} studies trimmed: too few left; remedy: method='EE'"])
         b = float(rma(y[: k - k0], v[: k - k0], method=method).beta[0])
         before = k0
-        k0, se_k0 = _missing(y - b, k0, estimator)
+        centred = y - b
+        centred[np.abs(centred) <= SAME * np.abs(y).max()] = 0.0  # rounding is no side
+        k0, se_k0 = _missing(centred, k0, estimator)
         if k0 == before:
             break
     else:

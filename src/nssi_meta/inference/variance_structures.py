@@ -71,6 +71,24 @@ def start(c: Components, sd: float, share: float, rho: float) -> Floats:
     return theta
 
 
+def edge_starts(c: Components, sd: float) -> list[Floats]:
+    """Starts with next to no variance at one level of the inner matrix each, and more at others.
+
+    There a higher maximum can lie than is found from levels that are all alike.
+    """
+    out = []
+    for level in range(c.m if c.m > 1 and c.struct in ("UN", "HCS", "DIAG") else 0):
+        for rho in (0.3,) if c.struct == "DIAG" else (0.9, -0.9 / (c.m - 1)):
+            theta = start(c, 1.5 * sd, 1.0, rho)
+            part = theta[c.n_sigma :]
+            if c.struct == "UN":
+                part[np.tril_indices(c.m)[0] == level] *= 0.03
+            else:
+                part[level] *= np.sqrt(0.03) if c.struct == "HCS" else 0.03
+            out.append(theta)
+    return out
+
+
 def matrices(c: Components, theta: Floats) -> tuple[Floats, Floats]:
     """sigma2 (n_sigma) and the inner matrix G (m, m)."""
     sigma2 = theta[: c.n_sigma] ** 2
