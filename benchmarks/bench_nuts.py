@@ -38,11 +38,11 @@ def measure() -> dict[str, float]:
     """Inside a fresh process: first fit, refits, effective draws."""
     import numpy as np
 
-    from nssi_meta.inference.compiled import CAREFUL, compiled_for, refit
+    from nssi_meta.inference.compiled import SHORT, compiled_for, refit
     from nssi_meta.inference.nuts import Settings
     from nssi_meta.models.three_level import three_level
 
-    settings = Settings(DRAWS, TUNE, CHAINS, CAREFUL.target_accept)
+    settings = Settings(DRAWS, TUNE, CHAINS, SHORT.target_accept)
     start = time.perf_counter()
     structure = three_level(*schools())
     compiled_for(structure)

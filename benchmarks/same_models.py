@@ -74,12 +74,12 @@ def brms_rows(data: Any) -> pd.DataFrame:
 
 def three_level_side() -> tuple[Callable[[], Any], Callable[[Any, int], tuple[int, Draws]]]:
     """How to compile the three-level model, and how to sample it: divergences and draws."""
-    from nssi_meta.inference.compiled import CAREFUL, compiled_for, refit
+    from nssi_meta.inference.compiled import SHORT, compiled_for, refit
     from nssi_meta.inference.nuts import Settings
     from nssi_meta.models.three_level import three_level
 
     structure = three_level(*schools())
-    settings = Settings(DRAWS, TUNE, CHAINS, CAREFUL.target_accept)
+    settings = Settings(DRAWS, TUNE, CHAINS, SHORT.target_accept)
 
     def sampling(_: Any, seed: int) -> tuple[int, Draws]:
         fit = refit(structure, seed=seed, settings=settings, cores=CORES)

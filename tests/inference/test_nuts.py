@@ -10,7 +10,7 @@ import pytest
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.inference import nuts
-from nssi_meta.inference.compiled import CAREFUL
+from nssi_meta.inference.compiled import SHORT
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.exact import fit_exact
 from nssi_meta.inference.nuts import Settings, diagnose, sample_compiled
@@ -99,7 +99,7 @@ def test_shrunken_effects_agree(both):
 
 @pytest.mark.slow
 def test_facts_of_a_fit(both):
-    facts, used = both.fit.facts, CAREFUL
+    facts, used = both.fit.facts, SHORT
     if facts["attempts"] == 2:
         used = used.stricter()
     assert facts["divergences"] == 0

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-#: For pools under any prior: smaller steps than `nuts.Settings`, which the tail of log tau towards
-#: 0 needs, and fewer draws, since few quantities mix well.
-CAREFUL = Settings(draws=1000, tune=500, target_accept=0.95)
+#: For pools and regressions: fewer draws than `nuts.Settings`, since few quantities mix well.
+SHORT = Settings(draws=1000, tune=500)
 _COMPILED: dict[tuple[Hashable, ...], Any] = {}
 _LOCK = threading.Lock()
 
@@ -121,7 +120,7 @@ def refit(
 
 def settings_of(structure: Structure) -> Settings:
     """What a structure is sampled under where nothing else is asked for."""
-    return replace(CAREFUL, draws=structure.draws, target_accept=structure.target_accept)
+    return replace(SHORT, draws=structure.draws, target_accept=structure.target_accept)
 
 
 def _draws(structure: Structure, posterior: xr.Dataset) -> dict[str, Floats]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from nssi_meta.inference.compiled import CAREFUL, refit, sample
+from nssi_meta.inference.compiled import SHORT, refit, sample
 from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.nuts import Fit
 from nssi_meta.models.blocks import Layout
@@ -148,7 +148,7 @@ def fit_pool_nuts(
         fit = _named(refit(structure, seed=seed, remedy=REMEDY))
     else:
         recipe = pool_model(data, kind, mu_prior, tau_prior, omega_prior)
-        fit = sample(recipe, reported, seed=seed, settings=CAREFUL, remedy=REMEDY)
+        fit = sample(recipe, reported, seed=seed, settings=SHORT, remedy=REMEDY)
     posterior = fit.posterior_data["posterior"]
     flat = {name: np.asarray(posterior[name]).ravel() for name in names}
     return fit, SampledPosterior(flat["mu"], flat["tau"], flat.get("omega"))
