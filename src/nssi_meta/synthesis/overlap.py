@@ -82,7 +82,8 @@ def overlap(profiles: Profiles, threshold: float = 0.2, index: str | None = None
     `index` is the condition that is compared with each other one, by default the review's own.
     Raises ValueError for a negative threshold or an unknown condition.
     """
-    require(profiles, Profiles, "overlap takes what fit_profiles gives")
+    if not hasattr(profiles, "data"):  # anything with the attributes of profiles will do
+        require(profiles, Profiles, "overlap takes what fit_profiles gives")
     if not threshold >= 0:
         raise ValueError(f"threshold must not be negative, got {threshold:g}")
     parts: dict[str, list[pd.DataFrame]] = {"m": [], "f": [], "t": [], "s": [], "g": []}
