@@ -100,22 +100,25 @@ class BlockGrid:
         for value, block in zip(out.T, self._blocks, strict=True):
             octave = _octave(block.rows, omega)
             for o in np.unique(octave).tolist():
-                here = octave == o
                 low, high = _ends(block.rows, o)
                 nodes = (low + high) / 2 + (high - low) / 2 * _CHEBYSHEV
-                x = (2 * omega[here] - low - high) / (high - low)
-                between = chebyshev.chebvander(x, len(nodes) - 1) @ _TO_CHEBYSHEV
                 for _, table in _octaves(block, nodes):
                     # In units of a smooth curve through the largest S of each omega.
                     top = np.array([block.top[w] for w in nodes.tolist()])
                     curve = chebyshev.chebfit(_CHEBYSHEV, top, _CURVE)
                     unit = np.exp(top - chebyshev.chebval(_CHEBYSHEV, curve))
-                    height = (table.height * unit) @ between.T
-                    wide = _wide(block.rows, omega[here])
-                    found = _along(replace(table, height=height, wide=wide), mu[here], tau[here])
-                    found[found < LEAST] = np.nan
-                    found = np.log(found) + chebyshev.chebval(x, curve)
-                    value[here] = found + _densities(block.rows, omega[here])
+                    points = np.flatnonzero(octave == o)
+                    some = max(1, _CHUNK // len(table.theta))
+                    for here in (points[i : i + some] for i in range(0, len(points), some)):
+                        w = omega[here]
+                        x = (2 * w - low - high) / (high - low)
+                        between = chebyshev.chebvander(x, _DEGREE - 1) @ _TO_CHEBYSHEV
+                        height = (table.height * unit) @ between.T
+                        mine = replace(table, height=height, wide=_wide(block.rows, w))
+                        found = _along(mine, mu[here], tau[here])
+                        found[found < LEAST] = np.nan
+                        found = np.log(found) + chebyshev.chebval(x, curve)
+                        value[here] = found + _densities(block.rows, w)
         return out
 
     def log_terms(self, mu: Floats, tau: Floats, omega: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -266,12 +269,8 @@ def _tensor(table: _Table, mu: Floats, tau: Floats) -> Floats:
 def _along(table: _Table, mu: Floats, tau: Floats) -> Floats:
     """Likelihood (S,) at S points, of which the table has a column each."""
     width2 = table.width**2 + tau**2
-    value = np.empty(len(mu))
-    some = max(1, _CHUNK // len(table.theta))
-    for s in (slice(i, i + some) for i in range(0, len(mu), some)):
-        kernel = np.exp((mu[s, None] - table.theta) ** 2 * (-0.5 / width2[s, None]))
-        value[s] = (kernel * table.height.T[s]).sum(axis=1)
-    value *= table.width / np.sqrt(width2)
+    kernel = np.exp((mu[:, None] - table.theta) ** 2 * (-0.5 / width2[:, None]))
+    value = (kernel * table.height.T).sum(axis=1) * table.width / np.sqrt(width2)
     if table.tail:
         value += ndtr(table.tail * (mu - table.low) / np.sqrt(table.wide**2 + tau**2))
     return np.maximum(value, 0.0)
