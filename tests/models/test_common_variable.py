@@ -11,10 +11,7 @@ from pytensor.compile.mode import Mode
 from scipy import special
 
 from nssi_meta.evidence.vcalc import vcalc
-from nssi_meta.models import common_variable
 from nssi_meta.models.blocks import common_part, layout
-from nssi_meta.models.bounded import bounded_regression
-from nssi_meta.models.bounded_rows import bounded_rows
 from nssi_meta.models.common_variable import as_told, part_of
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.layout_nodes import layout_nodes, layout_values
@@ -93,8 +90,7 @@ def compiled():
         if shapes not in functions:
             nodes = {name: pt.dvector() if d == 1 else pt.dmatrix() for name, d in shapes}
             places, of_study = [pt.dmatrix() for _ in range(3)], pt.dvector()
-            told_of_rows = {name: [node] for name, node in nodes.items()}
-            out = part_of(told_of_rows, *([x] for x in places), of_study)
+            out = part_of(nodes, *places, of_study)
             functions[shapes] = pytensor.function(
                 [*nodes.values(), *places, of_study], list(out), on_unused_input="ignore"
             )
@@ -214,26 +210,3 @@ def test_studies_are_independent_and_those_not_needed_normal(frame_of):
     assert value(g) - none == pytest.approx(sum(each), abs=1e-11)
     assert each[3] == pytest.approx(-0.5 * g[3] ** 2, abs=1e-11)
     assert min(abs(x) for x in each) > 0.01
-
-
-@pytest.mark.parametrize("student", [False, True])
-def test_rows_written_out_and_as_matrices_are_one_density(frame_of, monkeypatch, student):
-    """Value and gradient of a table with studies of one to four rows, blocks of effects beside."""
-    some = ("four above", "one of everything", "effects beside an interval", "two below")
-    rows = [{"study_id": n, "sample_id": n, **row} for n in some for row in LAYOUTS[n]]
-    rows += [{"study_id": "x", "sample_id": "x", **effect(y)} for y in (0.1, 0.3, 0.6)]
-    rows += [bound(0.2, INF), effect(0.5)]
-    frame = frame_of(rows)
-    data = layout(frame, vcalc, RHO)
-    told = bounded_rows(data, frame["kind"].to_numpy(), np.ones((len(rows), 1)))
-    found = []
-    for most in (0, 4):
-        monkeypatch.setattr(common_variable, "WRITTEN_OUT", most)
-        made = bounded_regression(told, ["mu"], ["normal(0,1)"], student=student)
-        model = made.model()
-        rng, point = np.random.default_rng(1), model.initial_point()
-        point = {n: x + rng.normal(0, 0.3, np.shape(x)) for n, x in point.items()}
-        plain = Mode("py", "fast_compile")  # two models to compile
-        value = float(model.compile_logp(mode=plain)(point))
-        found.append([value, *model.compile_dlogp(mode=plain)(point)])
-    assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-9)

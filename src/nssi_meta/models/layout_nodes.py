@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.models.blocks import Layout, given_common_part
-from nssi_meta.models.common_variable import as_told, given_common
+from nssi_meta.models.blocks import Layout, common_part, given_common_part
+from nssi_meta.models.common_variable import as_told, part_of
 from nssi_meta.models.likelihood import BLOCKS, SINGLE, Arrays, At, closed_rows
 from nssi_meta.models.structure import FIXED, Values
 
@@ -70,12 +70,14 @@ class RowNodes:
 class CommonNodes:
     """`room` studies of up to n rows with a common part f each, of which some may be empty.
 
-    `row_v` (K,) are the sampling variances of the rows. `told` holds of each place (n, room)
-    the sampling variance `v`, `mask`, the same but 0 in empty studies (`real`), which of the K rows
-    is there (`at`), the arrays of `common_variable.as_told`, and of each study `rho`.
+    `place` (K,) is the place of each of the model's rows in an (n, room) array, n room where it
+    belongs to none; `row_v` (K,) its sampling variance. `told` holds of each place the sampling
+    variance `v`, `mask`, which of the K rows is there (`at`), the arrays of
+    `common_variable.as_told`, and of each study `rho` and one of its rows (`first`).
     """
 
     room: int
+    place: Any
     row_v: Any
     told: Mapping[str, Any]
 
@@ -110,16 +112,19 @@ def layout_values(
             values[name] = {f"{name}_{key}": _flat(x) for key, x in arrays.items()}
             values[name][f"{name}_block"] = data.block_of_row[at if name in SINGLE else at[0]]
     if (common := data.bound_blocks) is not None:
+        study, column = np.nonzero(common.mask > 0)
         n = room(len(common.rows))
+        where = np.full(data.k, n * common.rows.shape[1])
+        where[common.rows[study, column]] = column * n + study
         at = np.empty(data.k, dtype=np.int64)
-        at[order[::-1]] = np.arange(len(order))[::-1]  # later places of a row are padding
-        values["rows"] |= {"row_v": data.v[order]}
+        at[order] = np.arange(len(order))
+        values["rows"] |= {"common_place": where[order], "row_v": data.v[order]}
         arrays = {
             "v": data.v[common.rows].T,
             "mask": common.mask.T,
-            "real": common.mask.T,
             "rho": common.rho,
             "at": at[common.rows].T,
+            "first": at[common.first],
             **as_told(data, kind, common),
         }
         # Those not needed are studies that tell nothing: their f stays standard normal.
@@ -185,7 +190,8 @@ def layout_nodes(nodes: Mapping[str, Any], values: Values) -> RowNodes:
             name.removeprefix("common_"): nodes[name].reshape(array.shape)
             for name, array in held.items()
         }
-        common = CommonNodes(len(held["common_rho"]), nodes["row_v"], of_study)
+        place = whole("common_place")
+        common = CommonNodes(len(held["common_rho"]), place, nodes["row_v"], of_study)
     return RowNodes(forms, block, whole("n_blocks"), common)
 
 
@@ -204,12 +210,21 @@ def given_f(rows: RowNodes, mean: Any, tau2: Any, omega2: Any) -> At:
     common = rows.common
     if common is None:
         return rows.at(mean, tau2)
-    told = {name: x for name, x in common.told.items() if name != "at"}
-    at = pt.cast(common.told["at"], "int64")
-    g = pm.Flat("g", shape=common.room)
-    mean, rest, log_prior = given_common(told, at, mean, tau2, omega2, g)
-    pm.Potential("common_prior", log_prior.sum())
-    return rows.at(mean, pt.maximum(rest, (1e-12 - 1.0) * common.row_v))
+    told = common.told
+    at, first = (pt.cast(told[name], "int64") for name in ("at", "first"))
+    load2 = common_part(tau2[first], told["v"].T, told["mask"].T, told["rho"], pt.sqrt).T
+
+    def spread(x: Any) -> Any:
+        """A value of each place (n, room) at the rows (K,), 0 at rows outside."""
+        return pt.concatenate([x.ravel(), [0.0]])[common.place]
+
+    # Where tau^2 is large the rest of it is a difference, and must not fall below 0 with v.
+    rest = pt.maximum(tau2 - spread(load2), (1e-12 - 1.0) * common.row_v)
+    load = pt.sqrt(load2)
+    own = rest[at] + told["v"] + omega2
+    f, log_slope = part_of(told, mean[at], load, own, pm.Flat("g", shape=common.room))
+    pm.Potential("common_prior", (log_slope - 0.5 * f**2).sum())
+    return rows.at(mean + spread(load * f), rest)
 
 
 def _flat(x: NDArray[Any]) -> NDArray[Any]:
