@@ -10,6 +10,7 @@ serves tables of any size (`layout_nodes`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from nssi_meta.models.bounded_rows import BoundedRows, require_rows
 from nssi_meta.models.coefficients import at_rows, coef_draws, coef_values, coefficients
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
-from nssi_meta.models.layout_nodes import RowNodes, given_f, layout_key, layout_nodes, room
-from nssi_meta.models.likelihood import LOG_2PI, SINGLE, Arrays, closed_densities, log_likelihood
+from nssi_meta.models.layout_nodes import RowNodes, layout_key, layout_nodes, room
+from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.marginal import in_chunks
-from nssi_meta.models.ops import Ops, log_sum, numpy_ops
+from nssi_meta.models.ops import log_sum, numpy_ops
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior
 from nssi_meta.models.regression import (
     checked,
@@ -39,7 +40,6 @@ from nssi_meta.models.robust import (
     LEFT_OUT_RIGHT,
     RULE,
     TARGET_ACCEPT,
-    first_node,
     freedom,
     freedom_log_prior,
     freedom_variable,
@@ -210,68 +210,22 @@ def _add_student(
 
     lambda of a row that stands alone is integrated out at its nodes; that of a study with several
     rows, which would need its likelihood at every node, is a parameter, of which there is room for
-    `n_tied`. `data` holds `tied` (K,), the number of a row's study among these and 0 where a row
+    `n_tied`. `data` holds `tied` (k,), the number of a row's study among these and 0 where a row
     stands alone, and their number `n_tied`.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
-    from nssi_meta.models.ops import pytensor_ops
+    from nssi_meta.models.evidence_op import mixed_rows
 
-    ops, nu, tau2 = pytensor_ops(), freedom_variable(), tau**2
-    alone = {name: rows.forms[name] for name in SINGLE}
-    tied = data["tied"] if n_tied else pt.zeros_like(mean)
-    at = rows.at(mean, tied)
-    far = [_distance(name, x, at(name)[0], ops) for name, x in alone.items()]
-    first = first_node(nu, tau2, pt.max(pt.concatenate([[0.0], *far])) ** 2, pt.log)
-    rule = pt.constant(RULE)[:, first:]
-    log_weight, inflate = log_mixing(nu, rule, pt.exp, pt.log, pt.gammaln)
-    nodes = tau2 * inflate + omega2, log_weight - rule[1], rule[2]
-    values = {name: _mixed(name, x, at(name)[0], *nodes, ops) for name, x in alone.items()}
+    nu, tau2 = freedom_variable(), tau**2
+    mixing = log_mixing(nu, pt.constant(RULE), pt.exp, pt.log, pt.gammaln)
+    form, alone = rows.of_row["form"], rows
     if n_tied:
+        tied = data["tied"]
+        alone = replace(rows, of_row={**rows.of_row, "form": pt.switch(tied > 0, -1.0, form)})
+        others = replace(rows, of_row={**rows.of_row, "form": pt.switch(tied > 0, form, -1.0)})
         inflate = 1.0 / mixing_variable(nu, n_tied, data["n_tied"])
         spread = tau2 * pt.concatenate([[1.0], inflate])[pt.cast(tied, "int64")]
-        given = closed_densities(
-            rows.forms, given_f(rows, mean, spread, omega2), pt.stack([omega2]), ops
-        )
-        one = {name: pt.switch(at(name)[1] > 0, given[name], values[name]) for name in alone}
-        values = {**given, **one}
-    pm.Potential("evidence", sum(value.sum() for value in values.values()))
-
-
-def _distance(form: str, x: Arrays, mean: Any, ops: Ops) -> Any:
-    """How far each row (b,) is from its mean, for `first_node`.
-
-    The log of a probability falls at most as fast as twice that of a density at the nearest end.
-    """
-    if form == "exact":
-        return abs(x["y"] - mean)
-    if form == "unsigned":
-        return abs(x["y"]) + abs(mean)
-    if form == "beyond":
-        return np.sqrt(2) * x["sign"] * (x["bound"] - mean)
-    middle, half = 0.5 * (x["lower"] + x["upper"]), 0.5 * (x["upper"] - x["lower"])
-    return np.sqrt(2) * (abs(mean - middle) - half)
-
-
-def _mixed(
-    form: str, x: Arrays, mean: Any, spread: Any, log_weight: Any, steps: Any, ops: Ops
-) -> Any:
-    """log of the mean over lambda's nodes of each row's `closed_densities` (b,), with few logs.
-
-    `mean` (b,), the others (n,): the variance beyond `v` at each node, its weight, a factor of it.
-    """
-    sd = ops.sqrt(x["v"][:, None] + spread)
-    if form in ("exact", "unsigned"):
-        signs = [x["y"]] if form == "exact" else [x["y"], -x["y"]]
-        logs = [log_weight - 0.5 * ((y - mean)[:, None] / sd) ** 2 for y in signs]
-        return log_sum(logs[0], steps / sd, ops, *logs[1:]) - 0.5 * LOG_2PI
-    if form == "beyond":
-        p = ops.ndtr((x["sign"] * (mean - x["bound"]))[:, None] / sd)
-    else:
-        low, high = (x["lower"] - mean)[:, None] / sd, (x["upper"] - mean)[:, None] / sd
-        flip = low + high > 0  # to the lower tail, where the function is precise
-        p = ops.ndtr(ops.where(flip, -low, high)) - ops.ndtr(ops.where(flip, -high, low))
-    # Far out the widest of the normals decide, whose probabilities are not that small.
-    top = ops.held(log_weight.max())
-    return top + ops.log(1e-300 + (p * (ops.exp(log_weight - top) * steps)).sum(axis=1))
+        add_evidence(others, mean, spread, omega2)
+    pm.Potential("alone", mixed_rows(alone, mean, tau2, omega2, nu, mixing))

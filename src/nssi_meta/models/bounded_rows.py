@@ -70,7 +70,7 @@ class BoundedRows:
     def values(self, fixed: Mapping[str, Floats], **columns: Floats) -> Values:
         """Data of a model of these rows, `columns` (..., k) of them included."""
         of_rows = layout_values(self.layout, self.kind, columns)
-        return {**of_rows, FIXED: {**fixed, **of_rows[FIXED]}}
+        return {**of_rows, FIXED: fixed}
 
     def guess(self) -> StudyRows:
         """The rows as if each were an exact effect: from where the sampler starts, no more."""

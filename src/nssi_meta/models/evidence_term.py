@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from nssi_meta.models.layout_nodes import RowNodes, given_f
-from nssi_meta.models.likelihood import closed_densities
-from nssi_meta.models.ops import pytensor_ops
+from nssi_meta.models.layout_nodes import RowNodes
 
 
 def add_evidence(rows: RowNodes, mean: Any, tau2: Any, omega2: Any) -> None:
     """Add the rows' log likelihood to the model in context.
 
-    `mean` and `tau2` are tensors with one value for each of `rows` (K,), `omega2` is a scalar.
+    `mean` and `tau2` are tensors with one value for each of `rows` (k,), `omega2` is a scalar.
+
+    Each study with several bounds has a standard normal parameter f, its rows' common part: given f
+    row i has mean_i + l_i f and variance tau^2 + omega^2 + v_i - l_i^2 (`blocks.common_part`). What
+    is sampled is g, of which f is a function (`common_kernel`). Everything else is closed form.
     """
     import pymc as pm
-    import pytensor.tensor as pt
 
-    at = given_f(rows, mean, tau2, omega2)
-    values = closed_densities(rows.forms, at, pt.stack([omega2]), pytensor_ops())
-    pm.Potential("evidence", sum(value.sum() for value in values.values()))
+    from nssi_meta.models.evidence_op import given_rows
+
+    g = None if rows.common is None else pm.Flat("g", shape=rows.room)
+    pm.Potential("evidence", given_rows(rows, mean, tau2, omega2, g))

@@ -112,7 +112,7 @@ def pool_model(
     numbers = {k: v for name, prior in priors.items() for k, v in prior_values(name, prior).items()}
     return Recipe(
         key=("pool", *(prior_key(prior) for prior in priors.values()), layout_key(values)),
-        values={**values, FIXED: {**numbers, **values[FIXED]}},
+        values={**values, FIXED: numbers},
         build=partial(_pool, priors=priors),
         traced=tuple(priors),
     )

@@ -21,7 +21,7 @@ from scipy.special import gammaln
 
 from nssi_meta.models.blocks import RHO, Layout, Vcalc, layout
 from nssi_meta.models.evidence_term import add_evidence
-from nssi_meta.models.layout_nodes import layout_key, layout_nodes, layout_values, row_places
+from nssi_meta.models.layout_nodes import layout_key, layout_nodes, layout_values
 from nssi_meta.models.reporting import Reports
 from nssi_meta.models.reporting_term import (
     add_reporting,
@@ -29,7 +29,7 @@ from nssi_meta.models.reporting_term import (
     reporting_key,
     reporting_values,
 )
-from nssi_meta.models.structure import FIXED, Recipe, Values, data_nodes
+from nssi_meta.models.structure import Recipe, Values, data_nodes
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -105,13 +105,12 @@ def profiles_model(
     columns = {"mechanism": data.mechanism, "case": data.case, "comparator": data.comparator}
     rows = data.layout, data.frame["kind"].to_numpy()
     of_rows = layout_values(*rows, columns)
-    of_reports = {} if reports is None else reporting_values(reports, row_places(*rows))
-    fixed = {**of_rows[FIXED], **of_reports.get(FIXED, {})}
+    of_reports = {} if reports is None else reporting_values(reports)
     shape = len(data.mechanisms), len(data.conditions)
     shapes = layout_key(of_rows), None if reports is None else reporting_key(of_reports)
     return Recipe(
         key=("profiles", *shape, tails, *shapes),
-        values={**of_rows, **of_reports, FIXED: fixed},
+        values={**of_rows, **of_reports},
         build=partial(_joint, shape=shape, tails=tails, selective=reports is not None),
         traced=("R", "mu", "tau"),
         coords={

@@ -83,15 +83,9 @@ _SQUARE = ("rows", "mask", "vs", "lowers", "uppers")
 _BLOCK = ("rho", "first", "groups")
 
 
-def reporting_values(reports: Reports, place: NDArray[np.int64]) -> Values:
-    """Data of the term, by group and name (`structure.data_nodes`).
-
-    `place` (k,) is that of each row in the model (`layout_nodes.row_places`).
-    """
+def reporting_values(reports: Reports) -> Values:
+    """Data of the term, by group and name (`structure.data_nodes`)."""
     null = null_rows(reports)
-    null = replace(null, row=place[null.row])
-    if null.rows is not None:
-        null = replace(null, rows=place[null.rows], first=place[null.first])
     values = {
         "null": {f"null_{name}": getattr(null, name) for name in _ONE},
         FIXED: {"n_silent": n_silent(reports)},

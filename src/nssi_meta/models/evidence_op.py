@@ -1,0 +1,110 @@
+"""The compiled loops of `evidence_kernel` and `row_kernel` as PyTensor operations.
+
+Each gives the sum of log densities and its slopes at once; the gradient of the first output are the
+others. Imported where a model is built.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.gradient import disconnected_type
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+
+from nssi_meta.models import block_kernel, common_kernel, evidence_kernel, row_kernel
+from nssi_meta.models.layout_nodes import RowNodes
+from nssi_meta.models.row_kernel import compiled
+
+_ROWS = ("form", "a", "b", "v")
+_BLOCKS = ("at", "mask", "y", "folded", "V", "G", "alike")
+_PLACES = ("at", "first", "v", "mask", "rho")
+_TOLD = ("y", "extra", "effect", "sign", "share", "walled", "side")
+#: Machine code kept on disk is of this text.
+_MODULES = (row_kernel, block_kernel, common_kernel, evidence_kernel)
+_TEXT = [Path(str(module.__file__)).read_bytes() for module in _MODULES]
+
+
+@compiled
+def _given(mean, tau2, omega2, g, *arrays):  # type: ignore[no-untyped-def]
+    total, d_mean, d_tau2, d_omega2, d_g = evidence_kernel.given(
+        arrays[:4], mean, tau2, omega2[()], g, arrays[4:11], arrays[11:16], arrays[16:]
+    )
+    return np.asarray(total), d_mean, d_tau2, np.asarray(d_omega2), d_g
+
+
+@compiled
+def _mixed(mean, tau2, omega2, nu, log_weight, inflate, form, a, b, v):  # type: ignore[no-untyped-def]
+    total, d_mean, d_tau2, d_omega2, d_weight, d_inflate = row_kernel.mixed_rows(
+        form, a, b, v, mean, tau2[()], omega2[()], nu[()], log_weight, inflate
+    )
+    # nu itself only says which nodes count.
+    slopes = d_mean, np.asarray(d_tau2), np.asarray(d_omega2), np.asarray(0.0), d_weight, d_inflate
+    return np.asarray(total), *slopes
+
+
+_LOOPS: dict[str, Callable[..., tuple[Any, ...]]] = {"given": _given, "mixed": _mixed}
+
+
+class SummedRows(Op):  # type: ignore[misc]
+    """Sum of the rows' log densities, and its slope by each of the first `n_slopes` inputs."""
+
+    __props__ = ("loop", "n_slopes")
+
+    def __init__(self, loop: str, n_slopes: int) -> None:
+        self.loop, self.n_slopes = loop, n_slopes
+
+    def make_node(self, *inputs: Any) -> Any:
+        inputs = tuple(pt.as_tensor(x) for x in inputs)
+        return Apply(self, inputs, [pt.dscalar(), *(x.type() for x in inputs[: self.n_slopes])])
+
+    def perform(self, node: Any, inputs: Sequence[Any], outputs: Sequence[list[Any]]) -> None:
+        for held, value in zip(outputs, _LOOPS[self.loop](*inputs), strict=True):
+            held[0] = value
+
+    def pullback(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]
+    ) -> list[Any]:
+        slopes = [cotangents[0] * slope for slope in outputs[1:]]
+        return [*slopes, *(disconnected_type() for _ in inputs[self.n_slopes :])]
+
+    def connection_pattern(self, node: Any) -> list[list[bool]]:
+        """Which outputs (columns) an input has a slope through: the first, of what is sampled."""
+        others = [False] * self.n_slopes
+        return [[i < self.n_slopes, *others] for i in range(len(node.inputs))]
+
+
+@register_funcify_default_op_cache_key(SummedRows)
+def _loop(op: SummedRows, node: Any = None, **kwargs: Any) -> tuple[Any, int]:
+    return _LOOPS[op.loop], zlib.crc32(b"".join(_TEXT))
+
+
+def given_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, g: Any) -> Any:
+    """Log likelihood of the rows given f, and the log density of what is sampled for the f's.
+
+    `mean` and `tau2` (k,); `g` (room,) or None where no study has a common part.
+    """
+    none, empty = pt.constant(np.zeros(0)), pt.constant(np.zeros((0, 0)))
+    arrays = [rows.of_row[name] for name in _ROWS]
+    cube = pt.constant(np.zeros((0, 0, 0)))
+    shapes = {"V": cube, "G": cube, "alike": none, "first": none, "rho": none, "side": none}
+    for held, names in ((rows.blocks, _BLOCKS), (rows.common, _PLACES), (rows.common, _TOLD)):
+        arrays += [shapes.get(name, empty) if held is None else held[name] for name in names]
+    return SummedRows("given", 4)(mean, tau2, omega2, none if g is None else g, *arrays)[0]
+
+
+def mixed_rows(
+    rows: RowNodes, mean: Any, tau2: Any, omega2: Any, nu: Any, mixing: tuple[Any, Any]
+) -> Any:
+    """Log likelihood of rows with one lambda each, averaged over its nodes (`robust.log_mixing`).
+
+    `mean` (k,), the others scalars. Blocks are left out.
+    """
+    arrays = [rows.of_row[name] for name in _ROWS]
+    return SummedRows("mixed", 6)(mean, tau2, omega2, nu, *mixing, *arrays)[0]
