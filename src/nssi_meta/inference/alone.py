@@ -24,14 +24,12 @@ from nssi_meta.inference.densities import PanelDensity
 from nssi_meta.inference.panels import Axis, gauss_legendre, panel_coefficients, panel_nodes
 from nssi_meta.inference.prediction import fewer_values
 from nssi_meta.models.likelihood import log_interval
-from nssi_meta.models.ops import numpy_ops
 
 if TYPE_CHECKING:
     from nssi_meta.inference.exact import ExactPosterior
 
 Floats = NDArray[np.float64]
 
-_OPS = numpy_ops()
 #: Values of t, where they are many, are interpolated to those of panels of nodes.
 _PANELS, _ORDER = 4, 10
 #: Nodes that add less than this are left out; as `prediction`, for the others.
@@ -62,7 +60,7 @@ class Row:
                 return np.asarray(log_ndtr(-low))
             if np.isinf(self.lower):
                 return np.asarray(log_ndtr(high))
-            return np.asarray(log_interval(low, high, _OPS))
+            return np.asarray(log_interval(low, high))
         value = -0.5 * (self.y - mean) ** 2 / var
         if self.kind == "unsigned":
             value = np.logaddexp(value, -0.5 * (self.y + mean) ** 2 / var)

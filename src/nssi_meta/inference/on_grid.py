@@ -20,12 +20,10 @@ from nssi_meta.models.block_grid import BlockGrid
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import LOG_2PI, closed_terms, log_interval
-from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_OPS = numpy_ops()
 _NONE: Ints = np.zeros(0, dtype=np.int64)
 #: Values held at once: about a processor's cache, and more where blocks are integrated.
 _CACHE, _CHUNK = 100_000, 2_000_000
@@ -162,7 +160,7 @@ class OnGrid:
         flat = out.reshape(-1)
         for i in range(0, flat.size, step):
             mean, spread, within = self._rows(np.arange(i, min(i + step, flat.size)), at, t, w)
-            for _, value in closed_terms(self.unsigned, mean, spread**2, within**2, _OPS):
+            for _, value in closed_terms(self.unsigned, mean, spread**2, within**2):
                 flat[i : i + step] += value.sum(axis=-1)
 
     def _rows(self, nodes: Ints, at: Floats, t: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
@@ -253,8 +251,8 @@ def _sum_within(distance: Floats, half: Floats, scale: Floats) -> Floats:
     """
     high, low = (half - distance) * scale, -(half + distance) * scale
     if high.min() < _DEEP:
-        return np.asarray(log_interval(low, high, _OPS).sum(axis=-1))
+        return np.asarray(log_interval(low, high).sum(axis=-1))
     inside = ndtr(high) - ndtr(low)
     if (inside <= 0).any():  # an interval narrower than the numbers are apart
-        return np.asarray(log_interval(low, high, _OPS).sum(axis=-1))
+        return np.asarray(log_interval(low, high).sum(axis=-1))
     return log_product(inside)

@@ -15,7 +15,6 @@ from nssi_meta.models.block_grid import BlockGrid, null_probability
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.bound_blocks import bound_blocks
 from nssi_meta.models.likelihood import closed_terms
-from nssi_meta.models.ops import numpy_ops
 from nssi_meta.models.priors import Prior, parse_prior
 from nssi_meta.models.reporting import Reports, reported
 
@@ -28,7 +27,6 @@ _CHUNK = 1_000_000
 _KNOTS_W, _KNOTS = 4, 3
 #: Shared nodes with less of their posterior, relative to the best, are left out of mixtures.
 _EMPTY = 1e-11
-_OPS = numpy_ops()
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class Reference:
         for part in _parts(len(out), _CHUNK // self.layout.k):
             size = (len(out[part]), self.layout.k)
             mean, tau2 = (np.broadcast_to(a[part, None], size) for a in (at[0], at[1] ** 2))
-            for _, value in closed_terms(self.layout, mean, tau2, at[2][part, None] ** 2, _OPS):
+            for _, value in closed_terms(self.layout, mean, tau2, at[2][part, None] ** 2):
                 out[part] += value.sum(axis=-1)
         return out.reshape(len(mu), len(tau), len(omega))
 

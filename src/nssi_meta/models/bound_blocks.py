@@ -25,7 +25,6 @@ from scipy.special import erfcx, log_ndtr, ndtr
 
 from nssi_meta.models.blocks import BoundBlocks, Layout, common_part
 from nssi_meta.models.likelihood import LOG_2PI, log_interval, normal_logpdf
-from nssi_meta.models.ops import numpy_ops
 
 Floats = NDArray[np.float64]
 
@@ -51,8 +50,6 @@ REACH = 6.0
 SMALL = 1e-200
 #: Values of the integrand held at once (memory, and what a processor keeps near).
 CHUNK = 1_000_000
-
-_OPS = numpy_ops()
 
 
 def bound_blocks(
@@ -121,7 +118,7 @@ def _given_exact(
         resid = np.nan_to_num(layout.y[index]) * block.signs[:, p, j] - mean[:, index]
         # f | rows so far ~ N(weighted / precision, 1 / precision): predict, then update.
         gap, spread = resid - load * weighted / precision, rest + load**2 / precision
-        log_density = log_density + mask * normal_logpdf(gap, spread, _OPS)
+        log_density = log_density + mask * normal_logpdf(gap, spread)
         weighted = weighted + mask * load * resid / rest
         precision = precision + mask * load**2 / rest
     return log_density, weighted / precision, 1.0 / np.sqrt(precision)
@@ -161,7 +158,7 @@ class _Factors:
         """Log of the product at f (n, Q), however small."""
         one = log_ndtr(self.a[..., None] + self.r[..., None] * f[:, None])
         shift = self.s[..., None] * f[:, None]
-        two = log_interval(self.low[..., None] - shift, self.high[..., None] - shift, _OPS)
+        two = log_interval(self.low[..., None] - shift, self.high[..., None] - shift)
         return np.asarray(one.sum(axis=1) + two.sum(axis=1))
 
     def slope(self, f: Floats) -> tuple[Floats, Floats]:
@@ -170,7 +167,7 @@ class _Factors:
         hazard = np.sqrt(2 / np.pi) / erfcx(-z / np.sqrt(2))
         shift = self.s * f[:, None]
         a, b = self.low - shift, self.high - shift
-        log_p = log_interval(a, b, _OPS)
+        log_p = log_interval(a, b)
         far = np.maximum(a, -b) > FAR
         da, db = (np.exp(np.where(far, 0.0, -0.5 * (e**2 + LOG_2PI) - log_p)) for e in (a, b))
         bend = np.maximum((da - db) ** 2 - a * da + b * db, 0.0)

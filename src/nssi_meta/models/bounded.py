@@ -22,9 +22,8 @@ from nssi_meta.models.coefficients import at_rows, coef_draws, coef_values, coef
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.layout_nodes import RowNodes, layout_key, layout_nodes, room
-from nssi_meta.models.likelihood import log_likelihood
+from nssi_meta.models.likelihood import closed_part, integrated_part, log_likelihood
 from nssi_meta.models.marginal import in_chunks
-from nssi_meta.models.ops import log_sum, numpy_ops
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior
 from nssi_meta.models.regression import (
     checked,
@@ -133,7 +132,7 @@ def bounded_regression(
                 return student_log_likelihood(rows, mean, *sd, draws["nu"][s])
             return block_log_likelihood(data, mean, *sd)
 
-        return in_chunks(part, len(draws["tau"]), 4 * data.k * (RULE.shape[1] if student else 1))
+        return in_chunks(part, len(draws["tau"]), 8 * data.k)
 
     def extra(draws: Draws) -> dict[str, Floats]:
         out = {"coef": coef_draws(fixed, draws)}
@@ -172,23 +171,33 @@ def student_log_likelihood(
     """The same (S, blocks) with t-distributed study effects, all but `mean` (S,).
 
     lambda's nodes that do not count at a draw are left out: those far to the left are steep
-    integrals of a study's bounds, which take most of the time.
+    integrals of a study's bounds, which take most of the time. Studies with several bounds have
+    nodes of their own, so that no outlier elsewhere adds to theirs.
     """
+    data = rows.layout
     log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
-    reach = left_reach(nu, tau**2, _far2(rows, mean), np.log)
-    counts = RULE[0] >= -reach[:, None]
-    light = log_weight < log_weight.max(axis=1, keepdims=True) - LEFT_OUT_RIGHT
-    counts &= (RULE[0] < 0) | ~light
-    draw, node = np.nonzero(counts)
-    wide = tau[draw] * np.sqrt(inflate[draw, node])
-    value = block_log_likelihood(rows.layout, mean[draw], wide, omega[draw])
-    by_node = np.full((*counts.shape, value.shape[1]), -np.inf)
-    by_node[draw, node] = value + log_weight[draw, node][:, None]
-    return np.asarray(log_sum(by_node.transpose(0, 2, 1), 1.0, numpy_ops()))
+    heavy = log_weight >= log_weight.max(axis=1, keepdims=True) - LEFT_OUT_RIGHT
+    away, bounds = _away2(rows, mean), np.zeros(len(data.block_rows), dtype=bool)
+    if data.bound_blocks is not None:
+        bounds[data.block_of_row[data.bound_blocks.first]] = True
+    out = np.empty((len(nu), len(bounds)))
+    for part, which in ((closed_part, ~bounds), (integrated_part, bounds)):
+        if which.any():
+            reach = left_reach(nu, tau**2, away[:, which].max(axis=1), np.log)
+            counts = (RULE[0] >= -reach[:, None]) & ((RULE[0] < 0) | heavy)
+            draw, node = np.nonzero(counts)
+            wide = (tau[draw] * np.sqrt(inflate[draw, node]))[:, None]
+            at = mean[draw], np.broadcast_to(wide, (len(draw), data.k)), omega[draw, None]
+            value = part(data, *at)[1] + log_weight[draw, node][:, None]
+            starts = np.concatenate([[0], np.cumsum(counts.sum(axis=1))[:-1]])
+            top = np.maximum.reduceat(value, starts)
+            whole = np.add.reduceat(np.exp(value - top[draw]), starts)
+            out[:, which] = top + np.log(whole)
+    return out
 
 
-def _far2(rows: BoundedRows, mean: Floats) -> Floats:
-    """Square (S,) of how far a block is from its mean at most, for `left_reach`.
+def _away2(rows: BoundedRows, mean: Floats) -> Floats:
+    """Square (S, blocks) of how far each block is from its mean at most, for `left_reach`.
 
     Rows of a block are correlated: twice the sum of the squares is no less than what their effect
     is away, for any correlation of contrasts that share an arm.
@@ -200,7 +209,7 @@ def _far2(rows: BoundedRows, mean: Floats) -> Floats:
     squares = np.fmax(np.fmax(away, beyond), 0.0) ** 2
     order = np.argsort(data.block_of_row, kind="stable")
     starts = np.flatnonzero(np.diff(data.block_of_row[order], prepend=-1))
-    return np.asarray(2 * np.add.reduceat(squares[:, order], starts, axis=1).max(axis=1))
+    return np.asarray(2 * np.add.reduceat(squares[:, order], starts, axis=1))
 
 
 def _add_student(
@@ -219,7 +228,6 @@ def _add_student(
     from nssi_meta.models.evidence_op import mixed_rows
 
     nu, tau2 = freedom_variable(), tau**2
-    mixing = log_mixing(nu, pt.constant(RULE), pt.exp, pt.log, pt.gammaln)
     form, alone = rows.of_row["form"], rows
     if n_tied:
         tied = data["tied"]
@@ -228,4 +236,4 @@ def _add_student(
         inflate = 1.0 / mixing_variable(nu, n_tied, data["n_tied"])
         spread = tau2 * pt.concatenate([[1.0], inflate])[pt.cast(tied, "int64")]
         add_evidence(others, mean, spread, omega2)
-    pm.Potential("alone", mixed_rows(alone, mean, tau2, omega2, nu, mixing))
+    pm.Potential("alone", mixed_rows(alone, mean, tau2, omega2, nu))

@@ -20,6 +20,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 
 from nssi_meta.models import block_kernel, common_kernel, evidence_kernel, row_kernel
 from nssi_meta.models.layout_nodes import RowNodes
+from nssi_meta.models.robust import mixing_constant
 from nssi_meta.models.row_kernel import compiled
 
 _ROWS = ("form", "a", "b", "v")
@@ -40,19 +41,18 @@ def _given(mean, tau2, omega2, g, *arrays):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _mixed(mean, tau2, omega2, nu, log_weight, inflate, form, a, b, v):  # type: ignore[no-untyped-def]
-    total, d_mean, d_tau2, d_omega2, d_weight, d_inflate = row_kernel.mixed_rows(
-        form, a, b, v, mean, tau2[()], omega2[()], nu[()], log_weight, inflate
+def _mixed(mean, tau2, omega2, nu, constant, form, a, b, v):  # type: ignore[no-untyped-def]
+    total, d_mean, d_tau2, d_omega2, d_nu, d_constant = row_kernel.mixed_rows(
+        form, a, b, v, mean, tau2[()], omega2[()], nu[()], constant[()]
     )
-    # nu itself only says which nodes count.
-    slopes = d_mean, np.asarray(d_tau2), np.asarray(d_omega2), np.asarray(0.0), d_weight, d_inflate
-    return np.asarray(total), *slopes
+    slopes = np.asarray(d_tau2), np.asarray(d_omega2), np.asarray(d_nu), np.asarray(d_constant)
+    return np.asarray(total), d_mean, *slopes
 
 
 _LOOPS: dict[str, Callable[..., tuple[Any, ...]]] = {"given": _given, "mixed": _mixed}
 
 
-class SummedRows(Op):  # type: ignore[misc]
+class SummedRows(Op):
     """Sum of the rows' log densities, and its slope by each of the first `n_slopes` inputs."""
 
     __props__ = ("loop", "n_slopes")
@@ -80,7 +80,7 @@ class SummedRows(Op):  # type: ignore[misc]
         return [[i < self.n_slopes, *others] for i in range(len(node.inputs))]
 
 
-@register_funcify_default_op_cache_key(SummedRows)
+@register_funcify_default_op_cache_key(SummedRows)  # type: ignore[untyped-decorator]
 def _loop(op: SummedRows, node: Any = None, **kwargs: Any) -> tuple[Any, int]:
     return _LOOPS[op.loop], zlib.crc32(b"".join(_TEXT))
 
@@ -96,15 +96,16 @@ def given_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, g: Any) -> Any
     shapes = {"V": cube, "G": cube, "alike": none, "first": none, "rho": none, "side": none}
     for held, names in ((rows.blocks, _BLOCKS), (rows.common, _PLACES), (rows.common, _TOLD)):
         arrays += [shapes.get(name, empty) if held is None else held[name] for name in names]
-    return SummedRows("given", 4)(mean, tau2, omega2, none if g is None else g, *arrays)[0]
+    inputs = mean, tau2, omega2, none if g is None else g, *arrays
+    return SummedRows("given", 4).make_node(*inputs).outputs[0]
 
 
-def mixed_rows(
-    rows: RowNodes, mean: Any, tau2: Any, omega2: Any, nu: Any, mixing: tuple[Any, Any]
-) -> Any:
-    """Log likelihood of rows with one lambda each, averaged over its nodes (`robust.log_mixing`).
+def mixed_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, nu: Any) -> Any:
+    """Log likelihood of rows with one lambda each, averaged over its nodes (`robust`).
 
     `mean` (k,), the others scalars. Blocks are left out.
     """
+    constant = mixing_constant(nu, pt.log, pt.gammaln)
     arrays = [rows.of_row[name] for name in _ROWS]
-    return SummedRows("mixed", 6)(mean, tau2, omega2, nu, *mixing, *arrays)[0]
+    inputs = mean, tau2, omega2, nu, constant, *arrays
+    return SummedRows("mixed", 5).make_node(*inputs).outputs[0]

@@ -1,10 +1,10 @@
-"""The likelihood of a layout of rows in closed form, study effects integrated out.
+"""The likelihood of a layout of rows in closed form, study effects integrated out, in numpy.
 
 y_i = mean_i + u_j + w_i + e_i with u ~ N(0, tau^2 G), w ~ N(0, omega^2), e ~ N(0, V). Exact rows
 of a block are jointly normal; a bound says in which interval the estimate fell; a size without
-sign is the sum over both signs. Written against an `Ops`, for numpy and PyTensor alike. Studies
-with several bounds on one contrast need an integral: `bound_blocks` (numpy) or a parameter
-(`evidence_term`, NUTS).
+sign is the sum over both signs. Studies with several bounds on one contrast need an integral:
+`bound_blocks`. What NUTS samples is the same in compiled loops with their slopes
+(`evidence_kernel`), where the common part of such studies is a parameter.
 
 Not modelled: bounds on *different* contrasts of one study (case versus healthy and versus
 patients) count as independent given the means.
@@ -17,28 +17,32 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
 from nssi_meta.models.blocks import ExactBlocks, Floats, Ints, Layout
-from nssi_meta.models.ops import Ops, static_shape
 
 LOG_2PI = float(np.log(2 * np.pi))
 
 
-def normal_logpdf(x: Any, variance: Any, ops: Ops) -> Any:
+def normal_logpdf(x: Any, variance: Any) -> Any:
     """Log density of N(0, variance) at x."""
-    return -0.5 * (LOG_2PI + ops.log(variance) + x**2 / variance)
+    return -0.5 * (LOG_2PI + np.log(variance) + x**2 / variance)
 
 
-def log_interval(low: Any, high: Any, ops: Ops) -> Any:
+def log_interval(low: Any, high: Any) -> Any:
     """log(Phi(high) - Phi(low)) for low < high, without cancellation in either tail.
 
     Both ends are moved to the side of the lower tail first, where the normal distribution
     function keeps its relative precision.
     """
     flip = low + high > 0
-    a = ops.where(flip, -high, low)
-    b = ops.where(flip, -low, high)
-    return ops.log_difference(a, b)
+    a, b = log_ndtr(np.where(flip, -high, low)), log_ndtr(np.where(flip, -low, high))
+    less = np.minimum(a - b, -1e-300)
+    with np.errstate(divide="ignore"):  # log(1 - exp(less)), Mächler 2012
+        rest = np.where(
+            less > -0.6931471805599453, np.log(-np.expm1(less)), np.log1p(-np.exp(less))
+        )
+    return b + rest
 
 
 #: The forms of likelihood that need no integral: rows that stand alone, then blocks.
@@ -104,50 +108,50 @@ def _part(
     return rows.T, {name: np.ascontiguousarray(np.moveaxis(a, 0, -1)) for name, a in arrays.items()}
 
 
-def closed_densities(rows: Mapping[str, Arrays], at: At, omega2: Any, ops: Ops) -> dict[str, Any]:
+def closed_densities(rows: Mapping[str, Arrays], at: At, omega2: Any) -> dict[str, Any]:
     """Log likelihood (..., b) of rows of each form, study effects integrated out.
 
-    `rows` as in `closed_rows`, of numpy or nodes of a PyMC model. Leading axes broadcast. `omega2`
-    (..., 1); tau2 and omega2 are variances on the effect-size scale.
+    `rows` as in `closed_rows`. Leading axes broadcast. `omega2` (..., 1); tau2 and omega2 are
+    variances on the effect-size scale.
     """
     made = {}
     for name, x in rows.items():
         mean, tau2 = at(name)
         if name in BLOCKS:
             form = {"pairs": _pairs, "alike": _alike, "larger": _larger}[name]
-            made[name] = form(x, mean, tau2, omega2, ops)
+            made[name] = form(x, mean, tau2, omega2)
             continue
         total = x["v"] + tau2 + omega2
         if name == "exact":
-            made[name] = normal_logpdf(x["y"] - mean, total, ops)
+            made[name] = normal_logpdf(x["y"] - mean, total)
         elif name == "unsigned":
-            plus, minus = (normal_logpdf(y - mean, total, ops) for y in (x["y"], -x["y"]))
-            made[name] = ops.logaddexp(plus, minus)
+            plus, minus = (normal_logpdf(y - mean, total) for y in (x["y"], -x["y"]))
+            made[name] = np.logaddexp(plus, minus)
         elif name == "beyond":
-            made[name] = ops.log_ndtr(x["sign"] * (mean - x["bound"]) / ops.sqrt(total))
+            made[name] = log_ndtr(x["sign"] * (mean - x["bound"]) / np.sqrt(total))
         else:
-            sd = ops.sqrt(total)
-            made[name] = log_interval((x["lower"] - mean) / sd, (x["upper"] - mean) / sd, ops)
+            sd = np.sqrt(total)
+            made[name] = log_interval((x["lower"] - mean) / sd, (x["upper"] - mean) / sd)
     return made
 
 
-def _pairs(x: Arrays, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
-    """Joint normal density of blocks of two rows, written out: NUTS spends its time here."""
+def _pairs(x: Arrays, mean: Any, tau2: Any, omega2: Any) -> Any:
+    """Joint normal density of blocks of two rows, written out."""
     t2, V, G = tau2[..., 0, :], x["V"], x["G"]
     first = V[0, 0] + t2 * G[0, 0] + omega2
     slope = (V[0, 1] + t2 * G[0, 1]) / first
     second = V[1, 1] + t2 * G[1, 1] + omega2 - slope**2 * first
     y, signs = x["y"], x["signs"]
     values = []
-    for p in range(static_shape(signs)[0]):
+    for p in range(len(signs)):
         a = y[0] * signs[p, 0] - mean[..., 0, :]
         b = y[1] * signs[p, 1] - mean[..., 1, :]
-        value = normal_logpdf(a, first, ops) + normal_logpdf(b - slope * a, second, ops)
+        value = normal_logpdf(a, first) + normal_logpdf(b - slope * a, second)
         values.append(x["log_weight"][p] + value)
-    return _sum_patterns(values, ops)
+    return _sum_patterns(values)
 
 
-def _alike(x: Arrays, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
+def _alike(x: Arrays, mean: Any, tau2: Any, omega2: Any) -> Any:
     """`_larger` of blocks whose rows share one study effect, by Woodbury's identity (`marginal`).
 
     It takes a few sums where a determinant and an inverse would cost several times as much.
@@ -158,36 +162,35 @@ def _alike(x: Arrays, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
     precision = (weight * z**2).sum(axis=-2)
     size = mask.sum(axis=0)
     # Padding is an eigenvalue of 1 somewhere among the others.
-    padding = (1.0 - mask).sum(axis=0) * ops.log(1.0 + omega2)
-    log_det = ops.log(variance).sum(axis=-2) - padding + ops.log(1.0 + t2 * precision)
+    padding = (1.0 - mask).sum(axis=0) * np.log(1.0 + omega2)
+    log_det = np.log(variance).sum(axis=-2) - padding + np.log(1.0 + t2 * precision)
     spread = 1.0 / precision + t2
     values = []
-    for p in range(static_shape(signs)[0]):
+    for p in range(len(signs)):
         e = (x["y"] * signs[p] - mean) * mask
         r = (Q * e[..., :, None, :]).sum(axis=-3)
         centre = (weight * z * r).sum(axis=-2) / precision
-        # The mean is where this sum of squares is least, so that no gradient goes through it.
-        within = (weight * (r - z * ops.held(centre)[..., None, :]) ** 2).sum(axis=-2)
+        within = (weight * (r - z * centre[..., None, :]) ** 2).sum(axis=-2)
         total = size * LOG_2PI + log_det + within + centre**2 / spread
         values.append(x["log_weight"][p] - 0.5 * total)
-    return _sum_patterns(values, ops)
+    return _sum_patterns(values)
 
 
-def _larger(x: Arrays, mean: Any, tau2: Any, omega2: Any, ops: Ops) -> Any:
+def _larger(x: Arrays, mean: Any, tau2: Any, omega2: Any) -> Any:
     """Joint normal density of each block (..., B), summed over the unknown signs."""
     mask, y, V, G, signs = (_last_first(x[a]) for a in ("mask", "y", "V", "G", "signs"))
-    n = static_shape(x["mask"])[0]
+    n = len(x["mask"])
     t2 = tau2[..., 0, :][..., None, None]
-    log_det, square = ops.gaussian(
-        V + t2 * G + omega2[..., None, None] * (np.eye(n) * mask[:, :, None])
-    )
+    chol = np.linalg.cholesky(V + t2 * G + omega2[..., None, None] * (np.eye(n) * mask[:, :, None]))
+    log_det = 2.0 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=-1)
     mu = mean.swapaxes(-1, -2) * mask
     size = mask.sum(axis=1)
     values = []
-    for p in range(static_shape(x["signs"])[0]):
-        quad = square(y * signs[:, p] - mu)
-        values.append(x["log_weight"][p] - 0.5 * (size * LOG_2PI + quad + log_det))
-    return _sum_patterns(values, ops)
+    for p in range(len(x["signs"])):
+        e = np.linalg.solve(chol, (y * signs[:, p] - mu)[..., None])[..., 0]
+        total = size * LOG_2PI + log_det + (e**2).sum(axis=-1)
+        values.append(x["log_weight"][p] - 0.5 * total)
+    return _sum_patterns(values)
 
 
 def _last_first(x: Any) -> Any:
@@ -195,16 +198,14 @@ def _last_first(x: Any) -> Any:
     return x.transpose(x.ndim - 1, *range(x.ndim - 1))
 
 
-def _sum_patterns(values: list[Any], ops: Ops) -> Any:
+def _sum_patterns(values: list[Any]) -> Any:
     out = values[0]
     for value in values[1:]:
-        out = ops.logaddexp(out, value)
+        out = np.logaddexp(out, value)
     return out
 
 
-def closed_terms(
-    layout: Layout, mean: Any, tau2: Any, omega2: Any, ops: Ops
-) -> list[tuple[Ints, Any]]:
+def closed_terms(layout: Layout, mean: Any, tau2: Any, omega2: Any) -> list[tuple[Ints, Any]]:
     """Log likelihood of the blocks that need no integral: (first row of each block, values).
 
     `mean` and `tau2` have shape (..., k) (one value a row), `omega2` (..., 1); leading axes
@@ -215,21 +216,40 @@ def closed_terms(
     def at(name: str) -> tuple[Any, Any]:
         return mean[..., place[name]], tau2[..., place[name]]
 
-    values = closed_densities(rows, at, omega2, ops)
+    values = closed_densities(rows, at, omega2)
     return [(place[name] if name in SINGLE else place[name][0], values[name]) for name in values]
 
 
 def log_likelihood(layout: Layout, mean: Any, tau: Any, omega: Any) -> Any:
-    """Log likelihood of each block (n, blocks) in `layout.block_rows`' order, in numpy.
+    """Log likelihood of each block (n, blocks) in `layout.block_rows`' order.
 
     `mean`, `tau` (n, k) and `omega` (n, 1) at n points of the parameter space.
     """
-    from nssi_meta.models.bound_blocks import bound_blocks
-    from nssi_meta.models.ops import numpy_ops
-
-    terms = closed_terms(layout, mean, tau**2, omega**2, numpy_ops())
+    out = np.empty((len(mean), len(layout.block_rows)))
+    blocks, values = closed_part(layout, mean, tau, omega)
+    out[:, blocks] = values
     if layout.bound_blocks is not None:
-        first = layout.bound_blocks.first
-        terms.append((first, bound_blocks(layout, layout.bound_blocks, mean, tau, omega)))
-    order = np.argsort(layout.block_of_row[np.concatenate([index for index, _ in terms])])
-    return np.concatenate([value for _, value in terms], axis=-1)[..., order]
+        blocks, values = integrated_part(layout, mean, tau, omega)
+        out[:, blocks] = values
+    return out
+
+
+def closed_part(layout: Layout, mean: Any, tau: Any, omega: Any) -> tuple[Ints, Floats]:
+    """Which blocks (b,), in order, need no integral, and their `log_likelihood` (n, b)."""
+    terms = closed_terms(layout, mean, tau**2, omega**2)
+    if not terms:
+        return np.zeros(0, dtype=np.int64), np.zeros((len(mean), 0))
+    blocks = layout.block_of_row[np.concatenate([index for index, _ in terms])]
+    order = np.argsort(blocks)
+    return blocks[order], np.concatenate([value for _, value in terms], axis=-1)[..., order]
+
+
+def integrated_part(layout: Layout, mean: Any, tau: Any, omega: Any) -> tuple[Ints, Floats]:
+    """The same of blocks with several bounds, of which the layout has some."""
+    from nssi_meta.models.bound_blocks import bound_blocks
+
+    common = layout.bound_blocks
+    assert common is not None
+    blocks = layout.block_of_row[common.first]
+    order = np.argsort(blocks)
+    return blocks[order], bound_blocks(layout, common, mean, tau, omega)[..., order]

@@ -58,10 +58,10 @@ _NU_CONSTANT = 2 * np.log(NU_RATE) + NU_RATE - np.log1p(NU_RATE)
 #: nearest pole, at i pi / 2 in log lambda, sets it, beyond that the width of lambda's distribution.
 #: The error is below 1e-6 in the log density for nu from 1 to a million, tau from a hundredth to a
 #: hundred standard errors and studies up to 20 standard errors away (in the tests).
-STEP, WIDEN = 0.8, 4.8
-_K = np.arange(-43, 8)
-_NODES: NDArray[np.float64] = _K - 0.005 * np.expm1(-0.15 * _K) / 0.15
-_STEPS: NDArray[np.float64] = STEP * (1.0 + 0.005 * np.exp(-0.15 * _K))
+STEP, WIDEN = 0.9, 4.8
+_K = np.arange(-75, 8)
+_NODES: NDArray[np.float64] = _K - 0.02 * np.expm1(-0.04 * _K) / 0.04
+_STEPS: NDArray[np.float64] = STEP * (1.0 + 0.02 * np.exp(-0.04 * _K))
 #: Nodes, the logs of their steps and the steps, (3, n).
 RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
 #: Nodes to the left are left out where less than e^-18 of any study's density lies beyond them.
@@ -73,12 +73,18 @@ TARGET_ACCEPT = 0.95
 LEFT_OUT_RIGHT = 40.0
 
 
+def mixing_constant(nu: Any, log: Any, log_gamma: Any) -> Any:
+    """log of the normalising constant of lambda's distribution in log lambda."""
+    half = nu / 2
+    return half * log(half) - log_gamma(half)
+
+
 def log_mixing(nu: Any, rule: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[Any, Any]:
     """log of the weights of a rule (3, n), and 1 / lambda at its nodes: nu (..., 1) to (..., n)."""
     half = nu / 2
     widen = 1.0 + WIDEN / nu
     s = rule[0] * STEP / (half * widen) ** 0.5
-    log_density = half * log(half) - log_gamma(half) + half * (s - exp(s))
+    log_density = mixing_constant(nu, log, log_gamma) + half * (s - exp(s))
     return log_density - 0.5 * log(half * widen) + rule[1], exp(-s)
 
 
@@ -123,7 +129,7 @@ def mixing_variable(nu: Any, room: int, n: Any) -> Any:
 
     g, half = pm.Flat("lambda_raw", shape=room), nu / 2
     s = g / pt.sqrt(half)
-    constant = half * pt.log(half) - pt.gammaln(half) - 0.5 * pt.log(half)
+    constant = mixing_constant(nu, pt.log, pt.gammaln) - 0.5 * pt.log(half)
     used = pt.arange(room) < n
     log_prior = pt.switch(used, constant + half * (s - pt.exp(s)), -0.5 * g**2)
     pm.Potential("lambda_prior", log_prior.sum())

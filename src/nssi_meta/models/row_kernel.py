@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from nssi_meta.models.likelihood import LOG_2PI
-from nssi_meta.models.robust import RULE, left_reach
+from nssi_meta.models.robust import RULE, STEP, WIDEN, left_reach
 
 #: Division by 0 gives infinity as in numpy, where plain Python would raise an error.
 compiled = numba.njit(error_model="numpy")
@@ -22,7 +22,7 @@ _ROOT_HALF = math.sqrt(0.5)
 _DENSITY_0 = 1.0 / math.sqrt(2 * math.pi)
 #: Below this many standard deviations the tail is its asymptotic series, to 2e-14 of itself.
 _FAR = -30.0
-_NODES = RULE[0]
+_NODES, _LOG_STEPS = RULE[0], RULE[1]
 #: Probabilities smaller than this are summed by their logarithms.
 _UNDERFLOW = 1e-280
 EXACT, UNSIGNED, BEYOND, WITHIN = range(4)
@@ -196,25 +196,37 @@ def _at_nodes(form, a, b, mean, variance, log_weight, weight, first, p, by_mean,
 
 
 @compiled
-def mixed_rows(form, a, b, v, mean, tau2, omega2, nu, log_weight, inflate):  # type: ignore[no-untyped-def]
+def mixed_rows(form, a, b, v, mean, tau2, omega2, nu, constant):  # type: ignore[no-untyped-def]
     """Sum over rows of the log of their densities' mean over lambda's nodes, and its slopes.
 
-    `form` to `mean` (k,), `log_weight` and `inflate` = 1 / lambda (n,) at the nodes. Slopes by
-    `mean`, `tau2`, `omega2`, `log_weight` and `inflate`. Nodes that do not count are left out
-    (`left_reach`), and rows whose form is none of the four.
+    `form` to `mean` (k,); `constant` is that of lambda's distribution, `robust.mixing_constant`.
+    Slopes by `mean` and what follows it. The weights are those of `robust.log_mixing`; nodes that
+    do not count are left out (`left_reach`), and rows whose form is none of the four.
     """
-    n, k = len(inflate), len(mean)
-    d_mean, d_weight, d_inflate = np.zeros(k), np.zeros(n), np.zeros(n)
-    p, by_mean, by_variance = np.empty(n), np.empty(n), np.empty(n)
-    far = 0.0
+    n, k, half, square = len(_NODES), len(mean), 0.5 * nu, 0.5 * (nu + WIDEN)
+    d_mean, d_tau2, d_omega2, d_nu, d_constant, far = np.zeros(k), 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(k):
         if form[i] >= 0:
             far = max(far, _distance(form[i], a[i], b[i], mean[i]))
+            d_constant += 1.0
     reach, first = _left_reach(nu, tau2, far * far, _log), 0
     while first < n - 1 and _NODES[first] < -reach:
         first += 1
-    weight, variance = np.exp(log_weight), np.empty(n)
-    total, d_tau2, d_omega2 = 0.0, 0.0, 0.0
+    # log lambda at the nodes, the log of their weights and its slope by nu.
+    s, log_weight, by_nu, weight = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    inflate, variance, p = np.empty(n), np.empty(n), np.empty(n)
+    by_mean, by_variance = np.empty(n), np.empty(n)
+    unit = STEP / math.sqrt(square)
+    for m in range(first, n):
+        s[m] = _NODES[m] * unit
+        inflate[m] = math.exp(-s[m])
+        log_weight[m] = half * (s[m] - 1.0 / inflate[m]) - 0.5 * math.log(square) + _LOG_STEPS[m]
+        log_weight[m] += constant
+        weight[m] = math.exp(log_weight[m])
+        slope = -0.25 * s[m] / square
+        by_nu[m] = 0.5 * (s[m] - 1.0 / inflate[m]) + half * (1.0 - 1.0 / inflate[m]) * slope
+        by_nu[m] -= 0.25 / square
+    total = 0.0
     for i in range(k):
         if form[i] < 0:
             continue
@@ -232,8 +244,8 @@ def mixed_rows(form, a, b, v, mean, tau2, omega2, nu, log_weight, inflate):  # t
         for m in range(first, n):
             slope = each * by_variance[m]
             d_mean[i] += each * by_mean[m]
-            d_weight[m] += each * p[m]
             d_omega2 += slope
             d_tau2 += slope * inflate[m]
-            d_inflate[m] += slope * tau2
-    return total, d_mean, d_tau2, d_omega2, d_weight, d_inflate
+            # lambda at a node moves with nu.
+            d_nu += each * p[m] * by_nu[m] + slope * tau2 * inflate[m] * 0.25 * s[m] / square
+    return total, d_mean, d_tau2, d_omega2, d_nu, d_constant
