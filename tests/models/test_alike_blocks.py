@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
+from nssi_meta.models.block_kernel import block as compiled_blocks
 from nssi_meta.models.blocks import layout
-from nssi_meta.models.likelihood import closed_densities, closed_rows, log_likelihood
-from nssi_meta.models.ops import numpy_ops
+from nssi_meta.models.layout_nodes import layout_values
+from nssi_meta.models.likelihood import closed_rows, log_likelihood
 
 #: Effects, variances and kinds of blocks of 3, 5 and 4 rows: of each two or more are padded.
 BLOCKS = {
@@ -135,38 +136,9 @@ def test_a_tau_that_drowns_the_errors(frame_of, errors):
     residual = [Fraction(row["yi"]) - Fraction(m) for row, m in zip(rows, mean, strict=True)]
     wanted = exact_log_density(residual, cov)
     assert values_of(data, mean, tau, 0.0)[0] == pytest.approx(wanted, rel=1e-10)
-
-
-@pytest.mark.parametrize("tau", [0.0, 1e-6, 0.3, 2e7, 2e12])
-def test_pytensor_has_the_same_values_and_finite_slopes(frame_of, tau):
-    import pytensor
-    import pytensor.tensor as pt
-    from pytensor.compile.mode import Mode
-
-    from nssi_meta.models.ops import pytensor_ops
-
-    data = layout(frame_of([row for name in BLOCKS for row in block(name)]), correlated)
-    forms, place = closed_rows(data)
-    at = np.linspace(-0.3, 0.5, data.k)[place["alike"]]
-    mean, sd, omega = pt.dmatrix("mean"), pt.dscalar("tau"), pt.dscalar("omega")
-
-    def density(m, t2, o2, ops):
-        return closed_densities(forms, lambda name: (m, t2), o2, ops)["alike"]
-
-    spread = sd**2 * pt.ones_like(mean)
-    value = density(mean, spread, pt.stack([omega**2]), pytensor_ops())
-    slopes = pytensor.grad(value.sum(), [mean, sd, omega])
-    mode = Mode("py", "fast_compile")
-    found = pytensor.function([mean, sd, omega], [value, *slopes], mode=mode)
-    for w in (0.0, 0.2):
-        ours = density(at, np.full_like(at, tau**2), np.array([w**2]), numpy_ops())
-        theirs, *gradient = found(at, tau, w)
-        np.testing.assert_allclose(theirs, ours, rtol=1e-12)
-        assert all(np.isfinite(g).all() for g in gradient)
-        if tau == 0.3:
-            step = 1e-5
-            ends = [found(at, tau + s, w)[0].sum() for s in (step, -step)]
-            assert gradient[1] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-7)
-            ends = [found(at + s, tau, w)[0].sum() for s in (step, -step)]
-            slope = (ends[0] - ends[1]) / (2 * step)
-            assert gradient[0].sum() == pytest.approx(slope, rel=1e-7)
+    values = layout_values(data, np.full(4, "exact", dtype=object), {})["blocks"]
+    arrays = {name: x.reshape(4, 4, 1) if name[6:] in "VG" else x for name, x in values.items()}
+    slopes = np.zeros(4), np.zeros(4)
+    found = compiled_blocks(tuple(arrays.values()), mean, np.full(4, tau**2), 0.0, *slopes)
+    assert found[0] == pytest.approx(wanted, rel=1e-10)
+    assert np.isfinite(slopes).all()

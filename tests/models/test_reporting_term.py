@@ -65,7 +65,7 @@ def test_the_probability_of_no_significant_row_is_the_exact_engine_s(with_errors
 
 def term(found, k):
     """The term at mean 0.2, tau 0.3, omega 0.1 in a model of its own."""
-    values = reporting_values(found, np.arange(k))
+    values = reporting_values(found)
     with pm.Model() as model:
         null = null_nodes(data_nodes(values), values)
         add_reporting(null, pm.math.ones(k) * 0.2, pm.math.ones(k) * 0.3**2, 0.1**2)
@@ -96,7 +96,7 @@ def test_the_reports_can_be_other_data(with_errors, mixed_rows):
     frame, other = with_errors(mixed_rows), with_errors(mixed_rows[3:])
     found, wanted = (reports(f) for f in (frame, other))
     model = term(found, len(frame))
-    values = [reporting_values(r, np.arange(len(frame))) for r in (found, wanted)]
+    values = [reporting_values(r) for r in (found, wanted)]
     assert reporting_key(values[0]) == reporting_key(values[1])
     for name, value in pack(values[1]).items():
         model[name].set_value(value)

@@ -10,12 +10,8 @@ import math
 
 import numpy as np
 
-from nssi_meta.models.likelihood import LOG_2PI
+from nssi_meta.models.likelihood import LOG_2PI, RIDGE
 from nssi_meta.models.row_kernel import compiled
-
-#: Far from the data a variance can drown all others, and what is left of them is no number: 1e-14
-#: more on the diagonal changes the values by its square.
-_RIDGE = 1e-14
 
 
 @compiled
@@ -72,7 +68,7 @@ def block(blocks, mean, tau2, omega2, d_mean, d_tau2):  # type: ignore[no-untype
             for k in range(n):
                 A[i, k] = V[i, k, j] + (0.0 if one else t2 * G[i, k, j])
             A[i, i] += omega2
-            A[i, i] *= 1.0 if one else 1.0 + _RIDGE
+            A[i, i] *= 1.0 if one else 1.0 + RIDGE
             d_r[i] = 0.0
         log_det, precision, trace, share, square_ones = invert(A, n, W), 0.0, 0.0, 0.0, 0.0
         for i in range(n):

@@ -45,6 +45,9 @@ def log_interval(low: Any, high: Any) -> Any:
     return b + rest
 
 
+#: A tau that drowns all else leaves a covariance that rounding makes singular: this much more on
+#: the diagonal changes the density by its square.
+RIDGE = 1e-14
 #: The forms of likelihood that need no integral: rows that stand alone, then blocks.
 SINGLE = ("exact", "unsigned", "beyond", "within")
 BLOCKS = ("pairs", "alike", "larger")
@@ -138,9 +141,13 @@ def closed_densities(rows: Mapping[str, Arrays], at: At, omega2: Any) -> dict[st
 def _pairs(x: Arrays, mean: Any, tau2: Any, omega2: Any) -> Any:
     """Joint normal density of blocks of two rows, written out."""
     t2, V, G = tau2[..., 0, :], x["V"], x["G"]
-    first = V[0, 0] + t2 * G[0, 0] + omega2
-    slope = (V[0, 1] + t2 * G[0, 1]) / first
-    second = V[1, 1] + t2 * G[1, 1] + omega2 - slope**2 * first
+    a, b, c = V[0, 0] + omega2, V[1, 1] + omega2, V[0, 1]
+    first = a + t2 * G[0, 0]
+    slope = (c + t2 * G[0, 1]) / first
+    # The determinant by powers of tau^2, none of them negative: nothing cancels where it is large.
+    by_t2 = a * G[1, 1] + b * G[0, 0] - 2 * c * G[0, 1]
+    by_t4 = G[0, 0] * G[1, 1] - G[0, 1] ** 2
+    second = (a * b - c**2 + t2 * (by_t2 + t2 * by_t4)) / first
     y, signs = x["y"], x["signs"]
     values = []
     for p in range(len(signs)):
@@ -181,7 +188,8 @@ def _larger(x: Arrays, mean: Any, tau2: Any, omega2: Any) -> Any:
     mask, y, V, G, signs = (_last_first(x[a]) for a in ("mask", "y", "V", "G", "signs"))
     n = len(x["mask"])
     t2 = tau2[..., 0, :][..., None, None]
-    chol = np.linalg.cholesky(V + t2 * G + omega2[..., None, None] * (np.eye(n) * mask[:, :, None]))
+    covariance = V + t2 * G + omega2[..., None, None] * (np.eye(n) * mask[:, :, None])
+    chol = np.linalg.cholesky(covariance * (1.0 + RIDGE * np.eye(n)))
     log_det = 2.0 * np.log(np.diagonal(chol, axis1=-2, axis2=-1)).sum(axis=-1)
     mu = mean.swapaxes(-1, -2) * mask
     size = mask.sum(axis=1)

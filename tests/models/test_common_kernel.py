@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -12,11 +13,12 @@ from scipy import special
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import common_part, layout
-from nssi_meta.models.common_variable import as_told, part_of
+from nssi_meta.models.common_kernel import backward, forward, loads, loads_back
+from nssi_meta.models.common_variable import as_told
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.layout_nodes import layout_nodes, layout_values
 from nssi_meta.models.likelihood import log_interval
-from nssi_meta.models.ops import numpy_ops
+from nssi_meta.models.row_kernel import compiled
 from nssi_meta.models.structure import data_nodes
 
 INF, SE, RHO = np.inf, 0.2, 0.6
@@ -76,29 +78,20 @@ def told_of(frame_of):
     return told
 
 
-@pytest.fixture(scope="module")
-def compiled():
-    """`part_of` as a numpy function of what is told of B studies, arrays (n, B) or (B,)."""
-    import pytensor
-    import pytensor.tensor as pt
+def arrays_of(told):
+    """What is told of one study, as `common_kernel` takes it."""
+    names = ("y", "extra", "effect", "sign", "share", "walled")
+    places = (np.ascontiguousarray(told[name][:, 0], dtype=float) for name in names)
+    return *places, float(told["side"][0])
 
-    functions = {}
 
-    def part(told, mean, load, own, g):
-        inputs = {name: np.asarray(x, dtype=float) for name, x in told.items()}
-        shapes = tuple((name, x.ndim) for name, x in inputs.items())
-        if shapes not in functions:
-            nodes = {name: pt.dvector() if d == 1 else pt.dmatrix() for name, d in shapes}
-            places, of_study = [pt.dmatrix() for _ in range(3)], pt.dvector()
-            out = part_of(nodes, *places, of_study)
-            functions[shapes] = pytensor.function(
-                [*nodes.values(), *places, of_study], list(out), on_unused_input="ignore"
-            )
-        wide = [np.broadcast_to(x, (*x.shape[:-1], len(g))) for x in inputs.values()]
-        places = [np.repeat(x[:, None], len(g), axis=1) for x in (mean, load, own)]
-        return functions[shapes](*wide, *places, g)
-
-    return part
+@compiled
+def part_of(study, mean, load, own, g):
+    """f and the log of its slope at g (N,)."""
+    out = np.empty((2, len(g)))
+    for i in range(len(g)):
+        out[0, i], out[1, i] = forward(study, mean, load, own, g[i])
+    return out
 
 
 def panels(edges):
@@ -121,7 +114,7 @@ def log_density_given(data, kind, rows, mean, load, own, f):
         elif np.isinf(low) or np.isinf(high):
             out = out + special.log_ndtr((high - centre if np.isinf(low) else centre - low) / sd)
         else:
-            out = out + log_interval((low - centre) / sd, (high - centre) / sd, numpy_ops())
+            out = out + log_interval((low - centre) / sd, (high - centre) / sd)
     return out
 
 
@@ -151,7 +144,7 @@ def edges_of_g(edges, part):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_the_integral_over_what_is_sampled_is_that_over_the_common_part(told_of, compiled, name):
+def test_the_integral_over_what_is_sampled_is_that_over_the_common_part(told_of, name):
     """f is standard normal, whatever it is a function of: 1e-7 of the integral."""
     data, kind, common, told = told_of(LAYOUTS[name])
     rows = common.rows[0]
@@ -160,7 +153,10 @@ def test_the_integral_over_what_is_sampled_is_that_over_the_common_part(told_of,
         mean = where * np.hypot(tau, SE) + np.linspace(-0.1, 0.1, len(rows))
         load2 = common_part(np.array([tau**2]), v[None], common.mask, common.rho, np.sqrt)[0]
         load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v + omega**2
-        given, part = (data, kind, rows, mean, load, own), partial(compiled, told, mean, load, own)
+        given, part = (
+            (data, kind, rows, mean, load, own),
+            partial(part_of, arrays_of(told), mean, load, own),
+        )
         edges = edges_of_f(data, rows, mean, load, own)
         f, weights = panels(edges)
         wanted = log_integral(log_density_given(*given, f), weights)
@@ -174,7 +170,7 @@ def test_the_integral_over_what_is_sampled_is_that_over_the_common_part(told_of,
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_it_is_a_monotone_function_of_what_is_sampled_and_finite_far_out(told_of, compiled, name):
+def test_it_is_a_monotone_function_of_what_is_sampled_and_finite_far_out(told_of, name):
     """Rising, seen from its bounds' side; tau 0 to 1e8 standard errors, means up to a million."""
     data, _, common, told = told_of(LAYOUTS[name])
     v, g = data.v[common.rows[0]], np.linspace(-9, 9, 37)
@@ -182,10 +178,58 @@ def test_it_is_a_monotone_function_of_what_is_sampled_and_finite_far_out(told_of
         load2 = common_part(np.array([tau**2]), v[None], common.mask, common.rho, np.sqrt)[0]
         load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v
         for mean in SE * np.array([-1e6, -1e3, -30.0, 0.0, 1.0, 300.0, 1e5]):
-            f, log_slope = compiled(told, np.full(len(v), mean), load, own, g)
+            f, log_slope = part_of(arrays_of(told), np.full(len(v), mean), load, own, g)
             assert np.isfinite(f).all()
             assert np.isfinite(log_slope).all()
             assert (np.diff(f) * told["side"] >= 0).all()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_slopes_are_those_of_the_value(told_of, name):
+    """By g, mean, load and own variance of 0.7 f + log slope; central differences, 1e-6 of both."""
+    data, _, common, told = told_of(LAYOUTS[name])
+    v, study = data.v[common.rows[0]], arrays_of(told)
+    n = len(v)
+
+    def value(x):
+        f, log_slope = forward(study, x[:n], x[n : 2 * n], x[2 * n : -1], x[-1])
+        return 0.7 * f + log_slope
+
+    for tau, where, g in itertools.product((0.1, 1.0, 10.0), (-3.0, 0.3, 4.0), (-2.0, 3.0)):
+        mean = where * SE * np.hypot(tau, 1.0) + np.linspace(-0.1, 0.1, n)
+        load2 = common_part(np.array([(SE * tau) ** 2]), v[None], common.mask, common.rho, np.sqrt)[
+            0
+        ]
+        own = np.maximum((SE * tau) ** 2 - load2, (1e-12 - 1) * v) + v + 0.01
+        point = np.r_[mean, np.sqrt(load2), own, g]
+        slopes = np.zeros((3, n))
+        d_g = backward(study, *point[: 3 * n].reshape(3, n), g, 0.7, *slopes)
+        for i, slope in enumerate([*slopes.ravel(), d_g]):
+            step = 1e-6 * max(abs(point[i]), 0.01)
+            ends = [value(point + s * np.eye(len(point))[i]) for s in (step, -step)]
+            wanted = (ends[0] - ends[1]) / (2 * step)
+            assert slope == pytest.approx(wanted, rel=1e-5, abs=1e-4 * max(1.0, abs(d_g)))
+
+
+def test_loads_of_a_study_and_their_slope():
+    """As numpy's, places without a row left out; its slope by tau squared."""
+    v, mask, rho = np.array([0.04, 9.0, 0.09, 0.02]), np.array([1.0, 0.0, 1.0, 1.0]), 0.6
+    weight = np.array([0.3, 5.0, -0.7, 1.1])
+
+    def at(t2):
+        load2 = np.empty(4)
+        kappa, pairs = loads(t2, v, mask, rho, load2)
+        return load2, kappa, pairs
+
+    for t2 in (0.0, 1e-6, 0.05, 40.0):
+        load2, kappa, pairs = at(t2)
+        wanted = common_part(np.array([t2]), v[None], mask[None], np.array([rho]), np.sqrt)[0]
+        np.testing.assert_allclose(load2[mask > 0], wanted[mask > 0], rtol=1e-13)
+        step = 1e-6 * max(t2, 0.01)
+        ends = [(at(t2 + s)[0] * weight * mask).sum() for s in (2 * step, step, 0.0)]
+        slope = loads_back(t2, v, mask, rho, kappa, pairs, weight * mask)
+        one_sided = (4 * ends[1] - ends[0] - 3 * ends[2]) / (2 * step)
+        assert slope == pytest.approx(one_sided, rel=1e-6)
 
 
 def test_studies_are_independent_and_those_not_needed_normal(frame_of):
