@@ -72,7 +72,7 @@ def test_the_tail_at_any_depth():
     np.testing.assert_allclose(found[near, 2], (h + z)[near], rtol=1e-9)
     # Far out h + z is 1 / |z| - 2 / |z|^3, a difference of two numbers of 1e8.
     far = z < -1e3
-    np.testing.assert_allclose(found[far, 2], (1 / -z - 2 / (-z) ** 3)[far], rtol=1e-11)
+    np.testing.assert_allclose(found[far, 2], 1 / -z[far] - 2 / (-z[far]) ** 3, rtol=1e-11)
 
 
 @pytest.mark.parametrize(("form", "a", "b"), ROWS)

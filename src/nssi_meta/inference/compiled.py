@@ -52,8 +52,10 @@ def compiled_for(recipe: Recipe, progress: Progress | None = None) -> Any:
 def _compile(recipe: Recipe) -> Any:
     import pytensor
 
-    # A tenth of the time goes into notes of where in the source each node was made.
-    with pytensor.config.change_flags(traceback__limit=0):
+    # A tenth of the time goes into notes of where in the source each node was made. With numba's
+    # fast arithmetic the last digits, and so the draws, would depend on which of the model's parts
+    # another process had already compiled.
+    with pytensor.config.change_flags(traceback__limit=0, numba__fastmath=False):
         return compile_model(recipe.model(), recipe.traced)
 
 
