@@ -10,12 +10,13 @@ import math
 
 import numpy as np
 
+from nssi_meta.models.blocks import Floats
 from nssi_meta.models.likelihood import LOG_2PI, RIDGE
 from nssi_meta.models.row_kernel import compiled
 
 
 @compiled
-def invert(A, n, W):  # type: ignore[no-untyped-def]
+def invert(A: Floats, n: int, W: Floats) -> float:
     """log |A| of the first n rows of a positive definite A; A^-1 into W. A is overwritten."""
     log_det = 0.0
     for j in range(n):  # A = L L', L in the lower triangle
@@ -44,7 +45,14 @@ def invert(A, n, W):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def block(blocks, mean, tau2, omega2, d_mean, d_tau2):  # type: ignore[no-untyped-def]
+def block(
+    blocks: tuple[Floats, ...],
+    mean: Floats,
+    tau2: Floats,
+    omega2: float,
+    d_mean: Floats,
+    d_tau2: Floats,
+) -> tuple[float, float]:
     """Sum of log densities and its slope by `omega2`; others are added to `d_mean`, `d_tau2` (k,).
 
     `blocks` holds of each place (n, B) the row `at` it, its `mask`, effect `y` and whether its sign

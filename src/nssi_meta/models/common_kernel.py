@@ -18,14 +18,18 @@ from __future__ import annotations
 
 import math
 
+from nssi_meta.models.blocks import Floats
 from nssi_meta.models.row_kernel import compiled, tail
+
+#: y, extra, effect, sign, share and walled of the places (n,), and the side of the bounds.
+Told = tuple[Floats, Floats, Floats, Floats, Floats, Floats, float]
 
 _WIDEST, _LEAST, _CUT = -1e3, 0.3, 8.0
 _KEPT = 1.0 - 1e-12
 
 
 @compiled
-def loads(t2, v, mask, rho, load2):  # type: ignore[no-untyped-def]
+def loads(t2: float, v: Floats, mask: Floats, rho: float, load2: Floats) -> tuple[float, float]:
     """`blocks.common_part` of one study into `load2` (n,); the mean ratio kappa."""
     n, share, kappa, pairs = len(v), rho + 1e-12, 0.0, 0.0
     for i in range(n):
@@ -41,7 +45,9 @@ def loads(t2, v, mask, rho, load2):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def loads_back(t2, v, mask, rho, kappa, pairs, d_load2):  # type: ignore[no-untyped-def]
+def loads_back(
+    t2: float, v: Floats, mask: Floats, rho: float, kappa: float, pairs: float, d_load2: Floats
+) -> float:
     """Slope by `t2` of `loads` from that by `load2`."""
     n, share, d_kappa, d_t2 = len(v), rho + 1e-12, 0.0, 0.0
     for i in range(n):
@@ -60,7 +66,9 @@ def loads_back(t2, v, mask, rho, kappa, pairs, d_load2):  # type: ignore[no-unty
 
 
 @compiled
-def _moments(told, mean, load, own):  # type: ignore[no-untyped-def]
+def _moments(
+    told: Told, mean: Floats, load: Floats, own: Floats
+) -> tuple[float, float, float, float, float, int]:
     """c and sum of what effects say, m and s of f, and where the wall stands, at which place."""
     y, extra, effect, sign, share, walled, side = told
     n, weights, pulled = len(mean), 0.0, 0.0
@@ -90,12 +98,12 @@ def _moments(told, mean, load, own):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _softplus(x):  # type: ignore[no-untyped-def]
+def _softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
 @compiled
-def forward(told, mean, load, own, g):  # type: ignore[no-untyped-def]
+def forward(told: Told, mean: Floats, load: Floats, own: Floats, g: float) -> tuple[float, float]:
     """f of one study from g, and the log of its slope; mean, load and own variance are (n,)."""
     _, _, m, s, wall, _ = _moments(told, mean, load, own)
     side = told[-1]
@@ -105,7 +113,17 @@ def forward(told, mean, load, own, g):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def backward(told, mean, load, own, g, d_f, d_mean, d_load, d_own):  # type: ignore[no-untyped-def]
+def backward(
+    told: Told,
+    mean: Floats,
+    load: Floats,
+    own: Floats,
+    g: float,
+    d_f: float,
+    d_mean: Floats,
+    d_load: Floats,
+    d_own: Floats,
+) -> float:
     """Slope by g of the log slope plus `d_f` times f; those by the arrays are added to `d_...`."""
     y, extra, effect, sign, share, _, side = told
     c, pulled, m, s, wall, where = _moments(told, mean, load, own)

@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from nssi_meta.models.block_kernel import block
+from nssi_meta.models.blocks import Floats
 from nssi_meta.models.common_kernel import backward, forward, loads, loads_back
 from nssi_meta.models.row_kernel import compiled, plain_rows
 
@@ -19,14 +22,23 @@ _REST = 1e-12 - 1.0
 
 
 @compiled
-def _told(told, j):  # type: ignore[no-untyped-def]
+def _told(told: tuple[Any, ...], j: int) -> tuple[Any, ...]:
     """What is told of study j's places."""
     y, extra, effect, sign, share, walled, side = told
     return y[:, j], extra[:, j], effect[:, j], sign[:, j], share[:, j], walled[:, j], side[j]
 
 
 @compiled
-def given(rows, mean, tau2, omega2, g, blocks, places, told):  # type: ignore[no-untyped-def]
+def given(
+    rows: tuple[Floats, ...],
+    mean: Floats,
+    tau2: Floats,
+    omega2: float,
+    g: Floats,
+    blocks: tuple[Floats, ...],
+    places: tuple[Floats, ...],
+    told: tuple[Floats, ...],
+) -> tuple[float, Floats, Floats, float, Floats]:
     """Sum of log densities, and its slopes by `mean`, `tau2` (k,), `omega2` and `g` (B,).
 
     `rows` are `form`, `a`, `b` (`row_kernel.row`) and the sampling variance, each (k,); `blocks` as

@@ -18,7 +18,15 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
-from nssi_meta.models import block_kernel, common_kernel, evidence_kernel, row_kernel
+from nssi_meta.models import (
+    block_kernel,
+    common_kernel,
+    evidence_kernel,
+    likelihood,
+    robust,
+    row_kernel,
+)
+from nssi_meta.models.blocks import Floats
 from nssi_meta.models.layout_nodes import RowNodes
 from nssi_meta.models.robust import mixing_constant
 from nssi_meta.models.row_kernel import compiled
@@ -28,12 +36,12 @@ _BLOCKS = ("at", "mask", "y", "folded", "V", "G", "alike")
 _PLACES = ("at", "first", "v", "mask", "rho")
 _TOLD = ("y", "extra", "effect", "sign", "share", "walled", "side")
 #: Machine code kept on disk is of this text.
-_MODULES = (row_kernel, block_kernel, common_kernel, evidence_kernel)
-_TEXT = [Path(str(module.__file__)).read_bytes() for module in _MODULES]
+_MODULES = (row_kernel, block_kernel, common_kernel, evidence_kernel, likelihood, robust)
+_TEXT = [Path(str(m)).read_bytes() for m in (__file__, *(m.__file__ for m in _MODULES))]
 
 
 @compiled
-def _given(mean, tau2, omega2, g, *arrays):  # type: ignore[no-untyped-def]
+def _given(mean: Floats, tau2: Floats, omega2: Any, g: Floats, *arrays: Any) -> tuple[Any, ...]:
     total, d_mean, d_tau2, d_omega2, d_g = evidence_kernel.given(
         arrays[:4], mean, tau2, omega2[()], g, arrays[4:11], arrays[11:16], arrays[16:]
     )
@@ -41,9 +49,11 @@ def _given(mean, tau2, omega2, g, *arrays):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _mixed(mean, tau2, omega2, nu, constant, form, a, b, v):  # type: ignore[no-untyped-def]
+def _mixed(
+    mean: Floats, tau2: Any, omega2: Any, nu: Any, constant: Any, *rows: Any
+) -> tuple[Any, ...]:
     total, d_mean, d_tau2, d_omega2, d_nu, d_constant = row_kernel.mixed_rows(
-        form, a, b, v, mean, tau2[()], omega2[()], nu[()], constant[()]
+        rows[0], rows[1], rows[2], rows[3], mean, tau2[()], omega2[()], nu[()], constant[()]
     )
     slopes = np.asarray(d_tau2), np.asarray(d_omega2), np.asarray(d_nu), np.asarray(d_constant)
     return np.asarray(total), d_mean, *slopes

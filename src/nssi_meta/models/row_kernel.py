@@ -12,6 +12,7 @@ import math
 import numba
 import numpy as np
 
+from nssi_meta.models.blocks import Floats
 from nssi_meta.models.likelihood import LOG_2PI
 from nssi_meta.models.robust import RULE, STEP, WIDEN, left_reach
 
@@ -29,7 +30,7 @@ EXACT, UNSIGNED, BEYOND, WITHIN = range(4)
 
 
 @compiled
-def tail(z):  # type: ignore[no-untyped-def]
+def tail(z: float) -> tuple[float, float, float]:
     """log Phi(z), h = phi(z) / Phi(z) and h + z, each to its own precision at any z."""
     if z > 0:
         above = 0.5 * math.erfc(z * _ROOT_HALF)
@@ -46,13 +47,15 @@ def tail(z):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _log1mexp(x):  # type: ignore[no-untyped-def]
+def _log1mexp(x: float) -> float:
     """log(1 - exp(x)) for x < 0 (Mächler 2012)."""
     return math.log(-math.expm1(x)) if x > -0.6931471805599453 else math.log1p(-math.exp(x))
 
 
 @compiled
-def row(form, a, b, mean, variance):  # type: ignore[no-untyped-def]
+def row(
+    form: float, a: float, b: float, mean: float, variance: float
+) -> tuple[float, float, float]:
     """Log density of a row, and its slopes by its mean and variance.
 
     `a` is the effect, size or bound, `b` the side of a bound (1 above it) or the upper end of the
@@ -92,7 +95,15 @@ def row(form, a, b, mean, variance):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def plain_rows(form, a, b, mean, variance, d_mean, d_variance):  # type: ignore[no-untyped-def]
+def plain_rows(
+    form: Floats,
+    a: Floats,
+    b: Floats,
+    mean: Floats,
+    variance: Floats,
+    d_mean: Floats,
+    d_variance: Floats,
+) -> float:
     """Sum of the rows' log densities; slopes are added to `d_mean` and `d_variance` (k,).
 
     Rows whose form is none of the four (-1) are left out.
@@ -108,7 +119,7 @@ def plain_rows(form, a, b, mean, variance, d_mean, d_variance):  # type: ignore[
 
 
 @compiled
-def _log(x):  # type: ignore[no-untyped-def]
+def _log(x: float) -> float:
     return math.log(x)
 
 
@@ -116,7 +127,7 @@ _left_reach = compiled(left_reach)
 
 
 @compiled
-def _distance(form, a, b, mean):  # type: ignore[no-untyped-def]
+def _distance(form: float, a: float, b: float, mean: float) -> float:
     """How far a row is from its mean, for `left_reach`.
 
     The log of a probability falls at most as fast as twice that of a density at the nearest end.
@@ -131,7 +142,18 @@ def _distance(form, a, b, mean):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _plainly(form, a, b, mean, variance, log_weight, first, p, by_mean, by_variance):  # type: ignore[no-untyped-def]
+def _plainly(
+    form: float,
+    a: float,
+    b: float,
+    mean: float,
+    variance: Floats,
+    log_weight: Floats,
+    first: int,
+    p: Floats,
+    by_mean: Floats,
+    by_variance: Floats,
+) -> float:
     """`_at_nodes` by `row`, whatever the densities are."""
     top = -np.inf
     for m in range(first, len(variance)):
@@ -146,7 +168,19 @@ def _plainly(form, a, b, mean, variance, log_weight, first, p, by_mean, by_varia
 
 
 @compiled
-def _at_nodes(form, a, b, mean, variance, log_weight, weight, first, p, by_mean, by_variance):  # type: ignore[no-untyped-def]
+def _at_nodes(
+    form: float,
+    a: float,
+    b: float,
+    mean: float,
+    variance: Floats,
+    log_weight: Floats,
+    weight: Floats,
+    first: int,
+    p: Floats,
+    by_mean: Floats,
+    by_variance: Floats,
+) -> float:
     """The densities of a row at lambda's nodes times their weights and a factor, and their slopes.
 
     Returns the logarithm of what they are to be multiplied by. Few logarithms and roots, since the
@@ -196,7 +230,17 @@ def _at_nodes(form, a, b, mean, variance, log_weight, weight, first, p, by_mean,
 
 
 @compiled
-def mixed_rows(form, a, b, v, mean, tau2, omega2, nu, constant):  # type: ignore[no-untyped-def]
+def mixed_rows(
+    form: Floats,
+    a: Floats,
+    b: Floats,
+    v: Floats,
+    mean: Floats,
+    tau2: float,
+    omega2: float,
+    nu: float,
+    constant: float,
+) -> tuple[float, Floats, float, float, float, float]:
     """Sum over rows of the log of their densities' mean over lambda's nodes, and its slopes.
 
     `form` to `mean` (k,); `constant` is that of lambda's distribution, `robust.mixing_constant`.
