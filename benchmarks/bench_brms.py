@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import TextWrapper
 from typing import Any
@@ -38,6 +38,8 @@ from same_models import (
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 from marked import write_marked
+
+from nssi_meta.inference.nuts import Settings
 
 HERE = Path(__file__).parent
 WRAP = TextWrapper(100, break_on_hyphens=False)
@@ -75,8 +77,8 @@ SAME = {
         "and omega ~ half-normal(0.5); bounds are censored rows. Left out, as brms cannot express "
         "it: correlated errors of rows that share people (here the error of each row is its own), "
         "contrasts of one study with an arm in common (here each contrast is a study), and the "
-        "{left_out} sizes without a sign. Four chains with the defaults of each side (here 700 "
-        "warm-up and 1,500 kept draws, acceptance 0.9; brms 1,000 and 1,000, 0.8), one attempt, "
+        "{left_out} sizes without a sign. Four chains with the defaults of each side (here {tune:,} "
+        "warm-up and {draws:,} kept draws, acceptance {target_accept}; brms 1,000 and 1,000, 0.8), one attempt, "
         "no stricter second one."
     ),
 }
@@ -229,7 +231,9 @@ def section(what: str, why: str) -> str:
                 why = f"brms is installed but failed: {error}"
     title, same = TITLES[what], SAME[what]
     if rows is not None:
-        title, same = title.format(rows=len(rows.table)), same.format(left_out=rows.left_out)
+        ours_at = asdict(Settings())
+        title = title.format(rows=len(rows.table))
+        same = same.format(left_out=rows.left_out, **ours_at)
     told = f"{same} Divergent transitions and largest R-hat: nssi-meta {ours.trouble()}"
     told += f"; brms {brms.trouble()}. {agreement(ours.runs[0], brms.runs[0])}" if brms else "."
     parts = [table(what, ours, brms, why, title), WRAP.fill(told)]

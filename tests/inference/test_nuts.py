@@ -199,7 +199,7 @@ def test_a_good_run_is_not_repeated(monkeypatch):
     assert fit.converged
     assert len(fake.calls) == 1
     assert fit.facts["attempts"] == 1
-    assert told == ["sampling 4 chains of 700 + 2000 draws"]
+    assert told == ["sampling 4 chains of 1000 + 2000 draws"]
 
 
 def test_a_failed_run_is_repeated_once_with_stricter_settings(monkeypatch):

@@ -39,7 +39,7 @@ class Settings:
     """
 
     draws: int = 2000
-    tune: int = 700
+    tune: int = 1000
     chains: int = 4
     target_accept: float = 0.9
 
