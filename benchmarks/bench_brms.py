@@ -77,9 +77,9 @@ SAME = {
         "and omega ~ half-normal(0.5); bounds are censored rows. Left out, as brms cannot express "
         "it: correlated errors of rows that share people (here the error of each row is its own), "
         "contrasts of one study with an arm in common (here each contrast is a study), and the "
-        "{left_out} sizes without a sign. Four chains with the defaults of each side (here {tune:,} "
-        "warm-up and {draws:,} kept draws, acceptance {target_accept}; brms 1,000 and 1,000, 0.8), one attempt, "
-        "no stricter second one."
+        "{left_out} sizes without a sign. Four chains with the defaults of each side (here "
+        "{tune:,} warm-up and {draws:,} kept draws, acceptance {target_accept}; brms 1,000 and "
+        "1,000, 0.8), one attempt, no stricter second one."
     ),
 }
 

@@ -222,7 +222,7 @@ def test_two_failed_runs_leave_problems_in_plain_words(monkeypatch):
     assert problem.startswith("1 of 1 reported quantities failed the convergence checks")
     assert "worst: mu" in problem
     # Twice what was tried last, which was twice the first.
-    assert problem.endswith("Remedy: more draws (`settings=nm.Settings(draws=8000, tune=2800)`).")
+    assert problem.endswith("Remedy: more draws (`settings=nm.Settings(draws=8000, tune=4000)`).")
 
 
 def test_who_samples_says_what_can_be_done(monkeypatch):
