@@ -149,6 +149,7 @@ GOOD = {"ai": [2, 1], "n1i": [40, 30], "ci": [9, 6], "n2i": [41, 33]}
         ({"ci": [2.5, 1]}, ValueError, r"ci\[0\] is 2.5"),
         ({"ai": [-1, 1]}, ValueError, r"ai\[0\] is -1"),
         ({"n2i": [np.nan, 33]}, ValueError, r"n2i\[0\] is nan"),
+        ({"ai": ["two", 1], "ci": [9, None]}, ValueError, r"ai\[0\] is 'two'.*ci\[1\] is None"),
         ({"ai": [0, 0], "n1i": [0, 30]}, ValueError, "at least 1"),
         ({"ai": [2]}, ValueError, "one length"),
         ({n: [] for n in GOOD}, ValueError, "one length"),

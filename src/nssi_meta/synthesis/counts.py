@@ -190,21 +190,29 @@ def _studies(given: Sequence[str] | None, k: int) -> list[str]:
 
 
 def _counts(**given: ArrayLike) -> Counts:
-    arrays: dict[str, Any] = {n: np.asarray(x, dtype=float) for n, x in given.items()}
-    shapes = {name: x.shape for name, x in arrays.items()}
-    if len(set(shapes.values())) > 1 or len(shapes["ai"]) != 1 or not len(arrays["ai"]):
+    """The four columns of counts; ValueError names every entry that is none."""
+    columns = {name: np.atleast_1d(np.asarray(x, dtype=object)) for name, x in given.items()}
+    shapes = {name: x.shape for name, x in columns.items()}
+    if len(set(shapes.values())) > 1 or len(shapes["ai"]) != 1 or not len(columns["ai"]):
         raise ValueError(f"counts must be rows of one length, one entry a study; got {shapes}")
+    arrays: dict[str, Any] = {
+        name: pd.to_numeric(pd.Series(x), errors="coerce").to_numpy(dtype=float)
+        for name, x in columns.items()
+    }
+    wrong = []
     for name, x in arrays.items():
         bad = ~(np.isfinite(x) & (x >= 0) & (x == np.round(x)))
-        if bad.any():
-            i = int(np.argmax(bad))
-            raise ValueError(f"{name}[{i}] is {x[i]:g}: counts are whole numbers of 0 or more")
+        wrong += [
+            f"{name}[{i}] is {columns[name][i]!r}: counts are whole numbers of 0 or more"
+            for i in np.flatnonzero(bad)
+        ]
     for events, people in (("ai", "n1i"), ("ci", "n2i")):
         bad = (arrays[events] > arrays[people]) | (arrays[people] < 1)
-        if bad.any():
-            i = int(np.argmax(bad))
-            raise ValueError(
-                f"{events}[{i}] = {arrays[events][i]:g} of {people}[{i}] = {arrays[people][i]:g}: "
-                f"{people} counts all people of the group, with and without the event, at least 1"
-            )
+        wrong += [
+            f"{events}[{i}] = {arrays[events][i]:g} of {people}[{i}] = {arrays[people][i]:g}: "
+            f"{people} counts all people of the group, with and without the event, at least 1"
+            for i in np.flatnonzero(bad & (arrays[events] >= 0) & (arrays[people] >= 0))
+        ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
     return Counts(*arrays.values())
