@@ -184,6 +184,24 @@ def test_it_is_a_monotone_function_of_what_is_sampled_and_finite_far_out(told_of
             assert (np.diff(f) * told["side"] >= 0).all()
 
 
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if "sizes" not in name])
+def test_what_is_sampled_has_one_width_whatever_tau_is(told_of, name):
+    """Else the sampler's steps, which one width sets, are too long or too short for others. (Sizes
+    beside an interval may have either sign: two peaks, apart.)"""
+    data, kind, common, told = told_of(LAYOUTS[name])
+    v, rows, g = data.v[common.rows[0]], common.rows[0], np.arange(-40, 40, 0.01)
+    for tau in SE * np.array([0.1, 1.0, 10.0, 100.0, 1e3]):
+        mean = np.full(len(v), 0.1)
+        load2 = common_part(np.array([tau**2]), v[None], common.mask, common.rho, np.sqrt)[0]
+        load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v
+        f, log_slope = part_of(arrays_of(told), mean, load, own, g)
+        log_p = log_density_given(data, kind, rows, mean, load, own, f) + log_slope
+        p = np.exp(log_p - log_p.max())
+        p /= p.sum()
+        width = np.sqrt(p @ (g - p @ g) ** 2)
+        assert 0.5 < width < 2.0, f"{width} at tau {tau}"
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_slopes_are_those_of_the_value(told_of, name):
     """By g, mean, load and own variance of 0.7 f + log slope; central differences, 1e-6 of both."""

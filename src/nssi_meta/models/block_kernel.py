@@ -1,7 +1,8 @@
 """Joint normal density of exact rows that belong together, with its slopes, as a compiled loop.
 
 What `likelihood.closed_densities` says of blocks, written out. Rows that share one study effect go
-by Woodbury's identity, so that no tau drowns the sampling errors, any others by an inverse.
+by Woodbury's identity, so that no tau drowns the sampling errors, any others by an inverse, which
+one of some thousand standard errors does (`likelihood.RIDGE`).
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def block(
 
     `blocks` holds of each place (n, B) the row `at` it, its `mask`, effect `y` and whether its sign
     is not known, `folded`; `V` and `G` (n, n, B); and of each block (B,) whether all its rows have
-    one study effect, `alike`. The density is a sum over the signs that are not known.
+    one study effect, `alike`. A block has one tau, that of its first row, to which its slope goes.
+    The density is a sum over the signs that are not known.
     """
     at, mask, y, folded, V, G, alike = blocks
     width, n_blocks = at.shape

@@ -3,8 +3,8 @@
 The likelihood is that of the exact engine and of the joint model (`likelihood`, `evidence_term`):
 y_i = x_i'b + u_j + w_i + e_i, where a bound says in which interval y_i fell and a size without sign
 that y_i is one of two values. Several bounds of one study have their common part f as a parameter.
-With t effects the study's lambda is integrated out as in `robust`, given f. One compiled model
-serves tables of any size (`layout_nodes`).
+With t effects lambda of a row that stands alone is integrated out as in `robust`, that of a study
+with several rows is a parameter. One compiled model serves tables of any size (`layout_nodes`).
 """
 
 from __future__ import annotations

@@ -2,16 +2,17 @@
 
 f is standard normal, but its study's bounds cut it off, the more sharply the larger tau is, and
 where depends on every other parameter. What is sampled is g, of which f is a function close to the
-quantile function of f given its rows: f = m + s g, m and s about the mean and SD of f given its
-rows, where no bound is near, and f = wall + s softplus(g + b) where bounds of one side are: f is
-not to go beyond 6 SDs outside the nearest. Under a large tau a bound cuts f off sharply, and a
-sampler's step of f would have to be as small as that edge is sharp.
+quantile function of f given its rows: f = wall + s softplus(g + b) on the bounds' side, which far
+from the wall is m + s g, with m and s about the mean and SD of f given its rows. The wall stands 6
+SDs outside the nearest bound where all are of one side, and so far off that it does nothing where
+they are not. Under a large tau a bound cuts f off sharply, and a sampler's step of f would have to
+be as small as that edge is sharp.
 
 For m and s an effect is normal, an interval about normal; each bound then moves the two as it does
 alone (the moments of a normal cut off), and what counts is the bounds' average.
 
 One study at a time: arrays are (n,), over its places. `forward` gives values, `backward` adds
-slopes from last to first (reverse differentiation). A study is `told` by the columns of `TOLD`.
+slopes from last to first (reverse differentiation). A study is `told` by `Told`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from nssi_meta.models.row_kernel import compiled, tail
 #: y, extra, effect, sign, share and walled of the places (n,), and the side of the bounds.
 Told = tuple[Floats, Floats, Floats, Floats, Floats, Floats, float]
 
+#: The wall where there is none; the least distance of m from the wall, in s; how far beyond a bound
+#: its moments are taken, in SDs; what they leave of the variance at least, as 1 minus this.
 _WIDEST, _LEAST, _CUT = -1e3, 0.3, 8.0
 _KEPT = 1.0 - 1e-12
 

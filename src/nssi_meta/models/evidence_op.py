@@ -96,7 +96,8 @@ def _loop(op: SummedRows, node: Any = None, **kwargs: Any) -> tuple[Any, int]:
 
 
 def given_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, g: Any) -> Any:
-    """Log likelihood of the rows given f, and the log density of what is sampled for the f's.
+    """Log likelihood of the rows given f, and log density of what is sampled for the f's, but for a
+    constant.
 
     `mean` and `tau2` (k,); `g` (room,) or None where no study has a common part.
     """
@@ -106,6 +107,7 @@ def given_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, g: Any) -> Any
     shapes = {"V": cube, "G": cube, "alike": none, "first": none, "rho": none, "side": none}
     for held, names in ((rows.blocks, _BLOCKS), (rows.common, _PLACES), (rows.common, _TOLD)):
         arrays += [shapes.get(name, empty) if held is None else held[name] for name in names]
+    omega2 = pt.as_tensor(omega2, dtype="float64")  # may be a 0 that is no variable
     inputs = mean, tau2, omega2, none if g is None else g, *arrays
     return SummedRows("given", 4).make_node(*inputs).outputs[0]
 

@@ -46,7 +46,7 @@ def log_interval(low: Any, high: Any) -> Any:
 
 
 #: A tau that drowns all else leaves a covariance that rounding makes singular: this much more on
-#: the diagonal changes the density by its square.
+#: the diagonal changes the log density by about this times tau squared over the variances.
 RIDGE = 1e-14
 #: The forms of likelihood that need no integral: rows that stand alone, then blocks.
 SINGLE = ("exact", "unsigned", "beyond", "within")

@@ -17,12 +17,11 @@ from scipy import special
 
 @dataclass(frozen=True)
 class Ops:
-    """Array functions used by the likelihoods elementwise."""
+    """Array functions, elementwise."""
 
     exp: Callable[..., Any]
     log: Callable[..., Any]
     sqrt: Callable[..., Any]
-    where: Callable[..., Any]
     ndtr: Callable[..., Any]
     #: A value that gradients take as a constant.
     held: Callable[..., Any]
@@ -33,24 +32,19 @@ def static_shape(x: Any) -> tuple[int, ...]:
     return tuple(getattr(x, "type", x).shape)
 
 
-def log_sum(exponent: Any, factor: Any, ops: Ops, *more: Any) -> Any:
+def log_sum(exponent: Any, factor: Any, ops: Ops) -> Any:
     """log of the sum of factor exp(exponent) over the last axis, for factors far from overflow.
 
-    `more` exponents of the same shape are summed with the first. Every exponential is computed
-    once; PyTensor's own logsumexp takes three with its gradient. The value does not depend on what
-    is taken out as the largest, so no gradient goes through it.
+    Every exponential is computed once; PyTensor's own logsumexp takes three with its gradient. The
+    value does not depend on what is taken out as the largest, so no gradient goes through it.
     """
-    largest = exponent
-    for other in more:
-        largest = ops.where(other > largest, other, largest)
-    top = ops.held(largest.max(axis=-1, keepdims=True))
-    total = sum(ops.exp(one - top) for one in (exponent, *more))
-    return top[..., 0] + ops.log((total * factor).sum(axis=-1))
+    top = ops.held(exponent.max(axis=-1, keepdims=True))
+    return top[..., 0] + ops.log((ops.exp(exponent - top) * factor).sum(axis=-1))
 
 
 def numpy_ops() -> Ops:
     """The functions for numpy arrays."""
-    return Ops(np.exp, np.log, np.sqrt, np.where, special.ndtr, held=lambda x: x)
+    return Ops(np.exp, np.log, np.sqrt, special.ndtr, held=lambda x: x)
 
 
 def pytensor_ops() -> Ops:
@@ -61,4 +55,4 @@ def pytensor_ops() -> Ops:
     def ndtr(z: Any) -> Any:
         return 0.5 * pt.erfc(-z / np.sqrt(2))
 
-    return Ops(pt.exp, pt.log, pt.sqrt, pt.switch, ndtr, held=disconnected_grad)
+    return Ops(pt.exp, pt.log, pt.sqrt, ndtr, held=disconnected_grad)

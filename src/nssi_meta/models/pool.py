@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 #: Priors that are a symmetric density folded at 0. The models know tau^2 and omega^2 only, so that
-#: with a sign they are smooth through 0, where a logarithm would have a long tail to the left.
+#: with a sign they are smooth through 0, where a logarithm would have a long tail to the left. (But
+#: for a kink at tau = 0, given g, where a study's bounds are of different people: their common part
+#: is tau alone.)
 _FOLDED, _FOLD = ("halfnormal", "halfcauchy", "halft"), "_folded"
 
 
