@@ -3,7 +3,7 @@
 # make run    the whole analysis       make bench   timings
 # make results  the same, with selective reporting and published pools
 # make clean  caches and builds        make distclean  .venv as well
-# make calibrate  simulation-based calibration of every model (resumes; one to two hours on two cores)
+# make calibrate  simulation-based calibration of every model (resumes; about an hour on two cores)
 
 .DEFAULT_GOAL := help
 .PHONY: help env test run results lint format bench calibrate clean distclean
