@@ -256,6 +256,8 @@ def mixed_rows(
     reach, first = _left_reach(nu, tau2, far * far, _log), 0
     while first < n - 1 and _NODES[first] < -reach:
         first += 1
+    if d_constant == 0:
+        first = n
     # log lambda at the nodes, the log of their weights and its slope by nu.
     s, log_weight, by_nu, weight = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     inflate, variance, p = np.empty(n), np.empty(n), np.empty(n)
