@@ -10,12 +10,9 @@ from scipy.special import gammaln, logsumexp
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import layout
-from nssi_meta.models.bounded import (
-    block_log_likelihood,
-    bounded_regression,
-    student_log_likelihood,
-)
+from nssi_meta.models.bounded import block_log_likelihood, bounded_regression
 from nssi_meta.models.bounded_rows import bounded_rows
+from nssi_meta.models.bounded_student import student_log_likelihood
 from nssi_meta.models.robust import RULE, log_mixing, robust_regression
 from nssi_meta.models.study_rows import study_rows
 
@@ -154,7 +151,10 @@ STUDIES = {
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_sampled_lambda_integrated_out_is_at_the_nodes(frame_of, name, reported, integrated):
-    """One study of several rows beside rows that stand alone; 1e-6 is the nodes' own error."""
+    """One study of several rows beside rows that stand alone; 1e-6 is the nodes' own error.
+
+    That of a study of exact effects with one study effect is at its nodes while sampling, too.
+    """
     alone = [{"yi": -0.2}, {"yi": 0.3, "kind": "unsigned"}]
     alone.append({"kind": "interval", "lower": 0.1, "upper": INF})
     made = structure(frame_of([{**PEOPLE, **row} for row in STUDIES[name]] + alone))
@@ -163,16 +163,21 @@ def test_a_sampled_lambda_integrated_out_is_at_the_nodes(frame_of, name, reporte
     at, logp = at_all(model, "tau_log__", values), density(model)
     for i, point in enumerate(at):
         point["omega_folded"] = np.array(0.2 * (-1) ** i)
-    theirs = [integrated(logp, point, [[("lambda_raw", 0)]]) for point in at]
+    sampled = [] if name == "pair" else [[("lambda_raw", 0)]]
+    assert ("lambda_raw" in at[0]) == bool(sampled)
+    theirs = [integrated(logp, point, sampled) for point in at]
     assert np.diff(theirs) == pytest.approx(np.diff(reported(made, at)), abs=1e-6)
 
 
 def test_lambdas_of_studies_are_independent_and_those_not_needed_normal(frame_of):
     """Three studies, room for four: given all else the log density is a sum over lambdas."""
-    made = structure(
-        frame_of([{**PEOPLE, "study_id": s, "sample_id": s, "control_id": s, "yi": y}
-                  for s, y in zip("AABBCC", (0.2, 0.5, -0.3, 0.1, 0.9, 2.0), strict=True)])
-    )  # fmt: skip
+    rows = [
+        {**PEOPLE, "study_id": s, "sample_id": s, "control_id": s, "yi": y, "kind": kind}
+        for s, y, kind in zip(
+            "AABBCC", (0.2, 0.5, -0.3, 0.1, 0.9, 2.0), ["exact", "unsigned"] * 3, strict=True
+        )
+    ]
+    made = structure(frame_of(rows))
     model = made.model()
     logp, point = density(model), at_all(model, "tau_log__", [(4.0, -1.0)])[0]
     assert point["lambda_raw"].shape == (4,)

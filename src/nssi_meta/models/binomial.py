@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from nssi_meta.models.binomial_tables import CELLS, REACH, STEP, Tables
-from nssi_meta.models.marginal import in_chunks
-from nssi_meta.models.ops import log_sum, numpy_ops
+from nssi_meta.models.marginal import in_chunks, log_sum
 from nssi_meta.models.pool import prior_variable
 from nssi_meta.models.priors import MU_DEFAULT, TAU_DEFAULT, Prior, check_propriety, parse_prior
 from nssi_meta.models.structure import (
@@ -51,40 +50,22 @@ def binomial_normal(
         )
     mu, tau = parse_prior(mu_prior, "mu"), parse_prior(tau_prior, "tau")
     check_propriety(mu, tau, counts.n_full, counts.n_full)
-    c0, c1, c2, c3 = counts.coef
     values = {
-        "studies": {
-            "centre": counts.centre,
-            "scale": counts.scale,
-            "first": np.arange(len(counts.names)) * CELLS,
-        },
-        "cells": {"c0": c0, "c1": c1, "c2": c2, "c3": c3},
+        "studies": {"centre": counts.centre, "scale": counts.scale},
+        "cells": {"coef": counts.coef},
         FIXED: {**prior_values("mu", mu), **prior_values("tau", tau)},
     }
 
     def build(values: Values) -> Any:
         import pymc as pm
-        import pytensor.tensor as pt
 
-        from nssi_meta.models.ops import pytensor_ops
+        from nssi_meta.models.evidence_op import integrated_tables
 
         with pm.Model() as model:
             data = data_nodes(values)
             mu_rv = prior_variable("mu", mu, data["mu_prior"])
             tau_rv = prior_variable("tau", tau, data["tau_prior"])
-            centre, scale = data["centre"][:, None], data["scale"][:, None]
-            standard, shrink = _nodes(mu_rv, tau_rv, centre, scale)
-            z = (mu_rv + tau_rv * standard - centre) / scale
-            # arcsinh by its logarithm, half as dear.
-            u = pt.sign(z) * pt.log(pt.abs(z) + pt.sqrt(1.0 + z**2))
-            place = (pt.clip(u, -REACH, REACH) + REACH) / STEP
-            cell = pt.clip(pt.floor(place), 0, CELLS - 1)
-            f = (place - cell) * STEP
-            at = pt.cast(data["first"][:, None] + cell, "int64").ravel()
-            c = [data[name][at].reshape(u.shape) for name in ("c0", "c1", "c2", "c3")]
-            value = ((c[3] * f + c[2]) * f + c[1]) * f + c[0]
-            density = log_sum(value - 0.5 * standard**2, _WEIGHT, pytensor_ops())
-            pm.Potential("evidence", pt.sum(density + pt.log(shrink[:, 0])))
+            pm.Potential("evidence", integrated_tables(data, mu_rv, tau_rv, _SINH, _WEIGHT))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -129,7 +110,7 @@ def study_log_likelihood(counts: Tables, mu: Floats, tau: Floats) -> Floats:
         value = counts.coef[3].take(at)
         for power in (2, 1, 0):
             value = value * f + counts.coef[power].take(at)
-        density = log_sum(value - 0.5 * standard**2, _WEIGHT, numpy_ops())
+        density = log_sum(value - 0.5 * standard**2, _WEIGHT)
         return np.asarray(density + np.log(shrink[..., 0]))
 
     return in_chunks(part, len(mu), 6 * len(counts.names) * len(_T))

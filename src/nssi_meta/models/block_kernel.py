@@ -63,6 +63,8 @@ def block(
     """
     at, mask, y, folded, V, G, alike = blocks
     width, n_blocks = at.shape
+    if n_blocks == 0:
+        return 0.0, 0.0
     A, W = np.empty((width, width)), np.empty((width, width))
     r, x, ones, d_r = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
     total, d_omega2 = 0.0, 0.0

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nssi_meta.models.marginal import numpy_sums
-from nssi_meta.models.ops import numpy_ops, static_shape
+from nssi_meta.models.marginal import study_sums
+from nssi_meta.models.ops import static_shape
 from nssi_meta.models.priors import PriorError
 from nssi_meta.models.structure import CoefPrior, Draws
 from nssi_meta.models.study_rows import Floats, StudyRows
@@ -120,4 +120,4 @@ def study_log_likelihood(rows: StudyRows, coef: Floats, tau: Floats, omega: Floa
     `tau` is (S,), or (S, J) where it differs between studies.
     """
     tau2 = tau**2 if tau.ndim == 2 else tau[:, None] ** 2
-    return np.asarray(numpy_sums(rows, coef, omega**2).given(tau2, numpy_ops()))
+    return study_sums(rows, coef, omega**2).given(tau2)

@@ -7,7 +7,7 @@ others. Imported where a model is built.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from nssi_meta.models import (
     likelihood,
     robust,
     row_kernel,
+    shrunken_kernel,
+    study_kernel,
+    table_kernel,
 )
 from nssi_meta.models.blocks import Floats
 from nssi_meta.models.layout_nodes import RowNodes
@@ -36,7 +39,17 @@ _BLOCKS = ("at", "mask", "y", "folded", "V", "G", "alike")
 _PLACES = ("at", "first", "v", "mask", "rho")
 _TOLD = ("y", "extra", "effect", "sign", "share", "walled", "side")
 #: Machine code kept on disk is of this text.
-_MODULES = (row_kernel, block_kernel, common_kernel, evidence_kernel, likelihood, robust)
+_MODULES = (
+    row_kernel,
+    block_kernel,
+    common_kernel,
+    evidence_kernel,
+    study_kernel,
+    shrunken_kernel,
+    table_kernel,
+    likelihood,
+    robust,
+)
 _TEXT = [Path(str(m)).read_bytes() for m in (__file__, *(m.__file__ for m in _MODULES))]
 
 
@@ -49,17 +62,47 @@ def _given(mean: Floats, tau2: Floats, omega2: Any, g: Floats, *arrays: Any) -> 
 
 
 @compiled
-def _mixed(
-    mean: Floats, tau2: Any, omega2: Any, nu: Any, constant: Any, *rows: Any
+def _normal(residual: Floats, tau2: Floats, omega2: Any, *studies: Any) -> tuple[Any, ...]:
+    total, d_residual, d_tau2, d_omega2 = study_kernel.normal_studies(
+        residual, tau2, omega2[()], studies[0], studies[1], studies[2]
+    )
+    return np.asarray(total), d_residual, d_tau2, np.asarray(d_omega2)
+
+
+@compiled
+def _student(
+    residual: Floats, mean: Floats, tau2: Any, omega2: Any, nu: Any, constant: Any, *arrays: Any
 ) -> tuple[Any, ...]:
-    total, d_mean, d_tau2, d_omega2, d_nu, d_constant = row_kernel.mixed_rows(
-        rows[0], rows[1], rows[2], rows[3], mean, tau2[()], omega2[()], nu[()], constant[()]
+    total, d_residual, d_mean, d_tau2, d_omega2, d_nu, d_constant = study_kernel.student_studies(
+        residual, mean, tau2[()], omega2[()], nu[()], constant[()], arrays[:3], arrays[3:]
     )
     slopes = np.asarray(d_tau2), np.asarray(d_omega2), np.asarray(d_nu), np.asarray(d_constant)
-    return np.asarray(total), d_mean, *slopes
+    return np.asarray(total), d_residual, d_mean, *slopes
 
 
-_LOOPS: dict[str, Callable[..., tuple[Any, ...]]] = {"given": _given, "mixed": _mixed}
+@compiled
+def _shrunken(scale: Floats, tau2: Any, omega2: Any, *arrays: Any) -> tuple[Any, ...]:
+    total, d_scale, d_tau2, d_omega2 = shrunken_kernel.shrunken_studies(
+        scale, tau2[()], omega2[()], arrays[0], arrays[1], arrays[2], arrays[3]
+    )
+    return np.asarray(total), d_scale, np.asarray(d_tau2), np.asarray(d_omega2)
+
+
+@compiled
+def _tables(mu: Any, tau: Any, *arrays: Any) -> tuple[Any, ...]:
+    total, d_mu, d_tau = table_kernel.tables(
+        mu[()], tau[()], arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
+    )
+    return np.asarray(total), np.asarray(d_mu), np.asarray(d_tau)
+
+
+_LOOPS: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "given": _given,
+    "normal": _normal,
+    "student": _student,
+    "shrunken": _shrunken,
+    "tables": _tables,
+}
 
 
 class SummedRows(Op):
@@ -112,12 +155,54 @@ def given_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, g: Any) -> Any
     return SummedRows("given", 4).make_node(*inputs).outputs[0]
 
 
-def mixed_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, nu: Any) -> Any:
-    """Log likelihood of rows with one lambda each, averaged over its nodes (`robust`).
+def normal_studies(data: Mapping[str, Any], residual: Any, tau2: Any, omega2: Any) -> Any:
+    """Log likelihood of exact rows whose studies' effects are normal, study effects integrated out.
 
-    `mean` (k,), the others scalars. Blocks are left out.
+    `data` are a model's nodes as `coefficients.row_values` makes them; `residual` (k,), `tau2`
+    (J,) or (1,), `omega2` a scalar.
     """
-    constant = mixing_constant(nu, pt.log, pt.gammaln)
-    arrays = [rows.of_row[name] for name in _ROWS]
-    inputs = mean, tau2, omega2, nu, constant, *arrays
-    return SummedRows("mixed", 5).make_node(*inputs).outputs[0]
+    inputs = residual, tau2, pt.as_tensor(omega2, dtype="float64")
+    return SummedRows("normal", 3).make_node(*inputs, *_studies(data)).outputs[0]
+
+
+def student_studies(
+    data: Mapping[str, Any],
+    residual: Any,
+    tau2: Any,
+    omega2: Any,
+    nu: Any,
+    alone: Mapping[str, Any] | None = None,
+    mean: Any = None,
+) -> Any:
+    """The same with t-distributed study effects, scale squared `tau2` (a scalar) and freedom `nu`.
+
+    `alone` are the arrays of `layout_nodes.RowNodes.of_row` of rows of any kind that are studies of
+    their own, `mean` their means; each study's lambda is averaged over its nodes (`robust`).
+    """
+    constant, none = mixing_constant(nu, pt.log, pt.gammaln), pt.constant(np.zeros(0))
+    rows = [none] * len(_ROWS) if alone is None else [alone[name] for name in _ROWS]
+    mean, omega2 = none if mean is None else mean, pt.as_tensor(omega2, dtype="float64")
+    inputs = residual, mean, tau2, omega2, nu, constant
+    return SummedRows("student", 6).make_node(*inputs, *_studies(data), *rows).outputs[0]
+
+
+def shrunken_studies(data: Mapping[str, Any], scale: Any, tau2: Any, omega2: Any) -> Any:
+    """`normal_studies` with coefficients of mean 0 and SDs `scale` (p,) integrated out."""
+    columns = pt.concatenate([data["X"], data["y"][None]])
+    inputs = scale, tau2, pt.as_tensor(omega2, dtype="float64"), columns
+    return SummedRows("shrunken", 3).make_node(*inputs, *_studies(data)).outputs[0]
+
+
+def _studies(data: Mapping[str, Any]) -> list[Any]:
+    return [data[name] for name in ("z", "d", "size")]
+
+
+def integrated_tables(
+    data: Mapping[str, Any], mu: Any, tau: Any, sinh: Floats, weight: Floats
+) -> Any:
+    """Log likelihood of two-by-two tables, integrated over their effects at the nodes given.
+
+    `data` holds the nodes `centre`, `scale` (k,) and `coef` of the tables.
+    """
+    arrays = data["centre"], data["scale"], data["coef"], pt.constant(sinh), pt.constant(weight)
+    return SummedRows("tables", 2).make_node(mu, tau, *arrays).outputs[0]

@@ -31,7 +31,7 @@ from nssi_meta.models.horseshoe_bounds import (
     scaled_draws,
 )
 from nssi_meta.models.layout_nodes import layout_key, layout_nodes
-from nssi_meta.models.marginal import in_chunks, numpy_sums, pytensor_sums
+from nssi_meta.models.marginal import in_chunks, study_sums
 from nssi_meta.models.priors import MU_DEFAULT, OMEGA_DEFAULT, TAU_DEFAULT, Prior, PriorError
 from nssi_meta.models.regression import (
     checked,
@@ -125,6 +125,8 @@ def horseshoe(
         import pymc as pm
         import pytensor.tensor as pt
 
+        from nssi_meta.models.evidence_op import shrunken_studies
+
         with pm.Model() as model:
             data = data_nodes(values)
             tau_rv, omega2 = sd_nodes(data, tau, omega)
@@ -134,7 +136,7 @@ def horseshoe(
             slopes = _slope_scales(overall, local, slab2)
             s = pm.Deterministic("scales", pt.concatenate([data["intercept_sd"], slopes]))
             if isinstance(rows, StudyRows):
-                _add_integrated(data, s, tau_rv**2, omega2)
+                pm.Potential("evidence", shrunken_studies(data, s, tau_rv**2, omega2))
             else:
                 b = coefficients_of_scale_one(data, s)
                 mean = data["intercept_mean"] + at_rows(s * b, data["X"])
@@ -212,35 +214,6 @@ def _require_many(m: int, expected: float, exact: bool) -> None:
         )
 
 
-def _add_integrated(data: dict[str, Any], s: Any, tau2: Any, omega2: Any) -> None:
-    """Add the likelihood of exact effects to the model in context, coefficients integrated out."""
-    import pymc as pm
-    import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
-
-    from nssi_meta.models.ops import pytensor_ops
-
-    p = s.type.shape[0]
-    sums = pytensor_sums(data, data["y"], omega2)
-    w = 1.0 / (data["d"] + omega2)
-    X, study = data["X"].T, pt.cast(data["study"], "int64")
-    empty = pt.zeros((data["size"].shape[0], p))
-    zx = pt.inc_subtensor(empty[study], (w * data["z"])[:, None] * X)
-    zr = sums.precision * sums.mean
-    shrink = tau2 / (1.0 + tau2 * sums.precision)
-    M = (X.T * w) @ X - (zx.T * shrink) @ zx
-    q = (X * (w * data["y"])[:, None]).sum(axis=0) - (zx * (shrink * zr)[:, None]).sum(axis=0)
-    K, b = pt.eye(p) + s[:, None] * M * s, s * q
-    # The inverse held fixed, written so that PyTensor makes no second solution of it: b x - x K x /
-    # 2 has the value of b K^-1 b / 2 and, x being where it is largest, its gradient; the sum of
-    # K^-1 * K that of log|K|. Sums, because products of such small matrices cost more than they do.
-    inverse = disconnected_grad(pt.linalg.inv(K))
-    x = disconnected_grad((inverse * b).sum(axis=1))
-    log_det = disconnected_grad(pt.linalg.slogdet(K)[1]) + (inverse * K).sum() - p
-    gain = (b * x).sum() - 0.5 * (x[:, None] * K * x).sum() - 0.5 * log_det
-    pm.Potential("evidence", pt.sum(sums.given(tau2, pytensor_ops())) + gain)
-
-
 def _slope_scales(overall: Any, local: Any, slab2: Any) -> Any:
     """Prior SD of each slope."""
     loose = (overall * local) ** 2
@@ -273,7 +246,7 @@ def _log_half_cauchy(x: Floats, scale: float) -> Floats:
 def _draw(rows: StudyRows, s: Floats, tau: Floats, omega: Floats, noise: Floats) -> Floats:
     """One draw of the (scaled) coefficients given each draw of the scales, (S, p)."""
     p = s.shape[1]
-    sums = numpy_sums(rows, np.zeros((len(s), p)), omega**2)
+    sums = study_sums(rows, np.zeros((len(s), p)), omega**2)
     w = 1.0 / (rows.d + omega[:, None] ** 2)
     zx = np.stack([rows.total(w * rows.z * column) for column in rows.X.T], axis=-1)
     shrink = tau[:, None] ** 2 / (1.0 + tau[:, None] ** 2 * sums.precision)

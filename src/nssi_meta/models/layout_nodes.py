@@ -119,10 +119,7 @@ def layout_nodes(nodes: Mapping[str, Any], values: Values) -> RowNodes:
     def group(name: str, prefix: str) -> dict[str, Any] | None:
         if name not in values:
             return None
-        return {
-            key.removeprefix(prefix): nodes[key].reshape((*x.shape[:-1], -1))
-            for key, x in values[name].items()
-        }
+        return {key.removeprefix(prefix): nodes[key] for key in values[name]}
 
     blocks, common = group("blocks", "block_"), group("common", "common_")
     if blocks is not None:

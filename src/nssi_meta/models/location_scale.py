@@ -28,7 +28,7 @@ from nssi_meta.models.coefficients import (
 from nssi_meta.models.design import Combinations
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.layout_nodes import layout_key, layout_nodes
-from nssi_meta.models.marginal import in_chunks, pytensor_sums
+from nssi_meta.models.marginal import in_chunks
 from nssi_meta.models.pool import prior_variable
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, PriorError
 from nssi_meta.models.regression import checked, combined, labels, within
@@ -116,6 +116,8 @@ def location_scale(
         import pymc as pm
         import pytensor.tensor as pt
 
+        from nssi_meta.models.evidence_op import normal_studies
+
         with pm.Model() as model:
             data = data_nodes(values)
             coef = coefficients(data, len(prior.mean))
@@ -126,7 +128,7 @@ def location_scale(
                 omega2 = prior_variable("omega", omega, data["omega_prior"]) ** 2
             tau2 = pt.exp(2.0 * at_rows(gamma, data["Z"]))
             if isinstance(rows, StudyRows):
-                _add_exact(data, coef, tau2, omega2)
+                pm.Potential("evidence", normal_studies(data, residual(data, coef), tau2, omega2))
             else:
                 add_evidence(layout_nodes(data, values), at_rows(coef, data["X"]), tau2, omega2)
         return model
@@ -187,17 +189,6 @@ def _values(rows: StudyRows | BoundedRows, by_study: Floats, fixed: Mapping[str,
 
 def _form(rows: StudyRows | BoundedRows, values: Values) -> Hashable:
     return layout_key(values) if isinstance(rows, BoundedRows) else None
-
-
-def _add_exact(data: dict[str, Any], coef: Any, tau2: Any, omega2: Any) -> None:
-    """Add the likelihood of exact effects to the model in context, `tau2` by study (J,)."""
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    from nssi_meta.models.ops import pytensor_ops
-
-    sums = pytensor_sums(data, residual(data, coef), omega2)
-    pm.Potential("evidence", pt.sum(sums.given(tau2, pytensor_ops())))
 
 
 def _study_design(rows: StudyRows | BoundedRows, Z: Floats, names: Sequence[str]) -> Floats:

@@ -23,7 +23,7 @@ from nssi_meta.models.coefficients import (
     study_log_likelihood,
 )
 from nssi_meta.models.design import Combinations
-from nssi_meta.models.marginal import in_chunks, pytensor_sums
+from nssi_meta.models.marginal import in_chunks
 from nssi_meta.models.pool import prior_variable
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior, parse_prior
 from nssi_meta.models.structure import (
@@ -77,16 +77,15 @@ def regression(
 
     def build(values: Values) -> Any:
         import pymc as pm
-        import pytensor.tensor as pt
 
-        from nssi_meta.models.ops import pytensor_ops
+        from nssi_meta.models.evidence_op import normal_studies
 
         with pm.Model() as model:
             data = data_nodes(values)
             coef = coefficients(data, len(prior.mean))
             tau_rv, omega2 = sd_nodes(data, tau, omega)
-            sums = pytensor_sums(data, residual(data, coef), omega2)
-            pm.Potential("evidence", pt.sum(sums.given(tau_rv**2, pytensor_ops())))
+            tau2 = tau_rv[None] ** 2
+            pm.Potential("evidence", normal_studies(data, residual(data, coef), tau2, omega2))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:

@@ -25,8 +25,7 @@ from nssi_meta.models.coefficients import (
     row_values,
 )
 from nssi_meta.models.design import Combinations
-from nssi_meta.models.marginal import in_chunks, numpy_sums, pytensor_sums
-from nssi_meta.models.ops import Ops, log_sum, numpy_ops
+from nssi_meta.models.marginal import in_chunks, log_sum, study_sums
 from nssi_meta.models.priors import OMEGA_DEFAULT, TAU_DEFAULT, Prior
 from nssi_meta.models.regression import (
     checked,
@@ -70,7 +69,7 @@ _LEFT_OUT = 18.0
 TARGET_ACCEPT = 0.95
 #: And to the right, where less than e^-40 of lambda's own density lies at a node: there the
 #: likelihood is about that of lambda's mode.
-LEFT_OUT_RIGHT = 40.0
+_LEFT_OUT_RIGHT = 40.0
 
 
 def mixing_constant(nu: Any, log: Any, log_gamma: Any) -> Any:
@@ -101,9 +100,11 @@ def left_reach(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
     return reach * (0.5 * nu + 0.5 * WIDEN) ** 0.5 / STEP
 
 
-def first_node(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
-    """The first node that counts, as in `left_reach`."""
-    return (RULE[0] < -left_reach(nu, tau2, far2, log)).sum()
+def counting_nodes(log_weight: Floats, nu: Floats, tau: Floats, far2: Floats) -> NDArray[np.bool_]:
+    """Which nodes (S, n) count at S draws: to the left by `left_reach`, to the right by weight."""
+    reach = left_reach(nu, np.maximum(tau**2, 1e-300), far2, np.log)[:, None]
+    heavy = log_weight >= log_weight.max(axis=1, keepdims=True) - _LEFT_OUT_RIGHT
+    return np.asarray((RULE[0] >= -reach) & ((RULE[0] < 0) | heavy))
 
 
 def freedom_variable() -> Any:
@@ -165,20 +166,16 @@ def robust_regression(
 
     def build(values: Values) -> Any:
         import pymc as pm
-        import pytensor.tensor as pt
 
-        from nssi_meta.models.ops import pytensor_ops
+        from nssi_meta.models.evidence_op import student_studies
 
         with pm.Model() as model:
             data = data_nodes(values)
             coef = coefficients(data, len(prior.mean))
             tau_rv, omega2 = sd_nodes(data, tau, omega, folded=False)
             nu = freedom_variable()
-            sums = pytensor_sums(data, residual(data, coef), omega2)
-            tau2 = tau_rv**2
-            first = first_node(nu, tau2, pt.max(sums.mean**2), pt.log)
-            mixing = log_mixing(nu, pt.constant(RULE)[:, first:], pt.exp, pt.log, pt.gammaln)
-            pm.Potential("evidence", pt.sum(_mixed(sums, tau2, *mixing, pytensor_ops())))
+            away = residual(data, coef)
+            pm.Potential("evidence", student_studies(data, away, tau_rv**2, omega2, nu))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -215,20 +212,16 @@ def robust_regression(
     )
 
 
-def _mixed(sums: Any, tau2: Any, log_weight: Any, inflate: Any, ops: Ops) -> Any:
-    """Log marginal density of each study (..., J): its density at each node (n,), averaged."""
-    precision = sums.precision[..., None]
-    share = 1.0 / (1.0 + precision * (tau2 * inflate))
-    exponent = log_weight - 0.5 * (precision * sums.mean[..., None] ** 2) * share
-    return log_sum(exponent, ops.sqrt(share), ops) - 0.5 * sums.free
-
-
 def study_log_likelihood(
     rows: StudyRows, coef: Floats, tau: Floats, omega: Floats, nu: Floats
 ) -> Floats:
     """Log marginal density of each study (S, J) at S draws, t-distributed study effects."""
-    sums = numpy_sums(rows, coef, omega**2)
+    sums = study_sums(rows, coef, omega**2)
     log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
-    tau2 = (tau**2)[:, None, None]
-    mixing = log_weight[:, None, :], inflate[:, None, :]
-    return np.asarray(_mixed(sums, tau2, *mixing, numpy_ops()))
+    counts = counting_nodes(log_weight, nu, tau, (sums.mean**2).max(axis=1)).any(axis=0)
+    log_weight, inflate = log_weight[:, counts], inflate[:, counts]
+    # Each study's density at each node (S, J, n), averaged.
+    precision = sums.precision[..., None]
+    share = 1.0 / (1.0 + precision * ((tau**2)[:, None] * inflate)[:, None, :])
+    exponent = log_weight[:, None, :] - 0.5 * (precision * sums.mean[..., None] ** 2) * share
+    return log_sum(exponent, np.sqrt(share)) - 0.5 * sums.free

@@ -8,6 +8,7 @@ rows. `mixed_rows` averages them over lambda's nodes (`robust`). Imported where 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -141,92 +142,105 @@ def _distance(form: float, a: float, b: float, mean: float) -> float:
     return math.sqrt(2.0) * (abs(mean - 0.5 * (a + b)) - 0.5 * (b - a))
 
 
+class _Nodes(NamedTuple):
+    """lambda's nodes from the first that counts on (n,), and what a row has there.
+
+    1 / lambda is `inflate`, log lambda `s`; weights, their logs and slopes by nu are the same for
+    all rows. `p` is a row's density at a node times its weight, but for a factor.
+    """
+
+    s: Floats
+    inflate: Floats
+    weight: Floats
+    log_weight: Floats
+    by_nu: Floats
+    variance: Floats
+    p: Floats
+    by_mean: Floats
+    by_variance: Floats
+
+
 @compiled
-def _plainly(
-    form: float,
-    a: float,
-    b: float,
-    mean: float,
-    variance: Floats,
-    log_weight: Floats,
-    first: int,
-    p: Floats,
-    by_mean: Floats,
-    by_variance: Floats,
-) -> float:
+def _nodes(first: int, nu: float, constant: float) -> _Nodes:
+    """The nodes from the one of number `first` on."""
+    n, half, square = len(_NODES) - first, 0.5 * nu, 0.5 * (nu + WIDEN)
+    made = np.empty((9, n))
+    at = _Nodes(
+        made[0], made[1], made[2], made[3], made[4], made[5], made[6], made[7], made[8]
+    )  # fmt: skip
+    unit, offset = STEP / math.sqrt(square), constant - 0.5 * math.log(square)
+    for m in range(n):
+        s = _NODES[first + m] * unit
+        inflate = math.exp(-s)
+        less = s - 1.0 / inflate
+        at.s[m], at.inflate[m] = s, inflate
+        at.log_weight[m] = half * less + offset + _LOG_STEPS[first + m]
+        at.weight[m] = math.exp(at.log_weight[m])
+        at.by_nu[m] = 0.5 * less - 0.25 * (half * (1.0 - 1.0 / inflate) * s + 1.0) / square
+    return at
+
+
+@compiled
+def _plainly(form: float, a: float, b: float, mean: float, at: _Nodes) -> float:
     """`_at_nodes` by `row`, whatever the densities are."""
     top = -np.inf
-    for m in range(first, len(variance)):
-        value, by_mean[m], by_variance[m] = row(form, a, b, mean, variance[m])
-        p[m] = log_weight[m] + value
-        top = max(top, p[m])
-    for m in range(first, len(variance)):
-        p[m] = math.exp(p[m] - top)
-        by_mean[m] *= p[m]
-        by_variance[m] *= p[m]
+    for m in range(len(at.p)):
+        value, at.by_mean[m], at.by_variance[m] = row(form, a, b, mean, at.variance[m])
+        at.p[m] = at.log_weight[m] + value
+        top = max(top, at.p[m])
+    for m in range(len(at.p)):
+        at.p[m] = math.exp(at.p[m] - top)
+        at.by_mean[m] *= at.p[m]
+        at.by_variance[m] *= at.p[m]
     return top
 
 
 @compiled
-def _at_nodes(
-    form: float,
-    a: float,
-    b: float,
-    mean: float,
-    variance: Floats,
-    log_weight: Floats,
-    weight: Floats,
-    first: int,
-    p: Floats,
-    by_mean: Floats,
-    by_variance: Floats,
-) -> float:
-    """The densities of a row at lambda's nodes times their weights and a factor, and their slopes.
+def _at_nodes(form: float, a: float, b: float, mean: float, at: _Nodes) -> float:
+    """A row's densities at the nodes and their slopes, given its variances there.
 
     Returns the logarithm of what they are to be multiplied by. Few logarithms and roots, since the
     sampler spends its time here.
     """
-    n = len(variance)
+    n = len(at.p)
     if form == EXACT:
         r, top = a - mean, -np.inf
-        for m in range(first, n):
-            p[m] = log_weight[m] - 0.5 * r * r / variance[m]
-            top = max(top, p[m])
-        for m in range(first, n):
-            inverse = 1.0 / variance[m]
-            p[m] = math.exp(p[m] - top) * math.sqrt(inverse)
-            by_mean[m] = p[m] * r * inverse
-            by_variance[m] = 0.5 * (by_mean[m] * r - p[m]) * inverse
+        for m in range(n):
+            at.p[m] = at.log_weight[m] - 0.5 * r * r / at.variance[m]
+            top = max(top, at.p[m])
+        for m in range(n):
+            inverse = 1.0 / at.variance[m]
+            at.p[m] = math.exp(at.p[m] - top) * math.sqrt(inverse)
+            at.by_mean[m] = at.p[m] * r * inverse
+            at.by_variance[m] = 0.5 * (at.by_mean[m] * r - at.p[m]) * inverse
         return top - 0.5 * LOG_2PI
     whole = 0.0
     if form == BEYOND:
-        for m in range(first, n):
-            inverse = 1.0 / variance[m]
+        for m in range(n):
+            inverse = 1.0 / at.variance[m]
             scaled = b * math.sqrt(inverse)
             z = (mean - a) * scaled
-            p[m] = 0.5 * weight[m] * math.erfc(-z * _ROOT_HALF)
-            density = weight[m] * _DENSITY_0 * math.exp(-0.5 * z * z)
-            by_mean[m] = density * scaled
-            by_variance[m] = -0.5 * density * z * inverse
-            whole += p[m]
+            at.p[m] = 0.5 * at.weight[m] * math.erfc(-z * _ROOT_HALF)
+            density = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * z * z)
+            at.by_mean[m] = density * scaled
+            at.by_variance[m] = -0.5 * density * z * inverse
+            whole += at.p[m]
     elif form == WITHIN:
         # To the lower tail, where Phi keeps its relative precision.
         flip = -1.0 if a + b > 2.0 * mean else 1.0
         start, end = (-b, -a) if flip < 0 else (a, b)
-        for m in range(first, n):
-            inverse = 1.0 / variance[m]
+        for m in range(n):
+            inverse = 1.0 / at.variance[m]
             scaled = math.sqrt(inverse)
             low, high = (start - flip * mean) * scaled, (end - flip * mean) * scaled
-            p[m] = math.erfc(-high * _ROOT_HALF) - math.erfc(-low * _ROOT_HALF)
-            p[m] *= 0.5 * weight[m]
-            at_low = weight[m] * _DENSITY_0 * math.exp(-0.5 * low * low)
-            at_high = weight[m] * _DENSITY_0 * math.exp(-0.5 * high * high)
-            by_mean[m] = flip * (at_low - at_high) * scaled
-            by_variance[m] = 0.5 * (at_low * low - at_high * high) * inverse
-            whole += p[m]
-    if whole > _UNDERFLOW:
-        return 0.0
-    return _plainly(form, a, b, mean, variance, log_weight, first, p, by_mean, by_variance)
+            at.p[m] = math.erfc(-high * _ROOT_HALF) - math.erfc(-low * _ROOT_HALF)
+            at.p[m] *= 0.5 * at.weight[m]
+            at_low = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * low * low)
+            at_high = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * high * high)
+            at.by_mean[m] = flip * (at_low - at_high) * scaled
+            at.by_variance[m] = 0.5 * (at_low * low - at_high * high) * inverse
+            whole += at.p[m]
+    return 0.0 if whole > _UNDERFLOW else _plainly(form, a, b, mean, at)
 
 
 @compiled
@@ -237,61 +251,48 @@ def mixed_rows(
     v: Floats,
     mean: Floats,
     tau2: float,
-    omega2: float,
     nu: float,
     constant: float,
-) -> tuple[float, Floats, float, float, float, float]:
+) -> tuple[float, Floats, Floats, float, float, float]:
     """Sum over rows of the log of their densities' mean over lambda's nodes, and its slopes.
 
-    `form` to `mean` (k,); `constant` is that of lambda's distribution, `robust.mixing_constant`.
-    Slopes by `mean` and what follows it. The weights are those of `robust.log_mixing`; nodes that
-    do not count are left out (`left_reach`), and rows whose form is none of the four.
+    `form` to `mean` (k,), of which `v` is the variance beyond tau^2 / lambda; `constant` is that of
+    lambda's distribution, `robust.mixing_constant`. Slopes by `mean`, `v`, `tau2`, `nu` and
+    `constant`. The weights are those of `robust.log_mixing`; nodes that do not count are left out
+    (`left_reach`), and rows whose form is none of the four.
     """
-    n, k, half, square = len(_NODES), len(mean), 0.5 * nu, 0.5 * (nu + WIDEN)
-    d_mean, d_tau2, d_omega2, d_nu, d_constant, far = np.zeros(k), 0.0, 0.0, 0.0, 0.0, 0.0
+    k, far = len(mean), 0.0
+    d_mean, d_v = np.zeros(k), np.zeros(k)
+    total, d_tau2, d_nu, d_constant = 0.0, 0.0, 0.0, 0.0
     for i in range(k):
         if form[i] >= 0:
             far = max(far, _distance(form[i], a[i], b[i], mean[i]))
             d_constant += 1.0
-    reach, first = _left_reach(nu, tau2, far * far, _log), 0
-    while first < n - 1 and _NODES[first] < -reach:
-        first += 1
     if d_constant == 0:
-        first = n
-    # log lambda at the nodes, the log of their weights and its slope by nu.
-    s, log_weight, by_nu, weight = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    inflate, variance, p = np.empty(n), np.empty(n), np.empty(n)
-    by_mean, by_variance = np.empty(n), np.empty(n)
-    unit = STEP / math.sqrt(square)
-    for m in range(first, n):
-        s[m] = _NODES[m] * unit
-        inflate[m] = math.exp(-s[m])
-        log_weight[m] = half * (s[m] - 1.0 / inflate[m]) - 0.5 * math.log(square) + _LOG_STEPS[m]
-        log_weight[m] += constant
-        weight[m] = math.exp(log_weight[m])
-        slope = -0.25 * s[m] / square
-        by_nu[m] = 0.5 * (s[m] - 1.0 / inflate[m]) + half * (1.0 - 1.0 / inflate[m]) * slope
-        by_nu[m] -= 0.25 / square
-    total = 0.0
+        return total, d_mean, d_v, d_tau2, d_nu, d_constant
+    reach, first = _left_reach(nu, tau2, far * far, _log), 0
+    while first < len(_NODES) - 1 and _NODES[first] < -reach:
+        first += 1
+    at = _nodes(first, nu, constant)
+    moves = 0.25 * tau2 / (0.5 * (nu + WIDEN))  # lambda at a node moves with nu
     for i in range(k):
         if form[i] < 0:
             continue
-        for m in range(first, n):
-            variance[m] = v[i] + tau2 * inflate[m] + omega2
-        total += _at_nodes(
-            form[i], a[i], b[i], mean[i], variance, log_weight, weight, first,
-            p, by_mean, by_variance,
-        )  # fmt: skip
+        for m in range(len(at.p)):
+            at.variance[m] = v[i] + tau2 * at.inflate[m]
+        total += _at_nodes(form[i], a[i], b[i], mean[i], at)
         whole = 0.0
-        for m in range(first, n):
-            whole += p[m]
+        for m in range(len(at.p)):
+            whole += at.p[m]
         total += math.log(whole)
-        each = 1.0 / whole
-        for m in range(first, n):
-            slope = each * by_variance[m]
-            d_mean[i] += each * by_mean[m]
-            d_omega2 += slope
-            d_tau2 += slope * inflate[m]
-            # lambda at a node moves with nu.
-            d_nu += each * p[m] * by_nu[m] + slope * tau2 * inflate[m] * 0.25 * s[m] / square
-    return total, d_mean, d_tau2, d_omega2, d_nu, d_constant
+        by_mean, by_v, by_tau2, by_nu = 0.0, 0.0, 0.0, 0.0
+        for m in range(len(at.p)):
+            slope = at.by_variance[m] * at.inflate[m]
+            by_mean += at.by_mean[m]
+            by_v += at.by_variance[m]
+            by_tau2 += slope
+            by_nu += at.p[m] * at.by_nu[m] + slope * moves * at.s[m]
+        d_mean[i], d_v[i] = by_mean / whole, by_v / whole
+        d_tau2 += by_tau2 / whole
+        d_nu += by_nu / whole
+    return total, d_mean, d_v, d_tau2, d_nu, d_constant

@@ -101,20 +101,40 @@ def study_rows(
     order = np.argsort(codes, kind="stable").astype(np.int64)
     codes = codes[order].astype(np.int64)
     size = np.bincount(codes).astype(float)
-    y, design, z = y[order], design[order].copy(), np.ones(len(order))
-    if matrix.ndim == 1:
-        d = matrix[order].copy()
-    else:
+    parts: list[Floats | None] = [None] * len(size)
+    if matrix.ndim == 2:
         matrix = matrix[np.ix_(order, order)]
         _refuse_ties(matrix, codes, names)
-        d = np.diag(matrix).copy()
-        for j, start in enumerate(np.concatenate([[0], np.cumsum(size)[:-1]]).astype(int)):
-            part = slice(start, start + int(size[j]))
-            block = matrix[part, part]
-            if np.count_nonzero(block) > len(block):
-                d[part], Q = np.linalg.eigh(block)
-                y[part], design[part], z[part] = Q.T @ y[part], Q.T @ design[part], Q.sum(axis=0)
-    return StudyRows(y, design, z, d, codes, size, tuple(map(str, names)), order)
+        ends = np.cumsum(size).astype(int)
+        parts = [matrix[e - n : e, e - n : e] for e, n in zip(ends, size.astype(int), strict=True)]
+        matrix = np.diag(matrix)
+    else:
+        matrix = matrix[order]
+    return rotated(y[order], design[order], matrix, parts, size, tuple(map(str, names)), order)
+
+
+def rotated(
+    y: Floats,
+    X: Floats,
+    v: Floats,
+    V: Sequence[Floats | None],
+    size: Floats,
+    names: tuple[str, ...],
+    order: Ints,
+) -> StudyRows:
+    """Rows sorted by study, each study rotated to independent errors; checks nothing.
+
+    `y` and `v` (k,), `X` (k, p); `V` holds each study's covariance, or None where its rows' errors
+    are independent; the rest as in `StudyRows`.
+    """
+    y, X, z, d = y.copy(), X.copy(), np.ones(len(y)), v.copy()
+    for block, end, n in zip(V, np.cumsum(size).astype(int), size.astype(int), strict=True):
+        part = slice(end - n, end)
+        if block is not None and np.count_nonzero(block) > n:
+            d[part], Q = np.linalg.eigh(block)
+            y[part], X[part], z[part] = Q.T @ y[part], Q.T @ X[part], Q.sum(axis=0)
+    study = np.repeat(np.arange(len(size)), size.astype(int))
+    return StudyRows(y, X, z, d, study, size, names, order)
 
 
 def _covariance(V: ArrayLike, k: int) -> Floats:
