@@ -13,6 +13,7 @@ from scipy import special
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import common_part, layout
+from nssi_meta.models.bound_blocks import _rest
 from nssi_meta.models.common_kernel import backward, forward, loads, loads_back
 from nssi_meta.models.common_variable import as_told
 from nssi_meta.models.evidence_term import add_evidence
@@ -230,24 +231,39 @@ def test_slopes_are_those_of_the_value(told_of, name):
 
 
 def test_loads_of_a_study_and_their_slope():
-    """As numpy's, places without a row left out; its slope by tau squared."""
+    """As numpy's, places without a row left out; slopes by tau squared."""
     v, mask, rho = np.array([0.04, 9.0, 0.09, 0.02]), np.array([1.0, 0.0, 1.0, 1.0]), 0.6
-    weight = np.array([0.3, 5.0, -0.7, 1.1])
+    d_load, d_own = np.array([0.3, 5.0, -0.7, 1.1]) * mask, np.array([0.4, 5.0, 0.9, -0.2]) * mask
 
     def at(t2):
-        load2 = np.empty(4)
-        kappa, pairs = loads(t2, v, mask, rho, load2)
-        return load2, kappa, pairs
+        load, own = np.zeros(4), np.zeros(4)
+        lacks = loads(t2, v, mask, rho, load, own)
+        return load, own, lacks
 
-    for t2 in (0.0, 1e-6, 0.05, 40.0):
-        load2, kappa, pairs = at(t2)
+    for t2 in (0.0, 1e-6, 0.05, 40.0, 1e12):
+        load, own, lacks = at(t2)
         wanted = common_part(np.array([t2]), v[None], mask[None], np.array([rho]), np.sqrt)[0]
-        np.testing.assert_allclose(load2[mask > 0], wanted[mask > 0], rtol=1e-13)
+        np.testing.assert_allclose(load[mask > 0] ** 2, wanted[mask > 0], rtol=1e-13)
+        rest = _rest(np.array([[t2]]), v[None], mask[None], np.array([rho]), np.zeros(1))[0, 0]
+        np.testing.assert_allclose(own[mask > 0], rest[mask > 0], rtol=1e-12)
         step = 1e-6 * max(t2, 0.01)
-        ends = [(at(t2 + s)[0] * weight * mask).sum() for s in (2 * step, step, 0.0)]
-        slope = loads_back(t2, v, mask, rho, kappa, pairs, weight * mask)
+        ends = []
+        for shift in (2 * step, step, 0.0):
+            one, other, _ = at(t2 + shift)
+            ends.append((one * d_load).sum() + (other * d_own).sum())
+        slope = loads_back(t2, v, mask, rho, lacks, load, d_load, d_own)
         one_sided = (4 * ends[1] - ends[0] - 3 * ends[2]) / (2 * step)
         assert slope == pytest.approx(one_sided, rel=1e-6)
+
+
+def test_what_the_common_part_leaves_is_no_difference():
+    """Under a tau of a million standard errors: its limit for equal and for unequal variances."""
+    load, own = np.zeros(2), np.zeros(2)
+    loads(1e12, np.array([1.0, 1.0]), np.ones(2), 0.6, load, own)
+    assert own == pytest.approx([0.4, 0.4], rel=1e-9)
+    loads(1e12, np.array([1.0, 4.0]), np.ones(2), 0.6, load, own)
+    # rho (s_1 - s_2)^2 / 2 of tau^2 is in neither's common part.
+    assert own == pytest.approx([0.4 + 0.3, 1.6 + 0.3], rel=1e-9)
 
 
 def test_studies_are_independent_and_those_not_needed_normal(frame_of):

@@ -1,6 +1,6 @@
 """Joint normal density of exact rows that belong together, with its slopes, as a compiled loop.
 
-What `likelihood.closed_densities` says of blocks, written out. Rows that share one study effect go
+What `likelihood.closed_terms` says of blocks, written out. Rows that share one study effect go
 by Woodbury's identity, so that no tau drowns the sampling errors, any others by an inverse, which
 one of some thousand standard errors does (`likelihood.RIDGE`).
 """

@@ -32,40 +32,59 @@ _KEPT = 1.0 - 1e-12
 
 
 @compiled
-def loads(t2: float, v: Floats, mask: Floats, rho: float, load2: Floats) -> tuple[float, float]:
-    """`blocks.common_part` of one study into `load2` (n,); the mean ratio kappa."""
-    n, share, kappa, pairs = len(v), rho + 1e-12, 0.0, 0.0
-    for i in range(n):
-        for j in range(i):
-            both = mask[i] * mask[j]
-            c = t2 + share * math.sqrt(v[i] * v[j])
-            kappa += both * c / math.sqrt((t2 + share * v[i]) * (t2 + share * v[j]))
-            pairs += both
-    kappa /= pairs
-    for i in range(n):
-        load2[i] = (t2 + share * v[i]) * kappa
-    return kappa, pairs
+def loads(t2: float, v: Floats, mask: Floats, rho: float, load: Floats, own: Floats) -> float:
+    """Loads of one study's rows on f, `blocks.common_part`, and the variances that f leaves of
+    tau^2 + v, into `load` and `own` (n,).
 
-
-@compiled
-def loads_back(
-    t2: float, v: Floats, mask: Floats, rho: float, kappa: float, pairs: float, d_load2: Floats
-) -> float:
-    """Slope by `t2` of `loads` from that by `load2`."""
-    n, share, d_kappa, d_t2 = len(v), rho + 1e-12, 0.0, 0.0
-    for i in range(n):
-        if mask[i] > 0:
-            d_kappa += d_load2[i] * (t2 + share * v[i])
-            d_t2 += d_load2[i] * kappa
-    d_kappa /= pairs
+    Returns 1 - kappa, which is a sum of positive terms: with T_i and c_ij as in `common_part`,
+    T_i T_j - c_ij^2 = tau^2 rho (s_i - s_j)^2, so that nothing cancels where tau is large.
+    """
+    n, share, lacks, pairs = len(v), rho + 1e-12, 0.0, 0.0
     for i in range(n):
         for j in range(i):
             if mask[i] * mask[j] > 0:
                 one, other = t2 + share * v[i], t2 + share * v[j]
-                root = math.sqrt(one * other)
-                c = t2 + share * math.sqrt(v[i] * v[j])
-                d_t2 += d_kappa * (1.0 - 0.5 * c * (1.0 / one + 1.0 / other)) / root
-    return d_t2
+                root, c = math.sqrt(one * other), t2 + share * math.sqrt(v[i] * v[j])
+                gap = share * (math.sqrt(v[i]) - math.sqrt(v[j])) ** 2
+                lacks += t2 * gap / (root * (root + c))
+                pairs += 1.0
+    lacks /= pairs
+    for i in range(n):
+        if mask[i] > 0:
+            whole = t2 + share * v[i]
+            load[i] = math.sqrt(whole * (1.0 - lacks))
+            own[i] = max((1.0 - share) * v[i] + whole * lacks, 1e-12 * v[i])
+    return lacks
+
+
+@compiled
+def loads_back(
+    t2: float,
+    v: Floats,
+    mask: Floats,
+    rho: float,
+    lacks: float,
+    load: Floats,
+    d_load: Floats,
+    d_own: Floats,
+) -> float:
+    """Slope by `t2` of `loads` from those by `load` and `own`."""
+    n, share, d_lacks, d_t2, pairs, slope = len(v), rho + 1e-12, 0.0, 0.0, 0.0, 0.0
+    for i in range(n):
+        if mask[i] > 0:
+            d_square, whole = 0.5 * d_load[i] / load[i], t2 + share * v[i]
+            d_lacks += (d_own[i] - d_square) * whole
+            d_t2 += d_square * (1.0 - lacks) + d_own[i] * lacks
+    for i in range(n):
+        for j in range(i):
+            if mask[i] * mask[j] > 0:
+                both = (t2 + share * v[i]) * (t2 + share * v[j])
+                gap = share * (math.sqrt(v[i]) - math.sqrt(v[j])) ** 2
+                slope -= (
+                    0.5 * gap * (t2 - share * math.sqrt(v[i] * v[j])) / (both * math.sqrt(both))
+                )
+                pairs += 1.0
+    return d_t2 + d_lacks * slope / pairs
 
 
 @compiled

@@ -16,10 +16,6 @@ from nssi_meta.models.blocks import Floats
 from nssi_meta.models.common_kernel import backward, forward, loads, loads_back
 from nssi_meta.models.row_kernel import compiled, plain_rows
 
-#: Where tau^2 is large what the common part leaves of it is a difference, and must not fall below
-#: 0 with v.
-_REST = 1e-12 - 1.0
-
 
 @compiled
 def _told(told: tuple[Any, ...], j: int) -> tuple[Any, ...]:
@@ -51,34 +47,32 @@ def given(
     at, first, v, mask, rho = places
     n, n_studies, k = at.shape[0], len(g), len(mean)
     centre, variance = mean.copy(), sampling + tau2 + omega2
-    f, kappa, pairs = np.zeros(n_studies), np.zeros(n_studies), np.zeros(n_studies)
-    shape = n_studies, n
-    means, load, own = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    of_study, of_place = np.zeros((2, n_studies)), np.zeros((3, n_studies, n))
+    f, lacks = of_study[0], of_study[1]
+    means, load, own = of_place[0], of_place[1], of_place[2]
     total = 0.0
     for j in range(n_studies):
         if mask[:, j].sum() == 0:
-            f[j] = g[j]
             total -= 0.5 * g[j] ** 2
             continue
-        t2 = tau2[int(first[j])]
-        kappa[j], pairs[j] = loads(t2, v[:, j], mask[:, j], rho[j], load[j])
+        lacks[j] = loads(tau2[int(first[j])], v[:, j], mask[:, j], rho[j], load[j], own[j])
         for i in range(n):
             if mask[i, j] > 0:
-                row = int(at[i, j])
-                rest = max(tau2[row] - load[j, i], _REST * v[i, j])
-                load[j, i] = np.sqrt(load[j, i])
-                own[j, i] = variance[row] = rest + v[i, j] + omega2
-                means[j, i] = mean[row]
+                place = int(at[i, j])
+                own[j, i] += omega2
+                variance[place] = own[j, i]
+                means[j, i] = mean[place]
         f[j], log_slope = forward(_told(told, j), means[j], load[j], own[j], g[j])
         total += log_slope - 0.5 * f[j] ** 2
         for i in range(n):
             if mask[i, j] > 0:
                 centre[int(at[i, j])] += load[j, i] * f[j]
 
-    d_mean, d_variance = np.zeros(k), np.zeros(k)
+    d_mean, d_variance, d_g = np.zeros(k), np.zeros(k), np.zeros(n_studies)
     total += plain_rows(form, a, b, centre, variance, d_mean, d_variance)
-    d_tau2, d_omega2, d_g = d_variance.copy(), d_variance.sum(), np.zeros(n_studies)
-    d_means, d_load, d_own = np.zeros(n), np.zeros(n), np.zeros(n)
+    d_tau2, d_omega2 = d_variance, d_variance.sum()
+    d_place = np.zeros((3, n))
+    d_means, d_load, d_own = d_place[0], d_place[1], d_place[2]
     for j in range(n_studies):
         if mask[:, j].sum() == 0:
             d_g[j] = -g[j]
@@ -95,17 +89,15 @@ def given(
         )
         for i in range(n):
             if mask[i, j] > 0:
-                row = int(at[i, j])
-                d_mean[row] += d_means[i]
+                place = int(at[i, j])
+                d_mean[place] += d_means[i]
                 d_omega2 += d_own[i]
-                d_tau2[row] += d_own[i]
-                d_load[i] *= 0.5 / load[j, i]  # by the load's square from here on
-                if tau2[row] - load[j, i] ** 2 > _REST * v[i, j]:
-                    d_load[i] -= d_tau2[row]
-                else:
-                    d_tau2[row] = 0.0
-        d_tau2[int(first[j])] += loads_back(
-            tau2[int(first[j])], v[:, j], mask[:, j], rho[j], kappa[j], pairs[j], d_load
+                # What f leaves of the row's tau^2 depends on that of its study's first row alone.
+                d_own[i] += d_variance[place]
+                d_tau2[place] = 0.0
+        t2 = tau2[int(first[j])]
+        d_tau2[int(first[j])] = loads_back(
+            t2, v[:, j], mask[:, j], rho[j], lacks[j], load[j], d_load, d_own
         )
     value, by_omega2 = block(blocks, mean, tau2, omega2, d_mean, d_tau2)
     return total + value, d_mean, d_tau2, d_omega2 + by_omega2, d_g

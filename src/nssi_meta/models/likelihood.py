@@ -12,7 +12,7 @@ patients) count as independent given the means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,6 @@ BLOCKS = ("pairs", "alike", "larger")
 #: `alike` ones, whose rows share one study effect, have V = Q diag(d) Q' and z = Q'1 instead of V
 #: and G.
 Arrays = Mapping[str, Any]
-#: Mean and tau squared at the rows of one form: (..., b), of blocks (..., n, b).
-At = Callable[[str], tuple[Any, Any]]
 
 
 def closed_rows(layout: Layout) -> tuple[dict[str, Arrays], dict[str, Ints]]:
@@ -111,31 +109,19 @@ def _part(
     return rows.T, {name: np.ascontiguousarray(np.moveaxis(a, 0, -1)) for name, a in arrays.items()}
 
 
-def closed_densities(rows: Mapping[str, Arrays], at: At, omega2: Any) -> dict[str, Any]:
-    """Log likelihood (..., b) of rows of each form, study effects integrated out.
-
-    `rows` as in `closed_rows`. Leading axes broadcast. `omega2` (..., 1); tau2 and omega2 are
-    variances on the effect-size scale.
-    """
-    made = {}
-    for name, x in rows.items():
-        mean, tau2 = at(name)
-        if name in BLOCKS:
-            form = {"pairs": _pairs, "alike": _alike, "larger": _larger}[name]
-            made[name] = form(x, mean, tau2, omega2)
-            continue
-        total = x["v"] + tau2 + omega2
-        if name == "exact":
-            made[name] = normal_logpdf(x["y"] - mean, total)
-        elif name == "unsigned":
-            plus, minus = (normal_logpdf(y - mean, total) for y in (x["y"], -x["y"]))
-            made[name] = np.logaddexp(plus, minus)
-        elif name == "beyond":
-            made[name] = log_ndtr(x["sign"] * (mean - x["bound"]) / np.sqrt(total))
-        else:
-            sd = np.sqrt(total)
-            made[name] = log_interval((x["lower"] - mean) / sd, (x["upper"] - mean) / sd)
-    return made
+def _density(name: str, x: Arrays, mean: Any, tau2: Any, omega2: Any) -> Any:
+    """Log likelihood (..., b) of the rows `x` of one form, study effects integrated out."""
+    if name in BLOCKS:
+        return {"pairs": _pairs, "alike": _alike, "larger": _larger}[name](x, mean, tau2, omega2)
+    total = x["v"] + tau2 + omega2
+    if name == "exact":
+        return normal_logpdf(x["y"] - mean, total)
+    if name == "unsigned":
+        return np.logaddexp(*(normal_logpdf(y - mean, total) for y in (x["y"], -x["y"])))
+    sd = np.sqrt(total)
+    if name == "beyond":
+        return log_ndtr(x["sign"] * (mean - x["bound"]) / sd)
+    return log_interval((x["lower"] - mean) / sd, (x["upper"] - mean) / sd)
 
 
 def _pairs(x: Arrays, mean: Any, tau2: Any, omega2: Any) -> Any:
@@ -220,12 +206,12 @@ def closed_terms(layout: Layout, mean: Any, tau2: Any, omega2: Any) -> list[tupl
     broadcast. Values are (..., b).
     """
     rows, place = closed_rows(layout)
-
-    def at(name: str) -> tuple[Any, Any]:
-        return mean[..., place[name]], tau2[..., place[name]]
-
-    values = closed_densities(rows, at, omega2)
-    return [(place[name] if name in SINGLE else place[name][0], values[name]) for name in values]
+    made = []
+    for name, x in rows.items():
+        i = place[name]
+        value = _density(name, x, mean[..., i], tau2[..., i], omega2)
+        made.append((i if name in SINGLE else i[0], value))
+    return made
 
 
 def log_likelihood(layout: Layout, mean: Any, tau: Any, omega: Any) -> Any:

@@ -1,6 +1,6 @@
 """Log densities of rows that stand alone with their slopes, as compiled loops.
 
-What `likelihood.closed_densities` says of one row of each form, and its derivatives by the row's
+What `likelihood.closed_terms` says of one row of each form, and its derivatives by the row's
 mean and variance, written out: a sampler's time went into calls of array functions over a dozen
 rows. `mixed_rows` averages them over lambda's nodes (`robust`). Imported where a model is built.
 """
