@@ -75,28 +75,28 @@ def block(
             patterns *= 2 if folded[i, j] > 0 else 1
         if n == 0:
             continue
-        t2, one = tau2[int(at[0, j])], alike[j] > 0
+        t2, together = tau2[int(at[0, j])], alike[j] > 0
         for i in range(n):
             for k in range(n):
-                A[i, k] = V[i, k, j] + (0.0 if one else t2 * G[i, k, j])
+                A[i, k] = V[i, k, j] + (0.0 if together else t2 * G[i, k, j])
             A[i, i] += omega2
-            A[i, i] *= 1.0 if one else 1.0 + RIDGE
+            A[i, i] *= 1.0 if together else 1.0 + RIDGE
             d_r[i] = 0.0
-        log_det, precision, trace, share, square_ones = invert(A, n, W), 0.0, 0.0, 0.0, 0.0
+        log_det, precision, trace, trace_g, square_ones = invert(A, n, W), 0.0, 0.0, 0.0, 0.0
         for i in range(n):
             trace += W[i, i]
             ones[i] = 0.0
             for k in range(n):
                 ones[i] += W[i, k]
-                share += 0.0 if one else W[i, k] * G[i, k, j]
+                trace_g += 0.0 if together else W[i, k] * G[i, k, j]
             precision += ones[i]
             square_ones += ones[i] ** 2
-        if one:
+        if together:
             # Sigma = A + t2 11': W is A^-1, and what follows of Sigma^-1 is less by a rank-one part
             less = 1.0 / (1.0 + t2 * precision)
             log_det -= math.log(less)
             trace -= t2 * less * square_ones
-            share = precision * less
+            trace_g = precision * less
         top, whole, by_t2, by_omega2 = -np.inf, 0.0, 0.0, 0.0
         for pattern in range(patterns):
             bit = 0
@@ -107,7 +107,7 @@ def block(
                     bit += 1
                 r[i] = sign * y[i, j] - mean[int(at[i, j])]
             centre = 0.0
-            if one:
+            if together:
                 for i in range(n):
                     centre += ones[i] * r[i] / precision
             square, square_x, with_g = 0.0, 0.0, 0.0
@@ -116,14 +116,14 @@ def block(
                 for k in range(n):
                     x[i] += W[i, k] * (r[k] - centre)
                 square += (r[i] - centre) * x[i]
-            if one:
+            if together:
                 square += centre**2 * precision * less
                 with_g = (centre * precision * less) ** 2
                 for i in range(n):
                     x[i] += ones[i] * centre * less
             for i in range(n):
                 square_x += x[i] ** 2
-                if not one:
+                if not together:
                     for k in range(n):
                         with_g += x[i] * G[i, k, j] * x[k]
             value = -0.5 * (n * LOG_2PI + log_det + square)
@@ -143,7 +143,7 @@ def block(
             for i in range(n):
                 d_r[i] += weight * x[i]
         total += top + math.log(whole)
-        d_tau2[int(at[0, j])] += 0.5 * (by_t2 / whole - share)
+        d_tau2[int(at[0, j])] += 0.5 * (by_t2 / whole - trace_g)
         d_omega2 += 0.5 * (by_omega2 / whole - trace)
         for i in range(n):
             d_mean[int(at[i, j])] += d_r[i] / whole
