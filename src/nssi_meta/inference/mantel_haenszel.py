@@ -22,7 +22,9 @@ class CommonEffect:
     """Log odds ratio, log risk ratio or risk difference, and heterogeneity of the tables.
 
     `MH`, `MHp` (Cochran-Mantel-Haenszel with continuity correction) and `TA`, `TAp` (Tarone) are
-    given for the Mantel-Haenszel odds ratio, else None. `k` tables with information.
+    given for the Mantel-Haenszel odds ratio, else None. `k` tables with information. Where events
+    are within half a one of their expectation MH squares what falls below 0, as metafor's does
+    (R's `mantelhaen.test` leaves the correction out there).
     """
 
     measure: str
@@ -137,7 +139,7 @@ def _tests(out: CommonEffect, a: Floats, b: Floats, c: Floats, d: Floats) -> Com
     n1, n2, x, y = a + b, c + d, a + c, b + d
     N = n1 + n2
     gap = abs(float((a - x * n1 / N).sum()))
-    MH = max(0.0, gap - 0.5) ** 2 / float((x * n1 * y * n2 / (N**2 * (N - 1))).sum())
+    MH = (gap - 0.5) ** 2 / float((x * n1 * y * n2 / (N**2 * (N - 1))).sum())
     odds = float(np.exp(out.beta))
     told = (x > 0) & (y > 0)
     a, n1, n2, x = a[told], n1[told], n2[told], x[told]
