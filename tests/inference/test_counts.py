@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.integrate import quad
 from scipy.special import logsumexp
 
 from nssi_meta.inference.bayes_factors import bayes_factors
@@ -231,3 +234,72 @@ def test_moments_of_mu_under_a_heavy_prior(tables, open_end, df):
         assert np.hypot(post.mu.sd, post.mu.mean) == pytest.approx(np.sqrt(square), rel=1e-3)
     assert np.isfinite(post.tau_density.sd)
     assert post.log_evidence == pytest.approx(np.log(total), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mu"),
+    [((200, 400), "normal(3,0.1)"), ((20000, 40000), "normal(5,0.01)"), ((3, 9), "normal(8,0.5)")],
+)
+def test_a_prior_that_contradicts_the_table_without_heterogeneity(sizes, mu):
+    """By a sum over mu of the table's own likelihood, far beyond where its curve has panels."""
+    a, n = sizes
+    table = counts((a, n, a, n))
+    ours = posterior(table, mu, "zero")
+    prior = parse_prior(mu, "mu")
+    grid = np.linspace(-1.0, 12.0, 60001)
+    value = log_likelihood(table, grid, 0.0, 10.0) + prior.logpdf(grid)
+    weight = np.exp(value - value.max())
+    mean = (weight @ grid) / weight.sum()
+    assert ours.mu.mean == pytest.approx(mean, abs=1e-7)
+    sd = np.sqrt(weight @ (grid - mean) ** 2 / weight.sum())
+    assert ours.mu.sd == pytest.approx(sd, rel=1e-6)
+    total = logsumexp(value) + np.log(grid[1] - grid[0])
+    assert ours.log_evidence == pytest.approx(total, abs=1e-6)
+
+
+@pytest.mark.parametrize("mu", [1.0, 3.0, 5.0])
+def test_a_bayes_factor_against_a_mean_far_from_the_tables(mu):
+    """Its null is the likelihood there; beyond the panels of the curve it goes on falling."""
+    table = counts((200, 400, 200, 400))
+    priors = {name: parse_prior(text, "mu") for name, text in
+              (("mu_prior", "normal(0,2)"), ("baseline_prior", "normal(0,10)"))}  # fmt: skip
+    zero = parse_prior("zero", "tau")
+    found = counts_bayes_factors(table, tau_prior=zero, **priors, mu=mu)
+    at_null = log_likelihood(table, np.array([mu]), 0.0, 10.0)[0]
+    assert found.log_mu == pytest.approx(found.log_evidence - at_null, abs=1e-9)
+
+
+@pytest.mark.parametrize("tau", [0.3, 4.0, 1e3, 1e9])
+def test_beyond_the_panels_a_curve_is_a_falling_line_or_level(tau):
+    """Integral, mean and mean square there against scipy's of the exponential times the normal."""
+    compared = 0
+    for table in ((20, 50, 10, 30), (0, 15, 3, 18)):
+        curve = study_curves(counts(table), 0.0, 10.0)[0]
+        for mu in (-30.0, 0.0, 8.0):
+            made = curve.beyond(np.array([mu]), np.array([tau]))
+            for side, (log_share, first, second) in zip((-1.0, 1.0), made, strict=True):
+                edge = curve.edges[0 if side < 0 else -1]
+                end = curve.at(np.array([edge]))[0]
+                slope = side * curve.at(np.array([edge + side]), 1)[0]
+                top = max(log_share[0], -700.0)
+
+                def part(x, power, edge=edge, side=side, slope=slope, end=end, top=top, mu=mu):
+                    theta = edge + side * x
+                    return theta**power * np.exp(
+                        end + slope * x + stats.norm.logpdf(theta, mu, tau) - top
+                    )
+
+                steep = max(-slope, 1.0 / tau)
+                centre = max(side * (mu - edge), 0.0) if slope > -1e-9 else 0.0
+                ends = np.r_[0.0, centre, centre + np.array([1.0, 5.0, 30.0]) / steep]
+                ends = np.unique(np.r_[ends, np.maximum(centre - np.array([5.0, 1.0]) * tau, 0)])
+                pairs = list(pairwise(ends))
+                sums = [sum(quad(part, *e, args=(p,), limit=200, epsabs=0)[0] for e in pairs)
+                        for p in range(3)]  # fmt: skip
+                if log_share[0] < -600 or sums[0] == 0:
+                    continue
+                compared += 1
+                assert np.log(sums[0]) + top == pytest.approx(log_share[0], abs=1e-7)
+                assert sums[1] / sums[0] == pytest.approx(first[0], rel=1e-7)
+                assert sums[2] / sums[0] == pytest.approx(second[0], rel=1e-7)
+    assert compared >= 4  # elsewhere nothing is left

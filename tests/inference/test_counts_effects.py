@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 from scipy.interpolate import CubicSpline
 
+import nssi_meta as nm
 from nssi_meta.inference.counts import fit_counts
 from nssi_meta.inference.counts_effects import (
     table_effect_draws,
@@ -20,7 +21,7 @@ from nssi_meta.inference.curves import log_marginal, study_curves
 from nssi_meta.inference.shrinkage import shrunken
 from nssi_meta.models.blocks import independent
 from nssi_meta.models.priors import parse_prior
-from nssi_meta.models.two_by_two import Counts
+from nssi_meta.models.two_by_two import Counts, log_likelihood
 
 BASELINE = parse_prior("normal(0,10)", "mu")
 
@@ -150,3 +151,34 @@ def test_an_open_side_has_the_moments_of_the_prior():
     assert np.isnan(effect.mean)
     assert np.isinf(effect.sd)
     assert effect.quantile(0.5) < 0
+
+
+@pytest.mark.parametrize(
+    ("table", "mu", "tau"),
+    [
+        ((200, 500, 100, 300), "normal(0,10)", "halfcauchy(1)"),
+        ((30, 100, 40, 100), "flat", "halfcauchy(0.5)"),
+        ((30, 100, 40, 100), "flat", "logt2(5,-2,1)"),
+    ],
+)
+def test_draws_where_mu_lies_beyond_a_tables_likelihood(table, mu, tau):
+    """Were the likelihood level there, its product with a normal would have two modes."""
+    p = nm.pool_counts(*([x] for x in table), mu_prior=mu, tau_prior=tau)
+    theta = np.asarray(p.posterior_data["posterior"]["theta"]).ravel()
+    row = p.rows.iloc[0]
+    # 4 Monte Carlo standard errors of 4,000 independent draws.
+    assert theta.mean() == pytest.approx(row["shrunk_mean"], abs=4 * row["shrunk_sd"] / 63)
+    assert theta.std() == pytest.approx(row["shrunk_sd"], rel=0.1)
+
+
+@pytest.mark.parametrize("tau", ["halfnormal(1)", "halft(2,1)", "halfcauchy(1)", "logt2(5,-2,1)"])
+def test_one_table_under_a_flat_mean_tells_its_effect_alone(tau):
+    """theta has the table's likelihood whatever tau's prior is, however heavy its tail."""
+    row = nm.pool_counts([2], [5], [1], [3], mu_prior="flat", tau_prior=tau).rows.iloc[0]
+    theta = np.linspace(-40, 40, 200001)
+    data = Counts(*(np.array([x]) for x in (2.0, 5.0, 1.0, 3.0)))
+    weight = np.exp(log_likelihood(data, theta, 0.0, 10.0))
+    mean = weight @ theta / weight.sum()
+    assert row["shrunk_mean"] == pytest.approx(mean, abs=1e-6)
+    sd = np.sqrt(weight @ (theta - mean) ** 2 / weight.sum())
+    assert row["shrunk_sd"] == pytest.approx(sd, rel=1e-6)

@@ -18,7 +18,7 @@ from nssi_meta.inference.curves import log_marginal, study_curves
 from nssi_meta.inference.exact import ExactPosterior, assemble
 from nssi_meta.models.blocks import Layout, independent
 from nssi_meta.models.priors import Prior, PriorError, check_propriety
-from nssi_meta.models.two_by_two import Counts
+from nssi_meta.models.two_by_two import Counts, log_likelihood
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def fit_counts(
 
     def on_grid(mu: Floats, *sds: Floats) -> Floats:
         if fixed:
-            return np.asarray(mu_prior.logpdf(mu) + log_marginal(curves, mu, np.zeros(1))[:, 0])
+            return np.asarray(mu_prior.logpdf(mu) + _common(data, mu, mean, sd))
         prior = mu_prior.logpdf(mu)[:, None] + tau_prior.logpdf(sds[0])
         return prior + log_marginal(curves, mu, sds[0])
 
@@ -97,11 +97,11 @@ def counts_bayes_factors(
         return tau_prior.logpdf(tau) + log_marginal(curves, np.array([mu]), tau)[0]
 
     def of_mu(at: Floats) -> Floats:
-        return mu_prior.logpdf(at) + np.sum([curve.at(at) for curve in curves], axis=0)
+        return mu_prior.logpdf(at) + _common(data, at, mean, sd)
 
     total = float("nan") if full is None else full
     if tau_prior.name == "zero":
-        at_null = sum(float(curve.at(np.array([mu]))[0]) for curve in curves)
+        at_null = float(_common(data, np.array([mu]), mean, sd)[0])
         return BayesFactors(total, total - at_null, None, mu)
     null = []
     for density, (axis, first) in (
@@ -110,6 +110,15 @@ def counts_bayes_factors(
     ):
         null.append(integrate(density, [axis], [first], tol=1e-9).log_integral)
     return BayesFactors(total, total - null[0], total - null[1], mu)
+
+
+def _common(data: Counts, mu: Floats, mean: float, sd: float) -> Floats:
+    """Log likelihood (n,) of all tables where each has the log odds ratio mu (n,).
+
+    Not from `curves`, which are straight lines far from a table's own effect.
+    """
+    tables = range(len(data.a))
+    return np.asarray(sum(log_likelihood(data.one(i), mu, mean, sd) for i in tables))
 
 
 def _check_tables(data: Counts, mu: Prior, tau: Prior) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr
+from scipy.special import erfcx, log_ndtr
 
 from nssi_meta.inference.panels import to_coefficients
 from nssi_meta.models.two_by_two import Counts, log_likelihood
@@ -28,13 +28,18 @@ _N, _WIDTH, _CAP, _SHOULDER = 16, 6.0, 3.0, 1.25
 _NARROW, _HERMITE, _MODE_STEPS = 0.8, 24, 4
 #: How far below its peak (in logs) a likelihood is followed on fine panels.
 _DEPTH = 45.0
+#: From here on the excess of a normal over a far edge is its asymptotic series, to 1e-10.
+_SERIES = 30.0
 #: Values held at once: about a processor's cache.
 _CACHE = 200_000
 
 
 @dataclass(frozen=True)
 class Curve:
-    """log L of one study: `width` its curvature radius, values at Legendre nodes of panels."""
+    """log L of one study: `width` its curvature radius, values at Legendre nodes of panels.
+
+    Beyond the panels it goes on as a straight line, which on a `level` side is level.
+    """
 
     width: float
     edges: Floats
@@ -43,9 +48,10 @@ class Curve:
     values: Floats
     coef: Floats
     ends: tuple[float, float]
+    level: tuple[bool, bool]
 
     def at(self, theta: Floats, derivative: int = 0) -> Floats:
-        """log L, or a derivative of it, at any theta; level beyond the last panels."""
+        """log L, or a derivative of it, at any theta."""
         return self.series(self.coef, theta, derivative)
 
     def fitted(self, values: Floats) -> Floats:
@@ -60,9 +66,57 @@ class Curve:
         own = legendre.legder(coef, derivative, axis=1)[panel]
         u = (2 * t - low - high) / (high - low)
         value: Floats = np.asarray(legendre.legval(u, np.moveaxis(own, -1, 0), tensor=False))
-        if not derivative:
-            return value
-        return np.asarray(np.where(t == theta, value * (2 / (high - low)) ** derivative, 0.0))
+        value *= (2 / (high - low)) ** derivative
+        below, above = theta < self.edges[0], theta > self.edges[-1]
+        if derivative < 2 and (below.any() or above.any()):
+            slopes = self._slopes(coef)
+            for out, slope in zip((below, above), slopes, strict=True):
+                value[out] = slope if derivative else value[out] + slope * (theta - t)[out]
+        elif derivative:
+            value[below | above] = 0.0
+        return value
+
+    def _slopes(self, coef: Floats) -> tuple[float, float]:
+        """How the function with these coefficients goes on beyond the first and last panel."""
+        edges, own = self.edges, legendre.legder(coef, 1, axis=1)
+        pairs = ((0, -1.0, edges[1] - edges[0]), (-1, 1.0, edges[-1] - edges[-2]))
+        left, right = (
+            0.0 if is_level else float(legendre.legval(u, own[i])) * 2 / float(width)
+            for is_level, (i, u, width) in zip(self.level, pairs, strict=True)
+        )
+        return max(left, 0.0), min(right, 0.0)
+
+    def beyond(self, mu: Floats, tau: Floats) -> list[tuple[Floats, Floats, Floats]]:
+        """On either side of the panels log of the integral of L N(mu, tau^2), and mean and mean
+        square there of theta; L is exponential.
+
+        With x how many tau its edge is from the mean mu + slope tau^2 of the product.
+        """
+        out = []
+        for side, edge, end, slope in zip(
+            (-1.0, 1.0), self.edges[[0, -1]], self.ends, self._slopes(self.coef), strict=True
+        ):
+            away = side * (edge - mu) / tau
+            x = away - side * slope * tau
+            far = np.maximum(x, 0.0)
+            near = np.minimum(x, 0.0)
+            log_share = np.where(
+                x > 0,
+                np.log(0.5 * erfcx(far / np.sqrt(2))) - 0.5 * away**2,
+                log_ndtr(-near) + 0.5 * (near - away) * (near + away),
+            )
+            # The mean excess over the edge in tau, and its mean square.
+            hazard = np.sqrt(2 / np.pi) / erfcx(np.clip(x, -37.0, _SERIES) / np.sqrt(2))
+            r = 1.0 / np.maximum(x, _SERIES) ** 2
+            first = np.where(
+                x > _SERIES,
+                np.sqrt(r) * (1.0 - r * (2.0 - r * (10.0 - r * 74.0))),
+                np.where(x > -37.0, hazard, 0.0) - x,
+            )
+            second = np.where(x > _SERIES, r * (2.0 - r * (10.0 - r * 74.0)), 1.0 - x * first)
+            step = side * tau * first
+            out.append((end + log_share, edge + step, edge * (edge + 2 * step) + tau**2 * second))
+        return out
 
     def is_narrow(self, tau: Floats) -> NDArray[np.bool_]:
         """Whether a normal of SD tau is to be integrated by its own nodes, not the panels'."""
@@ -121,20 +175,16 @@ class Curve:
         return top + np.log(total * spread), first, second
 
     def _wide_integrals(self, mu: Floats, tau: Floats) -> tuple[Floats, Floats, Floats]:
-        """Sums over the panels' nodes, and truncated normals beyond the panels."""
+        """Sums over the panels' nodes, and what lies beyond them."""
         top = self.values.max()
         weight = np.exp(self.values - top + self.log_weight)
         z = (self.theta - mu[:, None]) / tau[:, None]
         kernel = np.exp(-0.5 * z * z)
         powers = np.stack([weight, weight * self.theta, weight * self.theta**2], axis=1)
         sums = kernel @ powers / (tau * np.sqrt(2 * np.pi))[:, None]
-        for side, end, place in ((-1.0, self.ends[0], 0), (1.0, self.ends[1], -1)):
-            edge, level = self.edges[place], np.exp(end - top)
-            inward = side * (edge - mu) / tau
-            share, height = ndtr(-inward), np.exp(-0.5 * inward**2) * tau / np.sqrt(2 * np.pi)
-            sums[:, 0] += level * share
-            sums[:, 1] += level * (mu * share + side * height)
-            sums[:, 2] += level * ((mu**2 + tau**2) * share + side * height * (edge + mu))
+        for log_share, first, second in self.beyond(mu, tau):
+            share = np.exp(log_share - top)
+            sums += share[:, None] * np.column_stack([np.ones(len(mu)), first, second])
         # Where nothing is left of L a number stands for it, not minus infinity.
         total = np.maximum(sums[:, 0], 1e-300)
         return np.log(total) + top, sums[:, 1] / total, sums[:, 2] / total
@@ -152,22 +202,22 @@ def study_curves(data: Counts, mean: float, sd: float) -> list[Curve]:
         step = theta[1] - theta[0]
         bend = -np.diff(value, 2).min() / step**2
         core = value > value.max() - _DEPTH
-        level = []
+        stays = []
         for end, next_to in ((0, 1), (-1, -2)):
             # Empty cells: a likelihood that stays up on a side is constant from some point on.
             near = np.abs(value - value[end]) < 1e-13 * max(1.0, abs(value[end]))
-            level.append(bool(core[end] and near[next_to]))
+            stays.append(bool(core[end] and near[next_to]))
             core &= ~near
         inside = theta[core] if core.any() else theta[[180]]
         # The shoulder of a flat likelihood is a logistic curve, whatever its curvature.
         width = 1 / np.sqrt(max(bend, _SHOULDER**-2))
-        scans.append((one, width, (inside.min(), inside.max()), level))
+        scans.append((one, width, (inside.min(), inside.max()), stays))
     low = min(s[2][0] for s in scans) - 1.0
     high = max(s[2][1] for s in scans) + 1.0
     curves = []
     for one, width, (first, last), (left, right) in scans:
         ends = first if left else low, last if right else high
-        curves.append(_curve(one, width, (first, last), ends, mean, sd))
+        curves.append(_curve(one, width, (first, last), ends, (left, right), mean, sd))
     return curves
 
 
@@ -176,6 +226,7 @@ def _curve(
     width: float,
     core: tuple[float, float],
     ends: tuple[float, float],
+    level: tuple[bool, bool],
     mean: float,
     sd: float,
 ) -> Curve:
@@ -201,7 +252,7 @@ def _curve(
     coef = values.reshape(-1, _N) @ to_coefficients(_N).T
     at_ends = log_likelihood(one, np.array([edges[0], edges[-1]]), mean, sd)
     log_weight = np.log(half * w).ravel()
-    return Curve(width, edges, theta, log_weight, values, coef, tuple(at_ends.tolist()))
+    return Curve(width, edges, theta, log_weight, values, coef, tuple(at_ends.tolist()), level)
 
 
 def log_marginal(curves: Sequence[Curve], mu: Floats, tau: Floats) -> Floats:
@@ -225,9 +276,8 @@ def log_marginal(curves: Sequence[Curve], mu: Floats, tau: Floats) -> Floats:
         kernel *= weight[part]
         sums = np.add.reduceat(kernel, starts[:m], axis=1) / (tau[j] * np.sqrt(2 * np.pi))
         for i, curve in enumerate(curves[:m]):
-            below, above = (np.exp(e - tops[i]) for e in curve.ends)
-            sums[:, i] += below * np.exp(log_ndtr((curve.edges[0] - mu) / tau[j]))
-            sums[:, i] += above * np.exp(log_ndtr((mu - curve.edges[-1]) / tau[j]))
+            for log_share, *_ in curve.beyond(mu, tau[j]):
+                sums[:, i] += np.exp(log_share - tops[i])
         with np.errstate(divide="ignore"):
             out[:, j] += (np.log(sums) + tops[:m]).sum(axis=1)
     for i, curve in enumerate(curves):

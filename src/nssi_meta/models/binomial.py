@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from nssi_meta.models.binomial_tables import CELLS, REACH, STEP, Tables
+from nssi_meta.models.binomial_tables import (
+    CELLS,
+    MARGIN,
+    REACH,
+    SINH,
+    STEP,
+    WEIGHT,
+    Tables,
+    used_nodes,
+)
 from nssi_meta.models.marginal import in_chunks, log_sum
 from nssi_meta.models.pool import prior_variable
 from nssi_meta.models.priors import MU_DEFAULT, TAU_DEFAULT, Prior, check_propriety, parse_prior
@@ -26,12 +35,6 @@ from nssi_meta.models.structure import (
     prior_key,
     prior_values,
 )
-
-#: Nodes (n,) of the integral over theta, and their weights. The rule errs less than the spline
-#: does, about 1e-6 in the log likelihood.
-_T_STEP = 0.225
-_T = _T_STEP * np.arange(-16, 17)
-_SINH, _WEIGHT = np.sinh(_T), np.cosh(_T) * _T_STEP / np.sqrt(2 * np.pi)
 
 
 def binomial_normal(
@@ -65,7 +68,7 @@ def binomial_normal(
             data = data_nodes(values)
             mu_rv = prior_variable("mu", mu, data["mu_prior"])
             tau_rv = prior_variable("tau", tau, data["tau_prior"])
-            pm.Potential("evidence", integrated_tables(data, mu_rv, tau_rv, _SINH, _WEIGHT))
+            pm.Potential("evidence", integrated_tables(data, mu_rv, tau_rv))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -84,17 +87,6 @@ def binomial_normal(
     )
 
 
-def _nodes(mu: Any, tau: Any, centre: Any, scale: Any) -> tuple[Any, Any]:
-    """Nodes (theta - mu) / tau (..., k, n), and the width s / tau (..., k, 1) of the rule.
-
-    The weight of a node is `shrink` times `_WEIGHT`; tau = 0 is no problem.
-    """
-    whole = scale**2 + tau**2
-    shift = tau * (centre - mu) / whole  # (m - mu) / tau
-    shrink = scale / whole**0.5  # s / tau
-    return shift + shrink * _SINH, shrink
-
-
 def study_log_likelihood(counts: Tables, mu: Floats, tau: Floats) -> Floats:
     """Log marginal likelihood of each table (S, k) at S values of mu and tau."""
     centre, scale = counts.centre[:, None], counts.scale[:, None]
@@ -102,7 +94,11 @@ def study_log_likelihood(counts: Tables, mu: Floats, tau: Floats) -> Floats:
 
     def part(s: slice) -> Floats:
         m, t = mu[s, None, None], tau[s, None, None]
-        standard, shrink = _nodes(m, t, centre, scale)
+        whole = scale**2 + t**2
+        # (m_i - mu) / tau and s_i / tau: tau = 0 is no problem.
+        shift, shrink = t * (centre - m) / whole, scale / whole**0.5
+        nodes = used_nodes(np.asarray((MARGIN + np.abs(shift)) / shrink).max())
+        standard = shift + shrink * SINH[nodes]
         u = np.clip(np.arcsinh((m + t * standard - centre) / scale), -REACH, REACH)
         cell = np.clip(np.floor((u + REACH) / STEP), 0, CELLS - 1).astype(np.int64)
         f = u + REACH - cell * STEP
@@ -110,7 +106,7 @@ def study_log_likelihood(counts: Tables, mu: Floats, tau: Floats) -> Floats:
         value = counts.coef[3].take(at)
         for power in (2, 1, 0):
             value = value * f + counts.coef[power].take(at)
-        density = log_sum(value - 0.5 * standard**2, _WEIGHT)
+        density = log_sum(value - 0.5 * standard**2, WEIGHT[nodes])
         return np.asarray(density + np.log(shrink[..., 0]))
 
-    return in_chunks(part, len(mu), 6 * len(counts.names) * len(_T))
+    return in_chunks(part, len(mu), 6 * len(counts.names) * 40)

@@ -1,7 +1,8 @@
-"""The compiled loops of `evidence_kernel` and `row_kernel` as PyTensor operations.
+"""The compiled loops that sum log densities, with their slopes, as PyTensor operations.
 
-Each gives the sum of log densities and its slopes at once; the gradient of the first output are the
-others. Imported where a model is built.
+Each (`evidence_kernel.given`, `study_kernel`, `shrunken_kernel`, `table_kernel`) gives the sum and
+its slope by each of the inputs that are sampled, which is the gradient. There are no second
+derivatives. Imported where a model is built.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.gradient import disconnected_type
+from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
 from nssi_meta.models import (
+    binomial_tables,
     block_kernel,
     common_kernel,
     evidence_kernel,
@@ -47,6 +49,7 @@ _MODULES = (
     study_kernel,
     shrunken_kernel,
     table_kernel,
+    binomial_tables,
     likelihood,
     robust,
 )
@@ -90,9 +93,7 @@ def _shrunken(scale: Floats, tau2: Any, omega2: Any, *arrays: Any) -> tuple[Any,
 
 @compiled
 def _tables(mu: Any, tau: Any, *arrays: Any) -> tuple[Any, ...]:
-    total, d_mu, d_tau = table_kernel.tables(
-        mu[()], tau[()], arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
-    )
+    total, d_mu, d_tau = table_kernel.tables(mu[()], tau[()], arrays[0], arrays[1], arrays[2])
     return np.asarray(total), np.asarray(d_mu), np.asarray(d_tau)
 
 
@@ -124,13 +125,14 @@ class SummedRows(Op):
     def pullback(
         self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]
     ) -> list[Any]:
+        if not all(isinstance(c.type, DisconnectedType) for c in cotangents[1:]):
+            raise NotImplementedError("the log likelihood has no second derivatives")
         slopes = [cotangents[0] * slope for slope in outputs[1:]]
         return [*slopes, *(disconnected_type() for _ in inputs[self.n_slopes :])]
 
     def connection_pattern(self, node: Any) -> list[list[bool]]:
-        """Which outputs (columns) an input has a slope through: the first, of what is sampled."""
-        others = [False] * self.n_slopes
-        return [[i < self.n_slopes, *others] for i in range(len(node.inputs))]
+        """Whether the outputs (columns) depend on an input: if it is sampled."""
+        return [[i < self.n_slopes] * (self.n_slopes + 1) for i in range(len(node.inputs))]
 
 
 @register_funcify_default_op_cache_key(SummedRows)  # type: ignore[untyped-decorator]
@@ -197,12 +199,10 @@ def _studies(data: Mapping[str, Any]) -> list[Any]:
     return [data[name] for name in ("z", "d", "size")]
 
 
-def integrated_tables(
-    data: Mapping[str, Any], mu: Any, tau: Any, sinh: Floats, weight: Floats
-) -> Any:
-    """Log likelihood of two-by-two tables, integrated over their effects at the nodes given.
+def integrated_tables(data: Mapping[str, Any], mu: Any, tau: Any) -> Any:
+    """Log likelihood of two-by-two tables, integrated over their effects.
 
     `data` holds the nodes `centre`, `scale` (k,) and `coef` of the tables.
     """
-    arrays = data["centre"], data["scale"], data["coef"], pt.constant(sinh), pt.constant(weight)
+    arrays = data["centre"], data["scale"], data["coef"]
     return SummedRows("tables", 2).make_node(mu, tau, *arrays).outputs[0]

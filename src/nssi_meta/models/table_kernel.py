@@ -10,10 +10,19 @@ import math
 
 import numpy as np
 
-from nssi_meta.models.binomial_tables import CELLS, REACH, STEP
+from nssi_meta.models.binomial_tables import (
+    CELLS,
+    MARGIN,
+    REACH,
+    SINH,
+    STEP,
+    WEIGHT,
+    used_nodes,
+)
 from nssi_meta.models.blocks import Floats
 from nssi_meta.models.row_kernel import compiled
 
+_used_nodes = compiled(used_nodes)
 #: Terms of a sum smaller than its largest by this much in their logs are left out.
 _LEFT_OUT = 45.0
 
@@ -23,9 +32,9 @@ def _spline(z: float, first: int, coef: Floats) -> tuple[float, float]:
     """A table's log likelihood z of its units from its centre, and the slope by z."""
     root = math.sqrt(1.0 + z * z)
     u = math.log(abs(z) + root)
-    inside = u < REACH
-    place = (REACH + math.copysign(min(u, REACH), z)) / STEP
-    cell = min(int(place), CELLS - 1)
+    inside = u < REACH  # not so for NaN
+    place = (REACH + math.copysign(u if inside else REACH, z)) / STEP
+    cell = min(max(int(place), 0), CELLS - 1)
     f, at = (place - cell) * STEP, first + cell
     c1, c2, c3 = coef[1, at], coef[2, at], coef[3, at]
     value = ((c3 * f + c2) * f + c1) * f + coef[0, at]
@@ -34,28 +43,22 @@ def _spline(z: float, first: int, coef: Floats) -> tuple[float, float]:
 
 @compiled
 def tables(
-    mu: float,
-    tau: float,
-    centre: Floats,
-    scale: Floats,
-    coef: Floats,
-    sinh: Floats,
-    weight: Floats,
+    mu: float, tau: float, centre: Floats, scale: Floats, coef: Floats
 ) -> tuple[float, float, float]:
     """Sum over tables of the log of the integral over theta, and its slopes by `mu` and `tau`.
 
-    `centre` and `scale` (k,) and `coef` (4, k CELLS) as in `binomial_tables.Tables`; nodes `sinh`
-    (n,) and their `weight`, in the unit that `binomial` says.
+    `centre` and `scale` (k,) and `coef` (4, k CELLS) as in `binomial_tables.Tables`.
     """
-    n, total, d_mu, d_tau = len(sinh), 0.0, 0.0, 0.0
-    made = np.empty((3, n))
+    total, d_mu, d_tau = 0.0, 0.0, 0.0
+    made = np.empty((3, len(SINH)))
     standard, exponent, slope = made[0], made[1], made[2]
     for i in range(len(centre)):
         c, s = centre[i], scale[i]
         whole = s * s + tau * tau
         shift, shrink, top = tau * (c - mu) / whole, s / math.sqrt(whole), -np.inf
-        for m in range(n):
-            x = standard[m] = shift + shrink * sinh[m]
+        nodes = _used_nodes((MARGIN + abs(shift)) / shrink)
+        for m in range(nodes.start, nodes.stop):
+            x = standard[m] = shift + shrink * SINH[m]
             value, slope[m] = _spline((mu + tau * x - c) / s, i * CELLS, coef)
             exponent[m] = value - 0.5 * x * x
             top = max(top, exponent[m])
@@ -63,11 +66,11 @@ def tables(
         x_mu, z_mu = -tau / whole, s / whole
         shift_tau, shrink_tau = (c - mu) * (s * s - tau * tau) / whole**2, -shrink * tau / whole
         p_all, p_mu, p_tau = 0.0, 0.0, 0.0
-        for m in range(n):
+        for m in range(nodes.start, nodes.stop):
             if exponent[m] < top - _LEFT_OUT:
                 continue
-            p, x = weight[m] * math.exp(exponent[m] - top), standard[m]
-            x_tau = shift_tau + shrink_tau * sinh[m]
+            p, x = WEIGHT[m] * math.exp(exponent[m] - top), standard[m]
+            x_tau = shift_tau + shrink_tau * SINH[m]
             p_all += p
             p_mu += p * (slope[m] * z_mu - x * x_mu)
             p_tau += p * (slope[m] * (x + tau * x_tau) / s - x * x_tau)
