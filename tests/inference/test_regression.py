@@ -188,3 +188,77 @@ def test_bounds_are_refused(layout_of):
     data = layout_of([{"yi": 0.1}, {"kind": "interval", "lower": 0.3, "upper": np.inf}])
     with pytest.raises(ValueError, match="exact rows only"):
         fit_regression(data, np.ones((2, 1)), beta_prior=[normal(0, 1)], tau_prior=HN)
+
+
+@pytest.fixture(scope="module")
+def three_studies(layout_of):
+    """Six effects each, of different people but one study effect; a moderator within studies."""
+    rng = np.random.default_rng(2)
+    study, x = np.repeat(np.arange(3), 6), rng.normal(size=18)
+    y = 0.2 + 0.3 * x + rng.normal(0, 0.3, 3)[study] + rng.normal(0, 0.2, 18)
+    rows = [
+        {"yi": a, "vi": 0.02, "study_id": f"s{s}", "sample_id": f"p{i}"}
+        for i, (a, s) in enumerate(zip(y, study, strict=True))
+    ]
+    return layout_of(rows, 0.6, lambda f: np.diag(f["vi"])), np.c_[np.ones(18), x], study, y
+
+
+@pytest.mark.parametrize("name", ["halfcauchy(0.5)", "flat"])
+def test_a_slope_within_studies_takes_no_studys_place(three_studies, name):
+    """Flat coefficients, tau by an equal-step sum in its log from 1e-6 to 1e6."""
+    data, X, study, y = three_studies
+    tau = parse_prior(name, "tau")
+    fit = fit_regression(data, X, beta_prior=[FLAT, FLAT], tau_prior=tau)
+    log_tau = np.linspace(np.log(1e-6), np.log(1e6), 6001)
+    log_p, means, variances = [], [], []
+    same = (study[:, None] == study).astype(float)
+    for t in np.exp(log_tau):
+        inverse = np.linalg.inv(0.02 * np.eye(18) + t**2 * same)
+        A = X.T @ inverse @ X
+        b = np.linalg.solve(A, X.T @ inverse @ y)
+        r = y - X @ b
+        dets = np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(A)[1]
+        log_p.append(0.5 * (dets - r @ inverse @ r) + tau.logpdf(np.array(t)) + np.log(t))
+        means.append(b)
+        variances.append(np.diag(np.linalg.inv(A)))
+    weight = np.exp(log_p - np.max(log_p))
+    weight /= weight.sum()
+    means, variances = np.array(means), np.array(variances)
+    slope, level = fit.coefficients[1], fit.coefficients[0]
+    centre = weight @ means[:, 1]
+    assert slope.mean == pytest.approx(centre, abs=1e-7)
+    spread = weight @ (variances[:, 1] + (means[:, 1] - centre) ** 2)
+    assert slope.sd == pytest.approx(np.sqrt(spread), rel=1e-6)
+    if name == "flat":  # as tau^-2 in the tail: the level has no mean
+        assert np.isnan(level.mean)
+    else:  # as tau^-4; beyond 1e6 next to nothing is left of its variance
+        assert level.mean == pytest.approx(weight @ means[:, 0], abs=1e-6)
+        spread = weight @ (variances[:, 0] + (means[:, 0] - weight @ means[:, 0]) ** 2)
+        assert level.sd == pytest.approx(np.sqrt(spread), rel=1e-5)
+
+
+def test_a_slope_between_studies_takes_one(three_studies):
+    data, X, study, _ = three_studies
+    beta, tau = [FLAT] * 3, parse_prior("flat", "tau")
+    between = np.c_[X, np.array([0.0, 1.0, 3.0])[study]]
+    with pytest.raises(PriorError, match=r"with 2 flat .* needs at least 4 studies, here 3"):
+        fit_regression(data, between, beta_prior=beta, tau_prior=tau)
+    # A moderator that varies within studies and between them is told within them.
+    both = np.c_[X, X[:, 1] ** 2 + study]
+    fit = fit_regression(data, both, beta_prior=beta, tau_prior=tau)
+    assert [np.isfinite(c.mean) for c in fit.coefficients] == [False, True, True]
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-7, 1e-9, 1e-12])
+def test_almost_collinear_moderators_under_normal_priors(bcg, eps):
+    """As if they were one: what tells them apart is less than their priors do."""
+    X = design(["intercept", "ablat_c"])
+    noise = np.random.default_rng(1).normal(size=len(X))
+    twice = np.c_[X, X[:, 1] + eps * noise]
+    beta = [normal(0, 1), normal(0.1, 0.5), normal(0.1, 0.5)]
+    fit = fit_regression(bcg, twice, beta_prior=beta, tau_prior=HN)
+    one = fit_regression(bcg, X, beta_prior=[normal(0, 1), normal(0.2, np.sqrt(0.5))], tau_prior=HN)
+    total = fit.linear([0.0, 1.0, 1.0])
+    assert total.mean == pytest.approx(one.coefficients[1].mean, abs=1e-6 + eps)
+    assert total.sd == pytest.approx(one.coefficients[1].sd, rel=1e-5)
+    assert fit.log_evidence == pytest.approx(one.log_evidence, abs=1e-5)

@@ -26,10 +26,11 @@ class LinearRows:
     def __init__(self, layout: Layout, X: Floats, mean: Floats, sd: Floats) -> None:
         self.k, self.p = X.shape
         proper = np.isfinite(sd)
-        # Effects less a first fit: what is left is small, so that no digits are lost later.
+        # Effects less a first fit: what is left is small, so that no digits are lost later. Of
+        # columns that are almost collinear it takes the smallest coefficients, for the same reason.
         length = np.sqrt((X**2).sum(axis=0))
         length = np.where(length > 0, length, 1.0)
-        self.start = np.linalg.lstsq(X / length, layout.y)[0] / length
+        self.start = np.linalg.lstsq(X / length, layout.y, rcond=1e-6)[0] / length
         self.residual = layout.y - X @ self.start
         # Rows of the prior: (b_j - m_j) / s_j.
         self.prior = np.column_stack([np.diag(1.0 / sd), (mean - self.start) / sd])[proper]

@@ -38,7 +38,8 @@ class Regression:
     `names` (p,); `mean` (p,) and `covariance` (p, p) of the coefficients; `node_mean` (n, p),
     `node_covariance` (n, p, p), `tau`, `omega`, `weight` (n,) the joint posterior as a mixture.
     `log_evidence` is None where a prior is improper. `flat` (p,) tells the coefficients without a
-    prior of their own, whose mean and SD exist as far as those of the heterogeneity do (`moments`).
+    prior of their own, `between` (q, p) the combinations of them that studies alone can tell: mean
+    and SD of x'b exist as far as those of omega and, where x touches these, of tau (`moments`).
     """
 
     names: tuple[str, ...]
@@ -54,13 +55,17 @@ class Regression:
     log_evidence: float | None
     error: float
     flat: NDArray[np.bool_]
-    moments: int = 2
+    between: Floats
+    moments: tuple[int, int]
 
     def linear(self, x: Sequence[float] | Floats) -> NormalMixture:
         """Posterior of x'b: a coefficient, an estimated mean, or a contrast; `x` (p,)."""
         x = self._row(x)
         var = np.einsum("i,nij,j->n", x, self.node_covariance, x)
-        moments = self.moments if x[self.flat].any() else 2
+        # As a share of what x is, column by column.
+        share = np.abs(self.between @ x) > 1e-9 * (np.abs(self.between) @ np.abs(x))
+        exist = self.moments[0] if share.any() else 2, self.moments[1] if x[self.flat].any() else 2
+        moments = min(exist)
         return NormalMixture.build(self.node_mean @ x, np.sqrt(var), self.weight, moments)
 
     def predict(self, x: Sequence[float] | Floats) -> NormalMixture:
@@ -68,7 +73,7 @@ class Regression:
         x = self._row(x)
         var = np.einsum("i,nij,j->n", x, self.node_covariance, x)
         total = np.sqrt(var + self.tau**2 + self.omega**2)
-        return NormalMixture.build(self.node_mean @ x, total, self.weight, self.moments)
+        return NormalMixture.build(self.node_mean @ x, total, self.weight, min(self.moments))
 
     @property
     def coefficients(self) -> tuple[NormalMixture, ...]:
@@ -130,14 +135,16 @@ def fit_regression(
     if n_studies is None:
         n_studies = len(set(layout.block_of_row.tolist()))
     _check_design(X, sd, labels)
-    _check_propriety(tau_prior, flat, n_studies)
+    between = _between(layout, X, np.isinf(sd))
+    _check_propriety(tau_prior, len(between), n_studies)
     priors = bound_priors(layout, tau_prior, omega_prior)
     rows = LinearRows(layout, X, mean, sd)
     scale = tau_scale(replace(layout, y=rows.residual))
-    sizes = (n_studies - flat, layout.k - flat)
+    sizes = (n_studies - len(between), layout.k - flat)
     falls = [np.inf if p is None else p.tail + n for p, n in zip(priors, sizes, strict=True)]
     # As far as a wide prior reaches, one of a coefficient may be as good as flat.
-    own = (n_studies - len(labels), layout.k - len(labels))
+    all_of = _between(layout, X, np.ones(len(labels), dtype=bool))
+    own = (n_studies - len(all_of), layout.k - len(labels))
     hyper = [
         heavy_sd_axis(p, layout, scale, fall, least)
         for p, fall, least in zip(priors, falls, own, strict=True)
@@ -179,7 +186,8 @@ def fit_regression(
     joint = np.einsum("n,nij->ij", weight, cov) + (b - centre).T @ (weight[:, None] * (b - centre))
     return Regression(
         labels, centre, joint, tau_density, omega_density, b, cov, tau.ravel(), omega.ravel(),
-        weight, log_total if proper else None, error, np.isinf(sd), tail_rule(min(falls))[1],
+        weight, log_total if proper else None, error, np.isinf(sd), between,
+        (tail_rule(falls[0])[1], tail_rule(falls[1])[1]),
     )  # fmt: skip
 
 
@@ -253,13 +261,38 @@ def _check_design(X: Floats, sd: Floats, names: tuple[str, ...]) -> None:
         )
 
 
-def _check_propriety(tau: Prior, flat: int, n_studies: int) -> None:
-    """As `check_propriety` of pools: each flat coefficient takes the place of one study."""
+def _between(layout: Layout, X: Floats, chosen: NDArray[np.bool_]) -> Floats:
+    """Combinations c (q, p) of the chosen coefficients for which X c is the same within studies.
+
+    As tau grows the rows' precision vanishes for what study effects span, and for nothing else:
+    |X' Sigma^-1 X| falls as tau^-2q, and only these combinations of coefficients lose their hold.
+    """
+    columns = X[:, chosen]
+    length = np.sqrt((columns**2).sum(axis=0))
+    length = np.where(length > 0, length, 1.0)
+    within = columns / length
+    within[layout.single_exact] = 0.0
+    if (blocks := layout.exact_blocks) is not None:
+        for rows, mask, G in zip(blocks.rows, blocks.mask, blocks.G, strict=True):
+            n = int(mask.sum())
+            values, vectors = np.linalg.eigh(G[:n, :n])
+            span = vectors[:, values > 1e-9]
+            within[rows[:n]] -= span @ (span.T @ within[rows[:n]])
+    _, values, right = np.linalg.svd(within)
+    kept = np.concatenate([values, np.zeros(len(right) - len(values))]) < _COLLINEAR
+    out = np.zeros((int(kept.sum()), X.shape[1]))
+    out[:, chosen] = np.where(np.abs(right[kept]) > _COLLINEAR, right[kept], 0.0) / length
+    return out
+
+
+def _check_propriety(tau: Prior, between: int, n_studies: int) -> None:
+    """As `check_propriety` of pools: flat coefficients that studies alone tell take places."""
     if tau.proper:
         return
-    need = math.floor(1 - tau.tail + flat) + 1
+    need = math.floor(1 - tau.tail + between) + 1
     if n_studies < need:
         raise PriorError(
-            f"an improper prior on tau ({tau}) with {flat} flat coefficients needs at least {need} "
-            f"studies, here {n_studies}; use a proper prior such as {TAU_DEFAULT}"
+            f"an improper prior on tau ({tau}) with {between} flat coefficients that differ "
+            f"between studies alone needs at least {need} studies, here {n_studies}; use a proper "
+            f"prior such as {TAU_DEFAULT}"
         )
