@@ -310,3 +310,28 @@ def test_a_maximum_with_a_level_without_variance_is_found():
     assert fit.logLik == pytest.approx(-9.4817, abs=1e-4)
     assert fit.beta[0] == pytest.approx(-0.7927, abs=1e-4)
     assert fit.se[0] == pytest.approx(0.0997, abs=1e-4)
+
+
+def test_terms_that_divide_the_effects_alike_are_refused():
+    y, v = np.array([0.1, 0.5, -0.2, 0.9]), np.full(4, 0.05)
+    same = {"study": list("abcd"), "effect": [4, 3, 2, 1]}
+    for method in ("REML", "ML"):
+        with pytest.raises(ValueError, match="'study' and 'effect' divide the effects alike"):
+            rma_mv(y, v, groups=same, method=method)
+    assert rma_mv(y, v, groups={"study": list("aabc"), "effect": [4, 3, 2, 1]}).k == 4
+
+
+def test_what_comes_after_a_fit_names_what_is_wrong(three_level, schools):
+    with pytest.raises(ValueError, match=r"X\[0, 0\] = inf is not finite; remedy: give intrcpt"):
+        predict_mv(three_level, [[np.inf]])
+    missing = schools["district"].astype(object).where(schools.index != 3)
+    with pytest.raises(ValueError, match=r"cluster\[3\] is missing"):
+        cooks_distance(three_level, missing)
+    y, v = np.array([0.1, 0.5, -0.2, 0.9, 0.3]), np.full(5, 0.05)
+    x = pd.DataFrame({"x": [0.0, 0.0, 0.0, 1.0, 0.0]})
+    fit = rma_mv(y, v, x, groups={"row": np.arange(5)})
+    with pytest.raises(ValueError, match="without the cluster 'd' there is no fit"):
+        cooks_distance(fit, list("abcde"))
+    inner = rma_mv(y, v, inner=["p", "q", "p", "q", "p"], outer=[0, 0, 1, 1, 2], struct="CS")
+    with pytest.raises(ValueError, match="no variance of groups"):
+        confint_mv(inner)

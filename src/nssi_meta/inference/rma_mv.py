@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -135,7 +136,8 @@ def rma_mv(
     ValueError
         Bad input, every problem at once; V not symmetric or not positive definite; k not above p;
         a variance that REML cannot tell, as with a single group or a level that occurs once and has
-        its own coefficient.
+        its own coefficient; two terms that divide the effects alike (metafor shares their variance
+        out between them).
     """
     problems: list[str] = []
     check_level(level, problems)
@@ -162,6 +164,7 @@ def rma_mv(
     parts = correlated_blocks.batches(cov, terms, ins[0], outs[0])
     c = Components(len(terms), len(ins[1]), struct)
     restricted = method == "REML"
+    refuse(_divided_alike(coded))
     if restricted:
         refuse(_untold(d, coded, ins, outs[0], struct))
     theta, _ = maximise(d, parts, c, restricted)
@@ -189,6 +192,16 @@ def rma_mv(
         QE=QE, QEp=float(chdtrc(d.k - d.p, QE)), QM=w.QM, QMdf=w.QMdf, QMp=w.QMp,
         logLik=s.logLik, AIC=float(aic), BIC=float(bic), AICc=float(aicc),
     )  # fmt: skip
+
+
+def _divided_alike(groups: Mapping[str, Labels]) -> list[str]:
+    """Pairs of terms whose groups are the same: the likelihood knows the sum of their variances."""
+    return [
+        f"groups {one!r} and {other!r} divide the effects alike, so that their variances cannot "
+        "be told apart; remedy: leave one out"
+        for (one, a), (other, b) in combinations(groups.items(), 2)
+        if len(set(zip(a[0].tolist(), b[0].tolist(), strict=True))) == len(a[1]) == len(b[1])
+    ]
 
 
 def _untold(

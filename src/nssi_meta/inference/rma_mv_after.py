@@ -28,6 +28,12 @@ def predict_mv(fit: RmaMv, X: ArrayLike | None = None, inner: str | None = None)
     if rows.shape[1] != fit.p:
         text = f"X has {rows.shape[1]} columns; allowed: {fit.p}, in the order of"
         refuse([f"{text} {', '.join(fit.names)} (the constant included)"])
+    refuse(
+        [
+            f"X[{i}, {j}] = {rows[i, j]:g} is not finite; remedy: give {fit.names[j]}"
+            for i, j in np.argwhere(~np.isfinite(rows)).tolist()
+        ]
+    )
     extra = float(fit.sigma2.sum())
     if len(fit.tau2) == 1:
         extra += float(fit.tau2[0])
@@ -96,6 +102,8 @@ def confint_mv(fit: RmaMv) -> pd.DataFrame:
     from scipy.optimize import brentq
     from scipy.special import chdtri
 
+    if not fit.groups:
+        refuse(["there is no variance of groups; remedy: fit with groups"])
     restricted, c = fit.method == "REML", fit.components
     theta, top = maximise(fit.design, fit.parts, c, restricted)
     drop = float(chdtri(1, 1 - fit.level)) / 2
@@ -122,14 +130,23 @@ def confint_mv(fit: RmaMv) -> pd.DataFrame:
 
 
 def cooks_distance(fit: RmaMv, cluster: ArrayLike) -> pd.Series:
-    """Cook's distance of each cluster (k labels): the model is fitted again without it."""
+    """Cook's distance of each cluster (k labels): the model is fitted again without it.
+
+    Raises ValueError for a label that is missing, and by name for a cluster without which the model
+    cannot be fitted.
+    """
     labels = pd.Series(np.asarray(cluster))
     if len(labels) != fit.k:
         refuse([f"cluster has {len(labels)} labels for {fit.k} effects; remedy: one each"])
+    refuse([f"cluster[{i}] is missing; remedy: give one" for i in np.flatnonzero(labels.isna())])
     inverse = np.linalg.inv(fit.vb)
     out: dict[object, float] = {}
     for name in sorted(labels.unique()):
-        change = fit.beta - _refit(fit, np.flatnonzero((labels != name).to_numpy())).beta
+        try:
+            other = _refit(fit, np.flatnonzero((labels != name).to_numpy()))
+        except ValueError as error:
+            raise ValueError(f"without the cluster {name!r} there is no fit: {error}") from error
+        change = fit.beta - other.beta
         out[name] = float(change @ inverse @ change)
     return pd.Series(out, name="cook_d")
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Prior of the baselines: next to nothing said of them (Smith, Spiegelhalter & Thomas 1995).
 BASELINE = "normal(0,10)"
+#: As in files of counts; from 1e12 on the likelihood of a table is lost in rounding.
+MOST = 1e9
 CORRECTED = (
     "Estimates of tables with an empty cell are shown with 1/2 added to all four cells; pooled and "
     "shrunken values need no correction."
@@ -201,9 +203,9 @@ def _counts(**given: ArrayLike) -> Counts:
     }
     wrong = []
     for name, x in arrays.items():
-        bad = ~(np.isfinite(x) & (x >= 0) & (x == np.round(x)))
+        bad = ~(np.isfinite(x) & (x >= 0) & (x == np.round(x)) & (x <= MOST))
         wrong += [
-            f"{name}[{i}] is {columns[name][i]!r}: counts are whole numbers of 0 or more"
+            f"{name}[{i}] is {columns[name][i]!r}: counts are whole numbers from 0 to {MOST:g}"
             for i in np.flatnonzero(bad)
         ]
     for events, people in (("ai", "n1i"), ("ci", "n2i")):
