@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pytensor.compile.mode import Mode
 from scipy import integrate, stats
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import layout
@@ -43,7 +43,7 @@ def at_all(model, tau_name, values):
 
 def every_node(rows, mean, tau, omega, nu):
     """Log likelihood (S, blocks) with no node of lambda left out."""
-    log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
+    log_weight, inflate = log_mixing(nu[:, None])
     values = [
         block_log_likelihood(rows.layout, mean, tau * np.sqrt(inflate[:, n]), omega)
         + log_weight[:, n, None]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 
 from nssi_meta.inference.adaptive import integrate
 from nssi_meta.inference.axes import mu_axis, sd_axis, tau_scale
@@ -22,7 +22,7 @@ from nssi_meta.models.blocks import Layout
 from nssi_meta.models.checked_rows import check_rows
 from nssi_meta.models.likelihood import log_likelihood
 from nssi_meta.models.priors import Prior, PriorError
-from nssi_meta.models.robust import NU_LOW, NU_RATE, RULE, log_mixing
+from nssi_meta.models.robust import NU_LOW, NU_RATE, log_mixing
 
 Floats = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ class StudyTables:
         with np.errstate(divide="ignore"):
             log_tau = np.log(tau)
         for j, freedom in enumerate(nu):
-            log_weight, inflate = log_mixing(freedom, RULE, np.exp, np.log, gammaln)
+            log_weight, inflate = log_mixing(freedom)
             s = np.clip(
                 log_tau[:, None] + 0.5 * np.log(inflate), self.edges[0], self.edges[-1] - 1e-9
             )

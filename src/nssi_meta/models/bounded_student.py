@@ -1,9 +1,10 @@
 """Rows of any kind whose studies' effects are t-distributed: a normal with variance tau^2 / lambda.
 
-lambda of a study is integrated out at its nodes as in `robust` wherever the study's likelihood
-given lambda is cheap: exact effects that share one study effect, and rows of any kind that stand
-alone. Where it is not (several bounds, sizes without sign beside others, contrasts that share an
-arm) lambda is a parameter while sampling, and integrated out for the reported log likelihood.
+lambda of a study (of each of its contrasts, where they share no arm) is integrated out at its nodes
+as in `robust` wherever the study's likelihood given lambda is cheap: exact effects that share one
+study effect, and rows of any kind that stand alone. Where it is not (several bounds, sizes without
+sign beside others, contrasts that share an arm) lambda is a parameter while sampling, and
+integrated out for the reported log likelihood.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
 
 from nssi_meta.models.bounded_rows import BoundedRows
 from nssi_meta.models.coefficients import residual, row_values
@@ -128,7 +128,7 @@ def student_log_likelihood(
     with several bounds have nodes of their own, so that no outlier elsewhere adds to theirs.
     """
     data = rows.layout
-    log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
+    log_weight, inflate = log_mixing(nu[:, None])
     away = _away2(rows, mean)
     singles = data.single_exact, data.single_unsigned, data.single_beyond, data.single_within
     none = np.zeros(0, dtype=np.int64)

@@ -22,7 +22,7 @@ from nssi_meta.models.study_rows import Floats, StudyRows
 
 def row_values(rows: StudyRows) -> dict[str, dict[str, NDArray[Any]]]:
     """Data nodes of the rows: `X` is (p, k)."""
-    columns = {"y": rows.y, "z": rows.z, "d": rows.d, "study": rows.study, "X": rows.X.T}
+    columns = {"y": rows.y, "z": rows.z, "d": rows.d, "X": rows.X.T}
     return {"rows": columns, "studies": {"size": rows.size}}
 
 

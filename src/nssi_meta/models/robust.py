@@ -65,11 +65,11 @@ _STEPS: NDArray[np.float64] = STEP * (1.0 + 0.02 * np.exp(-0.04 * _K))
 RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
 #: Nodes to the left are left out where less than e^-18 of any study's density lies beyond them.
 _LEFT_OUT = 18.0
-#: Smaller steps than other models need, for nu's and lambda's long tails.
-TARGET_ACCEPT = 0.95
 #: And to the right, where less than e^-40 of lambda's own density lies at a node: there the
 #: likelihood is about that of lambda's mode.
 _LEFT_OUT_RIGHT = 40.0
+#: Smaller steps than other models need, for nu's and lambda's long tails.
+TARGET_ACCEPT = 0.95
 
 
 def mixing_constant(nu: Any, log: Any, log_gamma: Any) -> Any:
@@ -78,16 +78,15 @@ def mixing_constant(nu: Any, log: Any, log_gamma: Any) -> Any:
     return half * log(half) - log_gamma(half)
 
 
-def log_mixing(nu: Any, rule: Any, exp: Any, log: Any, log_gamma: Any) -> tuple[Any, Any]:
-    """log of the weights of a rule (3, n), and 1 / lambda at its nodes: nu (..., 1) to (..., n)."""
-    half = nu / 2
-    widen = 1.0 + WIDEN / nu
-    s = rule[0] * STEP / (half * widen) ** 0.5
-    log_density = mixing_constant(nu, log, log_gamma) + half * (s - exp(s))
-    return log_density - 0.5 * log(half * widen) + rule[1], exp(-s)
+def log_mixing(nu: Floats) -> tuple[Floats, Floats]:
+    """log of the rule's weights, and 1 / lambda at its nodes: nu (..., 1) to (..., n)."""
+    half, widen = nu / 2, 1.0 + WIDEN / nu
+    s = RULE[0] * STEP / np.sqrt(half * widen)
+    log_density = mixing_constant(nu, np.log, gammaln) + half * (s - np.exp(s))
+    return log_density - 0.5 * np.log(half * widen) + RULE[1], np.exp(-s)
 
 
-def left_reach(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
+def left_reach(nu: Any, tau2: Any, far2: Any) -> Any:
     """How many units left of 0 nodes count for studies no further than sqrt(far2) from their mean.
 
     In s = log lambda a study's density is at least a constant times exp(nu / 2 (s - B e^s)), B = 1
@@ -96,13 +95,13 @@ def left_reach(nu: Any, tau2: Any, far2: Any, log: Any) -> Any:
     """
     c = 2 * _LEFT_OUT / nu
     d = 0.5 * (c + (c * c + 8 * c) ** 0.5)
-    reach = d + log(1.0 + far2 / (nu * tau2))
+    reach = d + np.log(1.0 + far2 / (nu * tau2))
     return reach * (0.5 * nu + 0.5 * WIDEN) ** 0.5 / STEP
 
 
 def counting_nodes(log_weight: Floats, nu: Floats, tau: Floats, far2: Floats) -> NDArray[np.bool_]:
     """Which nodes (S, n) count at S draws: to the left by `left_reach`, to the right by weight."""
-    reach = left_reach(nu, np.maximum(tau**2, 1e-300), far2, np.log)[:, None]
+    reach = left_reach(nu, np.maximum(tau**2, 1e-300), far2)[:, None]
     heavy = log_weight >= log_weight.max(axis=1, keepdims=True) - _LEFT_OUT_RIGHT
     return np.asarray((RULE[0] >= -reach) & ((RULE[0] < 0) | heavy))
 
@@ -217,7 +216,7 @@ def study_log_likelihood(
 ) -> Floats:
     """Log marginal density of each study (S, J) at S draws, t-distributed study effects."""
     sums = study_sums(rows, coef, omega**2)
-    log_weight, inflate = log_mixing(nu[:, None], RULE, np.exp, np.log, gammaln)
+    log_weight, inflate = log_mixing(nu[:, None])
     counts = counting_nodes(log_weight, nu, tau, (sums.mean**2).max(axis=1)).any(axis=0)
     log_weight, inflate = log_weight[:, counts], inflate[:, counts]
     # Each study's density at each node (S, J, n), averaged.

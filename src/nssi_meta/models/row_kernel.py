@@ -119,11 +119,6 @@ def plain_rows(
     return total
 
 
-@compiled
-def _log(x: float) -> float:
-    return math.log(x)
-
-
 _left_reach = compiled(left_reach)
 
 
@@ -270,7 +265,7 @@ def mixed_rows(
             d_constant += 1.0
     if d_constant == 0:
         return total, d_mean, d_v, d_tau2, d_nu, d_constant
-    reach, first = _left_reach(nu, tau2, far * far, _log), 0
+    reach, first = _left_reach(nu, tau2, far * far), 0
     while first < len(_NODES) - 1 and _NODES[first] < -reach:
         first += 1
     at = _nodes(first, nu, constant)
