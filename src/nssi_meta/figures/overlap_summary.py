@@ -210,10 +210,11 @@ def _print_figure(
 
 
 def print_figure(x: Interval, figure: str) -> str:
-    """Print a figure with its interval; a number of mechanisms without decimals."""
+    """Print a figure with its interval; a number of mechanisms without decimals if it is whole."""
     digits = 0 if figure == "n_shared" else 2
     if not x.known:
         return "n/a"
-    whole = all(float(v).is_integer() for v in (x.value, x.low, x.high))
+    # As they are printed: quantiles between two whole numbers of draws are 17.98 and the like.
+    whole = all(round(float(v), 1).is_integer() for v in (x.value, x.low, x.high))
     places = digits if whole or digits else 1
     return f"{number(x.value, places)} [{number(x.low, places)}, {number(x.high, places)}]"
