@@ -292,8 +292,8 @@ def test_a_structure_is_compiled_once_and_gets_its_own_data(monkeypatch):
     two = compiled_for(fewer, told.append).values
     assert len(made) == 1
     assert told == ["compiling the model"]
-    assert one["rows"].shape == (5, 56)
-    assert two["rows"].shape == (5, 7)
+    assert one["rows"].shape == (4, 56)
+    assert two["rows"].shape == (4, 7)
     assert two["rows"][0].tolist() == y[:7].tolist()
     compiled_for(three_level(y, v, range(56)))  # without omega: another structure
     assert len(made) == 2
