@@ -87,10 +87,10 @@ class Curve:
         return max(left, 0.0), min(right, 0.0)
 
     def beyond(self, mu: Floats, tau: Floats) -> list[tuple[Floats, Floats, Floats]]:
-        """On either side of the panels log of the integral of L N(mu, tau^2), and mean and mean
-        square there of theta; L is exponential.
+        """Of either side of the panels, where L is exponential: log of the integral of L times
+        N(mu, tau^2), and mean and mean square of theta there.
 
-        With x how many tau its edge is from the mean mu + slope tau^2 of the product.
+        The product is a normal with mean mu + slope tau^2, cut off x times tau above that.
         """
         out = []
         for side, edge, end, slope in zip(

@@ -15,10 +15,11 @@ from nssi_meta.inference.densities import NormalMixture
 from nssi_meta.inference.nuts import Fit
 from nssi_meta.models.blocks import Layout
 from nssi_meta.models.checked_rows import check_rows
+from nssi_meta.models.exact_studies import exact_studies, rows_of_studies
 from nssi_meta.models.pool import pool_model
 from nssi_meta.models.priors import OMEGA_DEFAULT, Prior, check_propriety
 from nssi_meta.models.structure import Structure
-from nssi_meta.models.three_level import three_level
+from nssi_meta.models.three_level import one_mean
 
 Floats = NDArray[np.float64]
 #: A pool has no option for draws, and needs none.
@@ -175,19 +176,12 @@ def _structure(
     None where bounds, unknown signs, several contrasts in a block or the prior of mu need the
     general model.
     """
-    block = data.exact_blocks
     usual = mu_prior.name in ("normal", "flat") and (omega_prior is None or omega_prior.proper)
-    if not (data.gaussian and usual) or (block is None) != (omega_prior is None):
+    exact = exact_studies(data)
+    if not (data.gaussian and usual and exact.all()) or (data.exact_blocks is None) != (
+        omega_prior is None
+    ):
         return None
-    V = data.v
-    if block is not None:
-        real = block.mask[:, :, None] * block.mask[:, None, :]
-        if not (real == block.G).all():
-            return None
-        if (block.V * np.eye(block.V.shape[1]) != block.V).any():
-            V = np.diag(data.v)
-            for rows, size, part in zip(block.rows, block.mask.sum(axis=1), block.V, strict=True):
-                n = int(size)
-                V[np.ix_(rows[:n], rows[:n])] = part[:n, :n]
     omega = OMEGA_DEFAULT if omega_prior is None else omega_prior
-    return three_level(data.y, V, data.block_of_row, mu_prior, tau_prior, omega)
+    rows = rows_of_studies(data, np.ones((data.k, 1)), exact)
+    return one_mean(rows, mu_prior, tau_prior, omega)

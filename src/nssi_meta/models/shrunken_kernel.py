@@ -15,13 +15,13 @@ import numpy as np
 
 from nssi_meta.models.block_kernel import invert
 from nssi_meta.models.blocks import Floats
-from nssi_meta.models.row_kernel import compiled
-from nssi_meta.models.study_kernel import normal_studies
+from nssi_meta.models.row_kernel import EXACT, compiled, row
+from nssi_meta.models.study_kernel import one_row_each
 
 
 @compiled
 def _whitened(
-    columns: Floats, w: Floats, z: Floats, size: Floats, tau2: float
+    columns: Floats, w: Floats, z: Floats, size: Floats, precision: Floats, tau2: float
 ) -> tuple[Floats, Floats]:
     """Sigma^-1 times each row of `columns` (n, k), and the sums of z times that by study (n, J).
 
@@ -31,16 +31,13 @@ def _whitened(
     made, sums = np.empty_like(columns), np.empty((len(columns), len(size)))
     start = 0
     for j in range(len(size)):
-        end, precision = start + int(size[j]), 0.0
-        for i in range(start, end):
-            precision += w[i] * z[i] ** 2
-        less = 1.0 / (1.0 + tau2 * precision)
+        end, less = start + int(size[j]), 1.0 / (1.0 + tau2 * precision[j])
         for c in range(len(columns)):
             mean = 0.0
             for i in range(start, end):
                 mean += w[i] * z[i] * columns[c, i]
             sums[c, j] = mean * less
-            mean /= precision
+            mean /= precision[j]
             for i in range(start, end):
                 made[c, i] = w[i] * (columns[c, i] - z[i] * mean + z[i] * mean * less)
         start = end
@@ -57,9 +54,10 @@ def shrunken_studies(
     and `d` (k,), `size` (J,).
     """
     p, n_studies = len(scale), len(size)
-    total = normal_studies(columns[p], np.full(1, tau2), omega2, z, d, size)[0]
-    w = 1.0 / (d + omega2)
-    white, sums = _whitened(columns, w, z, size, tau2)
+    total, mean, precision, w = one_row_each(z, d, size, columns[p], omega2)
+    for j in range(n_studies):
+        total += row(EXACT, mean[j], 0.0, 0.0, 1.0 / precision[j] + tau2)[0]
+    white, sums = _whitened(columns, w, z, size, precision, tau2)
     M, K, inverse, q = np.empty((p, p)), np.empty((p, p)), np.empty((p, p)), np.empty(p)
     for m in range(p):
         q[m] = (columns[m] * white[p]).sum()
@@ -84,18 +82,15 @@ def shrunken_studies(
 
     d_tau2, d_omega2, start = 0.0, 0.0, 0
     for j in range(n_studies):
-        end, precision = start + int(size[j]), 0.0
-        for i in range(start, end):
-            precision += w[i] * z[i] ** 2
-        less, away = 1.0 / (1.0 + tau2 * precision), sums[p, j]
-        known = precision * less
+        end, less, away = start + int(size[j]), 1.0 / (1.0 + tau2 * precision[j]), sums[p, j]
+        known = precision[j] * less
         for m in range(p):
             away -= coef[m] * sums[m, j]
             for n in range(p):
                 known -= sums[m, j] * inverse[m, n] * sums[n, j]
         d_tau2 += 0.5 * (away**2 - known)
         for i in range(start, end):
-            share = w[i] * z[i] ** 2 / precision
+            share = w[i] * z[i] ** 2 / precision[j]
             e, own = white[p, i], w[i] * (1.0 - share + share * less)
             for m in range(p):
                 e -= coef[m] * white[m, i]

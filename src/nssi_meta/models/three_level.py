@@ -13,7 +13,7 @@ from nssi_meta.models.design import Combinations
 from nssi_meta.models.priors import MU_DEFAULT, OMEGA_DEFAULT, TAU_DEFAULT, Prior
 from nssi_meta.models.regression import regression
 from nssi_meta.models.structure import Structure
-from nssi_meta.models.study_rows import study_rows
+from nssi_meta.models.study_rows import StudyRows, study_rows
 
 
 def three_level(
@@ -30,6 +30,12 @@ def three_level(
     intercept, and shares its compiled code; mu is reported as `mean[mu]`, the effect in a new study
     as `prediction[mu]`. Raises as `study_rows` and `regression` do.
     """
+    return one_mean(study_rows(yi, V, study), mu_prior, tau_prior, omega_prior)
+
+
+def one_mean(
+    rows: StudyRows, mu_prior: str | Prior, tau_prior: str | Prior, omega_prior: str | Prior
+) -> Structure:
+    """The same of rotated rows whose design is an intercept."""
     mu = Combinations(means={"mu": np.ones(1)})
-    rows = study_rows(yi, V, study)
     return regression(rows, ["mu"], [mu_prior], tau_prior, omega_prior, mu)
