@@ -14,7 +14,14 @@ from scipy import special
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import common_part, layout
 from nssi_meta.models.bound_blocks import _rest
-from nssi_meta.models.common_kernel import backward, forward, loads, loads_back
+from nssi_meta.models.common_kernel import (
+    backward,
+    forward,
+    loads,
+    loads_back,
+    moments,
+    room_for,
+)
 from nssi_meta.models.common_variable import as_told
 from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.layout_nodes import layout_nodes, layout_values
@@ -79,19 +86,22 @@ def told_of(frame_of):
     return told
 
 
-def arrays_of(told):
-    """What is told of one study, as `common_kernel` takes it."""
-    names = ("y", "extra", "effect", "sign", "share", "walled")
-    places = (np.ascontiguousarray(told[name][:, 0], dtype=float) for name in names)
-    return *places, float(told["side"][0])
+def study_of(told, mean, load, own):
+    """One study as `common_kernel` takes it, and the side of its bounds."""
+    study = room_for(len(mean))
+    for name in ("y", "extra", "effect", "sign", "share", "walled"):
+        getattr(study, name)[:] = told[name][:, 0]
+    study.mean[:], study.load[:], study.own[:] = mean, load, own
+    return study, float(told["side"][0])
 
 
 @compiled
-def part_of(study, mean, load, own, g):
+def part_of(study, side, g):
     """f and the log of its slope at g (N,)."""
     out = np.empty((2, len(g)))
+    says = moments(study, len(study.y), side)
     for i in range(len(g)):
-        out[0, i], out[1, i] = forward(study, mean, load, own, g[i])
+        out[0, i], out[1, i] = forward(says, side, g[i])
     return out
 
 
@@ -156,7 +166,7 @@ def test_the_integral_over_what_is_sampled_is_that_over_the_common_part(told_of,
         load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v + omega**2
         given, part = (
             (data, kind, rows, mean, load, own),
-            partial(part_of, arrays_of(told), mean, load, own),
+            partial(part_of, *study_of(told, mean, load, own)),
         )
         edges = edges_of_f(data, rows, mean, load, own)
         f, weights = panels(edges)
@@ -179,7 +189,7 @@ def test_it_is_a_monotone_function_of_what_is_sampled_and_finite_far_out(told_of
         load2 = common_part(np.array([tau**2]), v[None], common.mask, common.rho, np.sqrt)[0]
         load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v
         for mean in SE * np.array([-1e6, -1e3, -30.0, 0.0, 1.0, 300.0, 1e5]):
-            f, log_slope = part_of(arrays_of(told), np.full(len(v), mean), load, own, g)
+            f, log_slope = part_of(*study_of(told, np.full(len(v), mean), load, own), g)
             assert np.isfinite(f).all()
             assert np.isfinite(log_slope).all()
             assert (np.diff(f) * told["side"] >= 0).all()
@@ -195,7 +205,7 @@ def test_what_is_sampled_has_one_width_whatever_tau_is(told_of, name):
         mean = np.full(len(v), 0.1)
         load2 = common_part(np.array([tau**2]), v[None], common.mask, common.rho, np.sqrt)[0]
         load, own = np.sqrt(load2), np.maximum(tau**2 - load2, (1e-12 - 1) * v) + v
-        f, log_slope = part_of(arrays_of(told), mean, load, own, g)
+        f, log_slope = part_of(*study_of(told, mean, load, own), g)
         log_p = log_density_given(data, kind, rows, mean, load, own, f) + log_slope
         p = np.exp(log_p - log_p.max())
         p /= p.sum()
@@ -207,11 +217,11 @@ def test_what_is_sampled_has_one_width_whatever_tau_is(told_of, name):
 def test_slopes_are_those_of_the_value(told_of, name):
     """By g, mean, load and own variance of 0.7 f + log slope; central differences, 1e-6 of both."""
     data, _, common, told = told_of(LAYOUTS[name])
-    v, study = data.v[common.rows[0]], arrays_of(told)
+    v = data.v[common.rows[0]]
     n = len(v)
 
     def value(x):
-        f, log_slope = forward(study, x[:n], x[n : 2 * n], x[2 * n : -1], x[-1])
+        f, log_slope = part_of(*study_of(told, *x[:-1].reshape(3, n)), x[-1:])[:, 0]
         return 0.7 * f + log_slope
 
     for tau, where, g in itertools.product((0.1, 1.0, 10.0), (-3.0, 0.3, 4.0), (-2.0, 3.0)):
@@ -221,49 +231,54 @@ def test_slopes_are_those_of_the_value(told_of, name):
         ]
         own = np.maximum((SE * tau) ** 2 - load2, (1e-12 - 1) * v) + v + 0.01
         point = np.r_[mean, np.sqrt(load2), own, g]
-        slopes = np.zeros((3, n))
-        d_g = backward(study, *point[: 3 * n].reshape(3, n), g, 0.7, *slopes)
-        for i, slope in enumerate([*slopes.ravel(), d_g]):
+        study, side = study_of(told, *point[:-1].reshape(3, n))
+        slopes = study.d_mean, study.d_load, study.d_own
+        for array in slopes:
+            array[:] = 0.0
+        d_g = backward(study, n, moments(study, n, side), side, g, 0.7)
+        for i, slope in enumerate([*np.concatenate(slopes), d_g]):
             step = 1e-6 * max(abs(point[i]), 0.01)
             ends = [value(point + s * np.eye(len(point))[i]) for s in (step, -step)]
             wanted = (ends[0] - ends[1]) / (2 * step)
             assert slope == pytest.approx(wanted, rel=1e-5, abs=1e-4 * max(1.0, abs(d_g)))
 
 
+def loads_of(v, t2, rho):
+    """A study with its loads under tau squared, and what `loads` returns."""
+    study = room_for(len(v))
+    study.v[:] = v
+    return study, loads(study, len(v), t2, rho)
+
+
 def test_loads_of_a_study_and_their_slope():
-    """As numpy's, places without a row left out; slopes by tau squared."""
-    v, mask, rho = np.array([0.04, 9.0, 0.09, 0.02]), np.array([1.0, 0.0, 1.0, 1.0]), 0.6
-    d_load, d_own = np.array([0.3, 5.0, -0.7, 1.1]) * mask, np.array([0.4, 5.0, 0.9, -0.2]) * mask
-
-    def at(t2):
-        load, own = np.zeros(4), np.zeros(4)
-        lacks = loads(t2, v, mask, rho, load, own)
-        return load, own, lacks
-
+    """As numpy's, two of four variances equal; slopes by tau squared."""
+    v, rho = np.array([0.04, 0.09, 0.02, 0.04]), 0.6
+    d_load, d_own = np.array([0.3, -0.7, 1.1, 0.5]), np.array([0.4, 0.9, -0.2, -0.6])
     for t2 in (0.0, 1e-6, 0.05, 40.0, 1e12):
-        load, own, lacks = at(t2)
-        wanted = common_part(np.array([t2]), v[None], mask[None], np.array([rho]), np.sqrt)[0]
-        np.testing.assert_allclose(load[mask > 0] ** 2, wanted[mask > 0], rtol=1e-13)
-        rest = _rest(np.array([[t2]]), v[None], mask[None], np.array([rho]), np.zeros(1))[0, 0]
-        np.testing.assert_allclose(own[mask > 0], rest[mask > 0], rtol=1e-12)
+        study, (lacks, d_lacks) = loads_of(v, t2, rho)
+        several = np.ones((1, 4)), np.array([rho])
+        wanted = common_part(np.array([t2]), v[None], *several, np.sqrt)[0]
+        np.testing.assert_allclose(study.load**2, wanted, rtol=1e-13)
+        rest = _rest(np.array([[t2]]), v[None], *several, np.zeros(1))[0, 0]
+        np.testing.assert_allclose(study.own, rest, rtol=1e-12)
         step = 1e-6 * max(t2, 0.01)
         ends = []
         for shift in (2 * step, step, 0.0):
-            one, other, _ = at(t2 + shift)
-            ends.append((one * d_load).sum() + (other * d_own).sum())
-        slope = loads_back(t2, v, mask, rho, lacks, load, d_load, d_own)
+            at = loads_of(v, t2 + shift, rho)[0]
+            ends.append((at.load * d_load).sum() + (at.own * d_own).sum())
+        study.d_load[:], study.d_own[:] = d_load, d_own
+        slope = loads_back(study, 4, t2, rho, lacks, d_lacks)
         one_sided = (4 * ends[1] - ends[0] - 3 * ends[2]) / (2 * step)
         assert slope == pytest.approx(one_sided, rel=1e-6)
 
 
 def test_what_the_common_part_leaves_is_no_difference():
     """Under a tau of a million standard errors: its limit for equal and for unequal variances."""
-    load, own = np.zeros(2), np.zeros(2)
-    loads(1e12, np.array([1.0, 1.0]), np.ones(2), 0.6, load, own)
-    assert own == pytest.approx([0.4, 0.4], rel=1e-9)
-    loads(1e12, np.array([1.0, 4.0]), np.ones(2), 0.6, load, own)
+    study, _ = loads_of(np.array([1.0, 1.0]), 1e12, 0.6)
+    assert study.own == pytest.approx([0.4, 0.4], rel=1e-9)
+    study, _ = loads_of(np.array([1.0, 4.0]), 1e12, 0.6)
     # rho (s_1 - s_2)^2 / 2 of tau^2 is in neither's common part.
-    assert own == pytest.approx([0.4 + 0.3, 1.6 + 0.3], rel=1e-9)
+    assert study.own == pytest.approx([0.4 + 0.3, 1.6 + 0.3], rel=1e-9)
 
 
 def test_studies_are_independent_and_those_not_needed_normal(frame_of):

@@ -17,7 +17,6 @@ from nssi_meta.models.row_kernel import (
     UNSIGNED,
     WITHIN,
     mixed_rows,
-    plain_rows,
     row,
     tail,
 )
@@ -106,19 +105,6 @@ def test_finite_however_far(form, variance):
         assert np.isfinite(
             row(form, abs(low) if form == UNSIGNED else low, b, mean, variance)
         ).all()
-
-
-def test_rows_are_added_up_and_those_elsewhere_left_out():
-    form, a, b = (np.array(x, dtype=float) for x in zip(*ROWS, strict=True))
-    mean, variance = np.linspace(-0.3, 0.5, len(form)), np.linspace(0.2, 0.9, len(form))
-    form[[1, 4]] = -1.0
-    slopes = np.ones(len(form)), np.zeros(len(form))
-    total = plain_rows(form, a, b, mean, variance, *slopes)
-    each = np.array([row(*x) for x in zip(form, a, b, mean, variance, strict=True) if x[0] >= 0])
-    assert total == pytest.approx(each[:, 0].sum(), rel=1e-14)
-    np.testing.assert_allclose(slopes[0][form >= 0], 1.0 + each[:, 1], rtol=1e-15)
-    assert slopes[0][1] == 1.0
-    assert slopes[1][4] == 0.0
 
 
 def mixture(form, a, b, mean, variance_at, nu):

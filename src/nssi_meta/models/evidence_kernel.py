@@ -7,21 +7,39 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nssi_meta.models.block_kernel import block
 from nssi_meta.models.blocks import Floats
-from nssi_meta.models.common_kernel import backward, forward, loads, loads_back
-from nssi_meta.models.row_kernel import compiled, plain_rows
+from nssi_meta.models.common_kernel import (
+    Study,
+    backward,
+    forward,
+    loads,
+    loads_back,
+    moments,
+    room_for,
+)
+from nssi_meta.models.row_kernel import compiled, row
 
 
 @compiled
-def _told(told: tuple[Any, ...], j: int) -> tuple[Any, ...]:
-    """What is told of study j's places."""
-    y, extra, effect, sign, share, walled, side = told
-    return y[:, j], extra[:, j], effect[:, j], sign[:, j], share[:, j], walled[:, j], side[j]
+def _gather(
+    study: Study, j: int, mean: Floats, places: tuple[Floats, ...], told: tuple[Floats, ...]
+) -> tuple[int, int]:
+    """Study j's rows into `study`, slopes 0: how many, and one of them."""
+    at, first, v, mask, _ = places
+    y, extra, effect, sign, share, walled, _ = told
+    n = 0
+    for i in range(len(mask)):
+        if mask[i, j] > 0:
+            study.at[n] = at[i, j]
+            study.mean[n], study.v[n] = mean[int(at[i, j])], v[i, j]
+            study.y[n], study.extra[n], study.effect[n] = y[i, j], extra[i, j], effect[i, j]
+            study.sign[n], study.share[n], study.walled[n] = sign[i, j], share[i, j], walled[i, j]
+            study.d_mean[n] = study.d_load[n] = study.d_own[n] = 0.0
+            n += 1
+    return n, int(first[j])
 
 
 @compiled
@@ -44,60 +62,52 @@ def given(
     says. A study without rows has a g that is standard normal. B may be 0.
     """
     form, a, b, sampling = rows
-    at, first, v, mask, rho = places
-    n, n_studies, k = at.shape[0], len(g), len(mean)
-    centre, variance = mean.copy(), sampling + tau2 + omega2
-    of_study, of_place = np.zeros((2, n_studies)), np.zeros((3, n_studies, n))
-    f, lacks = of_study[0], of_study[1]
-    means, load, own = of_place[0], of_place[1], of_place[2]
-    total = 0.0
+    k, n_studies, rho, sides = len(mean), len(g), places[-1], told[-1]
+    alone = form.copy()  # what is left of the rows when the studies took theirs
+    d_mean, d_tau2, d_g = np.zeros(k), np.zeros(k), np.zeros(n_studies)
+    total, d_omega2 = 0.0, 0.0
+    study = room_for(len(places[0]))
     for j in range(n_studies):
-        if mask[:, j].sum() == 0:
+        n, first = _gather(study, j, mean, places, told)
+        if n == 0:
             total -= 0.5 * g[j] ** 2
-            continue
-        lacks[j] = loads(tau2[int(first[j])], v[:, j], mask[:, j], rho[j], load[j], own[j])
-        for i in range(n):
-            if mask[i, j] > 0:
-                place = int(at[i, j])
-                own[j, i] += omega2
-                variance[place] = own[j, i]
-                means[j, i] = mean[place]
-        f[j], log_slope = forward(_told(told, j), means[j], load[j], own[j], g[j])
-        total += log_slope - 0.5 * f[j] ** 2
-        for i in range(n):
-            if mask[i, j] > 0:
-                centre[int(at[i, j])] += load[j, i] * f[j]
-
-    d_mean, d_variance, d_g = np.zeros(k), np.zeros(k), np.zeros(n_studies)
-    total += plain_rows(form, a, b, centre, variance, d_mean, d_variance)
-    d_tau2, d_omega2 = d_variance, d_variance.sum()
-    d_place = np.zeros((3, n))
-    d_means, d_load, d_own = d_place[0], d_place[1], d_place[2]
-    for j in range(n_studies):
-        if mask[:, j].sum() == 0:
             d_g[j] = -g[j]
             continue
-        d_f = -f[j]
+        t2, side = tau2[first], sides[j]
+        lacks, slope = loads(study, n, t2, rho[j])
         for i in range(n):
-            d_means[i] = d_load[i] = d_own[i] = 0.0
-            if mask[i, j] > 0:
-                by_mean = d_mean[int(at[i, j])]
-                d_f += by_mean * load[j, i]
-                d_load[i] = by_mean * f[j]
-        d_g[j] = backward(
-            _told(told, j), means[j], load[j], own[j], g[j], d_f, d_means, d_load, d_own
-        )
+            study.own[i] += omega2
+        says = moments(study, n, side)
+        f, log_slope = forward(says, side, g[j])
+        total += log_slope - 0.5 * f**2
+        d_f = -f
         for i in range(n):
-            if mask[i, j] > 0:
-                place = int(at[i, j])
-                d_mean[place] += d_means[i]
-                d_omega2 += d_own[i]
-                # What f leaves of the row's tau^2 depends on that of its study's first row alone.
-                d_own[i] += d_variance[place]
-                d_tau2[place] = 0.0
-        t2 = tau2[int(first[j])]
-        d_tau2[int(first[j])] = loads_back(
-            t2, v[:, j], mask[:, j], rho[j], lacks[j], load[j], d_load, d_own
-        )
+            place = int(study.at[i])
+            alone[place] = -1.0
+            value, by_mean, by_own = row(
+                form[place], a[place], b[place], study.mean[i] + study.load[i] * f, study.own[i]
+            )
+            total += value
+            d_f += by_mean * study.load[i]
+            study.d_mean[i] = by_mean
+            study.d_load[i] = by_mean * f
+            study.d_own[i] = by_own
+        d_g[j] = backward(study, n, says, side, g[j], d_f)
+        for i in range(n):
+            d_mean[int(study.at[i])] += study.d_mean[i]
+            d_omega2 += study.d_own[i]
+        # What f leaves of a row's tau^2 depends on that of its study's first row alone.
+        d_tau2[first] += loads_back(study, n, t2, rho[j], lacks, slope)
     value, by_omega2 = block(blocks, mean, tau2, omega2, d_mean, d_tau2)
-    return total + value, d_mean, d_tau2, d_omega2 + by_omega2, d_g
+    total += value
+    d_omega2 += by_omega2
+    for i in range(k):
+        if alone[i] >= 0:
+            value, by_mean, by_variance = row(
+                alone[i], a[i], b[i], mean[i], sampling[i] + tau2[i] + omega2
+            )
+            total += value
+            d_mean[i] += by_mean
+            d_tau2[i] += by_variance
+            d_omega2 += by_variance
+    return total, d_mean, d_tau2, d_omega2, d_g

@@ -95,30 +95,6 @@ def row(
     return log_high + value, -slope if flip else slope, by_variance
 
 
-@compiled
-def plain_rows(
-    form: Floats,
-    a: Floats,
-    b: Floats,
-    mean: Floats,
-    variance: Floats,
-    d_mean: Floats,
-    d_variance: Floats,
-) -> float:
-    """Sum of the rows' log densities; slopes are added to `d_mean` and `d_variance` (k,).
-
-    Rows whose form is none of the four (-1) are left out.
-    """
-    total = 0.0
-    for i in range(len(form)):
-        if form[i] >= 0:
-            value, by_mean, by_variance = row(form[i], a[i], b[i], mean[i], variance[i])
-            total += value
-            d_mean[i] += by_mean
-            d_variance[i] += by_variance
-    return total
-
-
 _left_reach = compiled(left_reach)
 
 
