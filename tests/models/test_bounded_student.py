@@ -54,7 +54,7 @@ def every_node(rows, mean, tau, omega, nu):
 
 @pytest.mark.parametrize("exact", [False, True], ids=["bounds", "exact"])
 def test_nodes_that_count_are_not_left_out(frame_of, exact, parameters, reported):
-    """Sampled with the nodes that count (`left_reach`), and with all: e^-18 = 2e-8 a row."""
+    """Sampled with the nodes that count (`robust.counting_nodes`), and with all: 2e-8 a row."""
     far = [{"yi": y, "vi": 0.04} for y in (0.1, -1.0, 4.0)]  # up to 20 standard errors away
     if not exact:
         ends = [(0.3, INF), (3.5, INF), (-INF, -2.0), (-0.2, 0.3), (1.5, 2.5)]

@@ -154,7 +154,7 @@ def student_log_likelihood(
 
 
 def _away2(rows: BoundedRows, mean: Floats) -> Floats:
-    """Square (S, blocks) of how far each block is from its mean at most, for `left_reach`.
+    """Square (S, blocks) of how far each block is from its mean at most, for `robust.fall`.
 
     Rows of a block are correlated: twice the sum of the squares is no less than what their effect
     is away, for any correlation of contrasts that share an arm.

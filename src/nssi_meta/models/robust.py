@@ -63,11 +63,8 @@ _NODES: NDArray[np.float64] = _K - 0.02 * np.expm1(-0.04 * _K) / 0.04
 _STEPS: NDArray[np.float64] = STEP * (1.0 + 0.02 * np.exp(-0.04 * _K))
 #: Nodes, the logs of their steps and the steps, (3, n).
 RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
-#: Nodes to the left are left out where less than e^-18 of any study's density lies beyond them.
-_LEFT_OUT = 18.0
-#: And to the right, where less than e^-40 of lambda's own density lies at a node: there the
-#: likelihood is about that of lambda's mode.
-_LEFT_OUT_RIGHT = 40.0
+#: Nodes are left out where less than e^-18 of any study's density lies at or beyond them.
+LEFT_OUT = 18.0
 #: Smaller steps than other models need, for nu's and lambda's long tails.
 TARGET_ACCEPT = 0.95
 
@@ -86,24 +83,30 @@ def log_mixing(nu: Floats) -> tuple[Floats, Floats]:
     return log_density - 0.5 * np.log(half * widen) + RULE[1], np.exp(-s)
 
 
-def left_reach(nu: Any, tau2: Any, far2: Any) -> Any:
-    """How many units left of 0 nodes count for studies no further than sqrt(far2) from their mean.
+def fall(nu: Any) -> Any:
+    """How far left of its mode in log lambda a study's density has all but vanished.
 
-    In s = log lambda a study's density is at least a constant times exp(nu / 2 (s - B e^s)), B = 1
-    + far2 / (nu tau2), steeper to the left of its mode at -log B: with d the distance from there it
-    falls by exp(-nu / 2 (d - 1 + e^-d)), and d - 1 + e^-d >= d^2 / (2 + d), which is solved for d.
+    In s = log lambda it is at least a constant times exp(nu / 2 (s - B e^s)), B = 1 + far2 / (nu
+    tau2) with far2 the square of how far the study is from its mean, and steeper to the left of its
+    mode at -log B: with d the distance from there it falls by exp(-nu / 2 (d - 1 + e^-d)), and
+    d - 1 + e^-d >= d^2 / (2 + d), which is solved for d.
     """
-    c = 2 * _LEFT_OUT / nu
-    d = 0.5 * (c + (c * c + 8 * c) ** 0.5)
-    reach = d + np.log(1.0 + far2 / (nu * tau2))
-    return reach * (0.5 * nu + 0.5 * WIDEN) ** 0.5 / STEP
+    c = 2 * LEFT_OUT / nu
+    return 0.5 * (c + (c * c + 8 * c) ** 0.5)
 
 
 def counting_nodes(log_weight: Floats, nu: Floats, tau: Floats, far2: Floats) -> NDArray[np.bool_]:
-    """Which nodes (S, n) count at S draws: to the left by `left_reach`, to the right by weight."""
-    reach = left_reach(nu, np.maximum(tau**2, 1e-300), far2)[:, None]
-    heavy = log_weight >= log_weight.max(axis=1, keepdims=True) - _LEFT_OUT_RIGHT
-    return np.asarray((RULE[0] >= -reach) & ((RULE[0] < 0) | heavy))
+    """Which nodes (S, n) count at S draws for studies no further than sqrt(far2) from their mean.
+
+    To the left by `fall`, to the right by weight: a study's density given lambda > 1 is at most
+    sqrt(lambda) times that given 1, since the density N(0, tau^2 / lambda) of its effect is so at
+    any place.
+    """
+    s = RULE[0] * STEP / np.sqrt(0.5 * (nu + WIDEN))[:, None]
+    mode = -np.log1p(far2 / (nu * np.maximum(tau**2, 1e-300)))
+    at_1 = log_weight[:, RULE[0] == 0]
+    heavy = log_weight + 0.5 * s >= at_1 - LEFT_OUT
+    return np.asarray((s >= (mode - fall(nu))[:, None]) & ((s < 0) | heavy))
 
 
 def freedom_variable() -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nssi_meta.models.blocks import Floats
 from nssi_meta.models.likelihood import LOG_2PI
-from nssi_meta.models.robust import RULE, STEP, WIDEN, left_reach
+from nssi_meta.models.robust import LEFT_OUT, RULE, STEP, WIDEN, fall
 
 #: Division by 0 gives infinity as in numpy, where plain Python would raise an error.
 compiled = numba.njit(error_model="numpy")
@@ -25,6 +25,7 @@ _DENSITY_0 = 1.0 / math.sqrt(2 * math.pi)
 #: Below this many standard deviations the tail is its asymptotic series, to 2e-14 of itself.
 _FAR = -30.0
 _NODES, _LOG_STEPS = RULE[0], RULE[1]
+_ONE = int(np.flatnonzero(RULE[0] == 0)[0])  # where lambda is 1
 #: Probabilities smaller than this are summed by their logarithms.
 _UNDERFLOW = 1e-280
 EXACT, UNSIGNED, BEYOND, WITHIN = range(4)
@@ -95,12 +96,12 @@ def row(
     return log_high + value, -slope if flip else slope, by_variance
 
 
-_left_reach = compiled(left_reach)
+_fall = compiled(fall)
 
 
 @compiled
 def _distance(form: float, a: float, b: float, mean: float) -> float:
-    """How far a row is from its mean, for `left_reach`.
+    """How far a row is from its mean, for `robust.fall`.
 
     The log of a probability falls at most as fast as twice that of a density at the nearest end.
     """
@@ -114,10 +115,11 @@ def _distance(form: float, a: float, b: float, mean: float) -> float:
 
 
 class _Nodes(NamedTuple):
-    """lambda's nodes from the first that counts on (n,), and what a row has there.
+    """lambda's nodes that count for any row, from the largest lambda on, and what a row has there.
 
     1 / lambda is `inflate`, log lambda `s`; weights, their logs and slopes by nu are the same for
-    all rows. `p` is a row's density at a node times its weight, but for a factor.
+    all rows. Rows whose squared distance from their mean is below `least` do without a node. `p`
+    is a row's density at a node times its weight, but for a factor, `inverse` that of its variance.
     """
 
     s: Floats
@@ -125,41 +127,50 @@ class _Nodes(NamedTuple):
     weight: Floats
     log_weight: Floats
     by_nu: Floats
-    variance: Floats
+    least: Floats
+    inverse: Floats
     p: Floats
     by_mean: Floats
     by_variance: Floats
 
 
 @compiled
-def _nodes(first: int, nu: float, constant: float) -> _Nodes:
-    """The nodes from the one of number `first` on."""
-    n, half, square = len(_NODES) - first, 0.5 * nu, 0.5 * (nu + WIDEN)
-    made = np.empty((9, n))
-    at = _Nodes(
-        made[0], made[1], made[2], made[3], made[4], made[5], made[6], made[7], made[8]
-    )  # fmt: skip
+def _nodes(far2: float, tau2: float, nu: float, constant: float) -> _Nodes:
+    """The nodes that count for rows no further than sqrt(far2) from their mean."""
+    half, square, reach, scale = 0.5 * nu, 0.5 * (nu + WIDEN), _fall(nu), nu * tau2
     unit, offset = STEP / math.sqrt(square), constant - 0.5 * math.log(square)
-    for m in range(n):
-        s = _NODES[first + m] * unit
+    nearest, lightest = math.exp(-reach), offset - half - LEFT_OUT
+    reach += math.log(1.0 + far2 / scale)
+    made, n = np.empty((10, len(_NODES))), 0
+    for i in range(len(_NODES) - 1, -1, -1):
+        s = _NODES[i] * unit
+        if s < 0 and s < -reach:
+            break
         inflate = math.exp(-s)
         less = s - 1.0 / inflate
-        at.s[m], at.inflate[m] = s, inflate
-        at.log_weight[m] = half * less + offset + _LOG_STEPS[first + m]
-        at.weight[m] = math.exp(at.log_weight[m])
-        at.by_nu[m] = 0.5 * less - 0.25 * (half * (1.0 - 1.0 / inflate) * s + 1.0) / square
-    return at
+        log_weight = half * less + offset + _LOG_STEPS[i]
+        if s > 0 and log_weight + 0.5 * s < lightest:  # `robust.counting_nodes`
+            continue
+        made[0, n], made[1, n] = s, inflate
+        made[2, n], made[3, n] = math.exp(log_weight), log_weight
+        made[4, n] = 0.5 * less - 0.25 * (half * (1.0 - 1.0 / inflate) * s + 1.0) / square
+        made[5, n] = scale * (inflate * nearest - 1.0)  # `reach`, solved for far2
+        n += 1
+    return _Nodes(
+        made[0, :n], made[1, :n], made[2, :n], made[3, :n], made[4, :n],
+        made[5, :n], made[6, :n], made[7, :n], made[8, :n], made[9, :n],
+    )  # fmt: skip
 
 
 @compiled
-def _plainly(form: float, a: float, b: float, mean: float, at: _Nodes) -> float:
-    """`_at_nodes` by `row`, whatever the densities are."""
+def _plainly(form: float, a: float, b: float, mean: float, n: int, at: _Nodes) -> float:
+    """`p` by `row`, whatever the densities are, and the log of what it is to be multiplied by."""
     top = -np.inf
-    for m in range(len(at.p)):
-        value, at.by_mean[m], at.by_variance[m] = row(form, a, b, mean, at.variance[m])
+    for m in range(n):
+        value, at.by_mean[m], at.by_variance[m] = row(form, a, b, mean, 1.0 / at.inverse[m])
         at.p[m] = at.log_weight[m] + value
         top = max(top, at.p[m])
-    for m in range(len(at.p)):
+    for m in range(n):
         at.p[m] = math.exp(at.p[m] - top)
         at.by_mean[m] *= at.p[m]
         at.by_variance[m] *= at.p[m]
@@ -167,51 +178,63 @@ def _plainly(form: float, a: float, b: float, mean: float, at: _Nodes) -> float:
 
 
 @compiled
-def _at_nodes(form: float, a: float, b: float, mean: float, at: _Nodes) -> float:
-    """A row's densities at the nodes and their slopes, given its variances there.
+def _exact(a: float, mean: float, n: int, at: _Nodes) -> None:
+    """`p` of an effect, but for 1 / sqrt(2 pi), and its slopes at the first n nodes.
 
-    Returns the logarithm of what they are to be multiplied by. Few logarithms and roots, since the
-    sampler spends its time here.
+    No logarithms, and loops of which a processor does several at once: the sampler spends its time
+    here.
     """
-    n = len(at.p)
-    if form == EXACT:
-        r, top = a - mean, -np.inf
-        for m in range(n):
-            at.p[m] = at.log_weight[m] - 0.5 * r * r / at.variance[m]
-            top = max(top, at.p[m])
-        for m in range(n):
-            inverse = 1.0 / at.variance[m]
-            at.p[m] = math.exp(at.p[m] - top) * math.sqrt(inverse)
-            at.by_mean[m] = at.p[m] * r * inverse
-            at.by_variance[m] = 0.5 * (at.by_mean[m] * r - at.p[m]) * inverse
-        return top - 0.5 * LOG_2PI
-    whole = 0.0
-    if form == BEYOND:
-        for m in range(n):
-            inverse = 1.0 / at.variance[m]
-            scaled = b * math.sqrt(inverse)
-            z = (mean - a) * scaled
-            at.p[m] = 0.5 * at.weight[m] * math.erfc(-z * _ROOT_HALF)
-            density = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * z * z)
-            at.by_mean[m] = density * scaled
-            at.by_variance[m] = -0.5 * density * z * inverse
-            whole += at.p[m]
-    elif form == WITHIN:
-        # To the lower tail, where Phi keeps its relative precision.
-        flip = -1.0 if a + b > 2.0 * mean else 1.0
-        start, end = (-b, -a) if flip < 0 else (a, b)
-        for m in range(n):
-            inverse = 1.0 / at.variance[m]
-            scaled = math.sqrt(inverse)
-            low, high = (start - flip * mean) * scaled, (end - flip * mean) * scaled
-            at.p[m] = math.erfc(-high * _ROOT_HALF) - math.erfc(-low * _ROOT_HALF)
-            at.p[m] *= 0.5 * at.weight[m]
-            at_low = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * low * low)
-            at_high = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * high * high)
-            at.by_mean[m] = flip * (at_low - at_high) * scaled
-            at.by_variance[m] = 0.5 * (at_low * low - at_high * high) * inverse
-            whole += at.p[m]
-    return 0.0 if whole > _UNDERFLOW else _plainly(form, a, b, mean, at)
+    r = a - mean
+    half = 0.5 * r * r
+    for m in range(n):
+        at.p[m] = at.weight[m] * math.exp(-half * at.inverse[m]) * math.sqrt(at.inverse[m])
+    for m in range(n):
+        at.by_mean[m] = at.p[m] * at.inverse[m] * r
+        at.by_variance[m] = at.p[m] * at.inverse[m] * (half * at.inverse[m] - 0.5)
+
+
+@compiled
+def _beyond(a: float, b: float, mean: float, n: int, at: _Nodes) -> None:
+    """The same of a bound, the effect above it where `b` is 1."""
+    for m in range(n):
+        inverse = at.inverse[m]
+        scaled = b * math.sqrt(inverse)
+        z = (mean - a) * scaled
+        at.p[m] = 0.5 * at.weight[m] * math.erfc(-z * _ROOT_HALF)
+        density = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * z * z)
+        at.by_mean[m] = density * scaled
+        at.by_variance[m] = -0.5 * density * z * inverse
+
+
+@compiled
+def _within(a: float, b: float, mean: float, n: int, at: _Nodes) -> None:
+    """The same of an interval, from the lower tail, where Phi keeps its relative precision."""
+    flip = -1.0 if a + b > 2.0 * mean else 1.0
+    low_end, high_end = (-b, -a) if flip < 0 else (a, b)
+    for m in range(n):
+        inverse = at.inverse[m]
+        scaled = math.sqrt(inverse)
+        low, high = (low_end - flip * mean) * scaled, (high_end - flip * mean) * scaled
+        at.p[m] = math.erfc(-high * _ROOT_HALF) - math.erfc(-low * _ROOT_HALF)
+        at.p[m] *= 0.5 * at.weight[m]
+        at_low = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * low * low)
+        at_high = at.weight[m] * _DENSITY_0 * math.exp(-0.5 * high * high)
+        at.by_mean[m] = flip * (at_low - at_high) * scaled
+        at.by_variance[m] = 0.5 * (at_low * low - at_high * high) * inverse
+
+
+@compiled
+def _averaged(n: int, at: _Nodes, moves: float) -> tuple[float, float, float, float, float]:
+    """Sum of a row's densities at its n nodes, and of slopes by mean, variance, tau^2 and nu."""
+    whole, by_mean, by_v, by_tau2, by_nu = 0.0, 0.0, 0.0, 0.0, 0.0
+    for m in range(n):
+        slope = at.by_variance[m] * at.inflate[m]
+        whole += at.p[m]
+        by_mean += at.by_mean[m]
+        by_v += at.by_variance[m]
+        by_tau2 += slope
+        by_nu += at.p[m] * at.by_nu[m] + slope * moves * at.s[m]
+    return whole, by_mean, by_v, by_tau2, by_nu
 
 
 @compiled
@@ -229,40 +252,44 @@ def mixed_rows(
 
     `form` to `mean` (k,), of which `v` is the variance beyond tau^2 / lambda; `constant` is that of
     lambda's distribution, `robust.mixing_constant`. Slopes by `mean`, `v`, `tau2`, `nu` and
-    `constant`. The weights are those of `robust.log_mixing`; nodes that do not count are left out
-    (`left_reach`), and rows whose form is none of the four.
+    `constant`. The weights are those of `robust.log_mixing`; nodes that do not count for a row are
+    left out (`robust.counting_nodes`), and rows whose form is none of the four.
     """
-    k, far = len(mean), 0.0
-    d_mean, d_v = np.zeros(k), np.zeros(k)
+    k, farthest = len(mean), 0.0
+    d_mean, d_v, far2 = np.zeros(k), np.zeros(k), np.empty(k)
     total, d_tau2, d_nu, d_constant = 0.0, 0.0, 0.0, 0.0
     for i in range(k):
         if form[i] >= 0:
-            far = max(far, _distance(form[i], a[i], b[i], mean[i]))
+            far2[i] = max(_distance(form[i], a[i], b[i], mean[i]), 0.0) ** 2
+            farthest = max(farthest, far2[i])
             d_constant += 1.0
     if d_constant == 0:
         return total, d_mean, d_v, d_tau2, d_nu, d_constant
-    reach, first = _left_reach(nu, tau2, far * far), 0
-    while first < len(_NODES) - 1 and _NODES[first] < -reach:
-        first += 1
-    at = _nodes(first, nu, constant)
+    at = _nodes(farthest, tau2, nu, constant)
     moves = 0.25 * tau2 / (0.5 * (nu + WIDEN))  # lambda at a node moves with nu
     for i in range(k):
         if form[i] < 0:
             continue
-        for m in range(len(at.p)):
-            at.variance[m] = v[i] + tau2 * at.inflate[m]
-        total += _at_nodes(form[i], a[i], b[i], mean[i], at)
-        whole = 0.0
-        for m in range(len(at.p)):
-            whole += at.p[m]
-        total += math.log(whole)
-        by_mean, by_v, by_tau2, by_nu = 0.0, 0.0, 0.0, 0.0
-        for m in range(len(at.p)):
-            slope = at.by_variance[m] * at.inflate[m]
-            by_mean += at.by_mean[m]
-            by_v += at.by_variance[m]
-            by_tau2 += slope
-            by_nu += at.p[m] * at.by_nu[m] + slope * moves * at.s[m]
+        n = len(at.p)
+        while n > 1 and at.least[n - 1] > far2[i]:
+            n -= 1
+        for m in range(n):
+            at.inverse[m] = 1.0 / (v[i] + tau2 * at.inflate[m])
+        log_factor = 0.0
+        if form[i] == EXACT:
+            log_factor = -0.5 * LOG_2PI
+            _exact(a[i], mean[i], n, at)
+        elif form[i] == BEYOND:
+            _beyond(a[i], b[i], mean[i], n, at)
+        elif form[i] == WITHIN:
+            _within(a[i], b[i], mean[i], n, at)
+        else:
+            log_factor = _plainly(form[i], a[i], b[i], mean[i], n, at)
+        whole, by_mean, by_v, by_tau2, by_nu = _averaged(n, at, moves)
+        if whole <= _UNDERFLOW:
+            log_factor = _plainly(form[i], a[i], b[i], mean[i], n, at)
+            whole, by_mean, by_v, by_tau2, by_nu = _averaged(n, at, moves)
+        total += log_factor + math.log(whole)
         d_mean[i], d_v[i] = by_mean / whole, by_v / whole
         d_tau2 += by_tau2 / whole
         d_nu += by_nu / whole
