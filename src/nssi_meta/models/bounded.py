@@ -117,7 +117,7 @@ def bounded_regression(
                 return parts.log_likelihood(coef, *sd, draws["nu"][s])
             return block_log_likelihood(data, coef @ design.T, *sd)
 
-        width = 8 * data.k if parts is None else parts.width
+        width = data.k if parts is None else parts.width
         return in_chunks(part, len(draws["tau"]), width)
 
     def extra(draws: Draws) -> dict[str, Floats]:

@@ -27,6 +27,7 @@ from nssi_meta.models import (
     likelihood,
     robust,
     row_kernel,
+    scaled_kernel,
     shrunken_kernel,
     study_kernel,
     table_kernel,
@@ -40,6 +41,7 @@ _ROWS = ("form", "a", "b", "v")
 _BLOCKS = ("at", "mask", "y", "folded", "V", "G", "alike")
 _PLACES = ("at", "first", "v", "mask", "rho")
 _TOLD = ("y", "extra", "effect", "sign", "share", "walled", "side")
+_NONE = pt.constant(np.zeros(0))
 #: Machine code kept on disk is of this text.
 _MODULES = (
     row_kernel,
@@ -48,6 +50,7 @@ _MODULES = (
     evidence_kernel,
     study_kernel,
     shrunken_kernel,
+    scaled_kernel,
     table_kernel,
     binomial_tables,
     likelihood,
@@ -62,6 +65,17 @@ def _given(mean: Floats, tau2: Floats, omega2: Any, g: Floats, *arrays: Any) -> 
         arrays[:4], mean, tau2, omega2[()], g, arrays[4:11], arrays[11:16], arrays[16:]
     )
     return np.asarray(total), d_mean, d_tau2, np.asarray(d_omega2), d_g
+
+
+@compiled
+def _scaled(
+    scale: Floats, raw: Floats, tau2: Any, omega2: Any, g: Floats, *arrays: Any
+) -> tuple[Any, ...]:
+    total, d_scale, d_raw, d_tau2, d_omega2, d_g = scaled_kernel.scaled_rows(
+        scale, raw, tau2[()], omega2[()], g,
+        arrays[:2], arrays[2:4], arrays[4:8], arrays[8:15], arrays[15:20], arrays[20:],
+    )  # fmt: skip
+    return np.asarray(total), d_scale, d_raw, np.asarray(d_tau2), np.asarray(d_omega2), d_g
 
 
 @compiled
@@ -99,6 +113,7 @@ def _tables(mu: Any, tau: Any, *arrays: Any) -> tuple[Any, ...]:
 
 _LOOPS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "given": _given,
+    "scaled": _scaled,
     "normal": _normal,
     "student": _student,
     "shrunken": _shrunken,
@@ -146,15 +161,35 @@ def given_rows(rows: RowNodes, mean: Any, tau2: Any, omega2: Any, g: Any) -> Any
 
     `mean` and `tau2` (k,); `g` (room,) or None where no study has a common part.
     """
-    none, empty = pt.constant(np.zeros(0)), pt.constant(np.zeros((0, 0)))
+    omega2 = pt.as_tensor(omega2, dtype="float64")  # may be a 0 that is no variable
+    inputs = mean, tau2, omega2, _NONE if g is None else g, *_layout(rows)
+    return SummedRows("given", 4).make_node(*inputs).outputs[0]
+
+
+def scaled_rows(
+    rows: RowNodes, data: Mapping[str, Any], scale: Any, raw: Any, tau2: Any, omega2: Any, g: Any
+) -> Any:
+    """The same with coefficients of scales `scale` (p,), and their log prior; what is sampled for
+    them is `raw` (p,).
+
+    `data` holds `horseshoe_bounds.guess_values` and the rows' `X` (p, k); `tau2` is a scalar.
+    """
+    omega2 = pt.as_tensor(omega2, dtype="float64")
+    inputs = scale, raw, tau2, omega2, _NONE if g is None else g
+    names = "guess_precision", "guess_pull", "X", "intercept_mean"
+    arrays = *(data[name] for name in names), *_layout(rows)
+    return SummedRows("scaled", 5).make_node(*inputs, *arrays).outputs[0]
+
+
+def _layout(rows: RowNodes) -> list[Any]:
+    """The arrays of a layout, those that it does not have empty."""
+    none, empty = _NONE, pt.constant(np.zeros((0, 0)))
     arrays = [rows.of_row[name] for name in _ROWS]
     cube = pt.constant(np.zeros((0, 0, 0)))
     shapes = {"V": cube, "G": cube, "alike": none, "first": none, "rho": none, "side": none}
     for held, names in ((rows.blocks, _BLOCKS), (rows.common, _PLACES), (rows.common, _TOLD)):
         arrays += [shapes.get(name, empty) if held is None else held[name] for name in names]
-    omega2 = pt.as_tensor(omega2, dtype="float64")  # may be a 0 that is no variable
-    inputs = mean, tau2, omega2, none if g is None else g, *arrays
-    return SummedRows("given", 4).make_node(*inputs).outputs[0]
+    return arrays
 
 
 def normal_studies(data: Mapping[str, Any], residual: Any, tau2: Any, omega2: Any) -> Any:

@@ -20,5 +20,12 @@ def add_evidence(rows: RowNodes, mean: Any, tau2: Any, omega2: Any) -> None:
 
     from nssi_meta.models.evidence_op import given_rows
 
-    g = None if rows.common is None else pm.Flat("g", shape=rows.room)
+    g = common_variable(rows)
     pm.Potential("evidence", given_rows(rows, mean, tau2, omega2, g))
+
+
+def common_variable(rows: RowNodes) -> Any:
+    """The variable g (room,) of the model in context, None where no study has a common part."""
+    import pymc as pm
+
+    return None if rows.common is None else pm.Flat("g", shape=rows.room)

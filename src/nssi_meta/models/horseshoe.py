@@ -18,15 +18,13 @@ import numpy as np
 from nssi_meta.models.bounded import block_log_likelihood
 from nssi_meta.models.bounded_rows import BoundedRows, require_rows
 from nssi_meta.models.coefficients import (
-    at_rows,
     guessed_variance,
     row_values,
     study_log_likelihood,
 )
 from nssi_meta.models.design import Combinations
-from nssi_meta.models.evidence_term import add_evidence
 from nssi_meta.models.horseshoe_bounds import (
-    coefficients_of_scale_one,
+    add_scaled,
     guess_values,
     scaled_draws,
 )
@@ -138,10 +136,7 @@ def horseshoe(
             if isinstance(rows, StudyRows):
                 pm.Potential("evidence", shrunken_studies(data, s, tau_rv**2, omega2))
             else:
-                b = coefficients_of_scale_one(data, s)
-                mean = data["intercept_mean"] + at_rows(s * b, data["X"])
-                spread = tau_rv**2 * pt.ones_like(mean)
-                add_evidence(layout_nodes(data, values), mean, spread, omega2)
+                add_scaled(layout_nodes(data, values), data, s, tau_rv**2, omega2)
         return model
 
     def extra(draws: Draws) -> dict[str, Floats]:
@@ -171,8 +166,7 @@ def horseshoe(
                 return study_log_likelihood(rows, coef, tau, omega)
             return block_log_likelihood(rows.layout, coef @ rows.X.T, tau, omega)
 
-        width = len(v) * (1 if isinstance(rows, StudyRows) else 4)
-        return in_chunks(part, len(draws["tau"]), width)
+        return in_chunks(part, len(draws["tau"]), len(v))
 
     def log_prior(draws: Draws) -> dict[str, Floats]:
         b, s, slab2 = draws["coef"] * unit - intercept, draws["scales"], draws["slab2"]

@@ -3,9 +3,9 @@
 With scales s the coefficients are s b, b ~ N(0, I). Were every row an exact effect of known
 variance, b would be normal given s, with precision K = I + s M s. The sampler moves in `coef_raw`,
 about standard normal: b = C'^-1 (C^-1 s q + raw), C C' = K, with M and q of a first guess of the
-rows. A bound or a variance that is guessed wrongly costs steps, not truth: prior and likelihood are
-those of b. So neither the funnel of an undecided coefficient and its scale nor the ridges of
-coefficients that the data decide hold the sampler up.
+rows (`scaled_kernel`). A bound or a variance that is guessed wrongly costs steps, not truth: prior
+and likelihood are those of b. So neither the funnel of an undecided coefficient and its scale nor
+the ridges of coefficients that the data decide hold the sampler up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from nssi_meta.models.coefficients import guessed_variance, normal_equations
+from nssi_meta.models.evidence_term import common_variable
+from nssi_meta.models.layout_nodes import RowNodes
 from nssi_meta.models.structure import CoefPrior, Draws, Floats
 from nssi_meta.models.study_rows import StudyRows
 
@@ -28,18 +30,19 @@ def guess_values(guess: StudyRows) -> dict[str, Floats]:
     return {"guess_precision": M, "guess_pull": q}
 
 
-def coefficients_of_scale_one(data: dict[str, Any], s: Any) -> Any:
-    """The variable b (p,) of the model in context, given the scales (p,), its prior added."""
-    import pymc as pm
-    import pytensor.tensor as pt
+def add_scaled(rows: RowNodes, data: dict[str, Any], s: Any, tau2: Any, omega2: Any) -> None:
+    """Add coefficients of scales s (p,) and the rows' log likelihood to the model in context.
 
-    p = data["guess_pull"].type.shape[0]
-    raw = pm.Flat("coef_raw", shape=p)
-    C = pt.linalg.cholesky(pt.eye(p) + s[:, None] * data["guess_precision"] * s)
-    middle = pt.linalg.solve_triangular(C, s * data["guess_pull"], lower=True)
-    b = pt.linalg.solve_triangular(C.T, middle + raw, lower=False)
-    pm.Potential("coef_prior", -0.5 * pt.sum(b**2) - pt.sum(pt.log(pt.diagonal(C))))
-    return b
+    As `evidence_term.add_evidence`; `data` holds the nodes of `guess_values`, `intercept_mean` and
+    the moderators `X` (p, k).
+    """
+    import pymc as pm
+
+    from nssi_meta.models.evidence_op import scaled_rows
+
+    raw = pm.Flat("coef_raw", shape=data["guess_pull"].type.shape[0])
+    g = common_variable(rows)
+    pm.Potential("evidence", scaled_rows(rows, data, s, raw, tau2, omega2, g))
 
 
 def scaled_draws(fixed: dict[str, Floats], s: Floats, draws: Draws) -> Floats:

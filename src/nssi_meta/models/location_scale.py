@@ -151,8 +151,7 @@ def location_scale(
             mean, tau = coef @ rows.X.T, tau[:, rows.layout.block_of_row]
             return block_log_likelihood(rows.layout, mean, tau, omega)
 
-        width = len(rows.X) * (1 if isinstance(rows, StudyRows) else 4)
-        return in_chunks(part, len(draws["coef"]), width)
+        return in_chunks(part, len(draws["coef"]), len(rows.X))
 
     def log_prior(draws: Draws) -> dict[str, Floats]:
         out = {

@@ -23,6 +23,8 @@ from nssi_meta.models.study_rows import Floats, StudyRows
 
 #: Values held at once when a likelihood is evaluated for many draws: what a processor keeps near.
 CHUNK = 200_000
+#: Into how many parts draws are divided at least, so that several processors have some.
+PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def in_chunks(function: Callable[[slice], Floats], n_draws: int, width: int) -> 
     """
     from joblib import cpu_count
 
-    step = max(1, CHUNK // max(width, 1))
+    step = max(1, min(CHUNK // max(width, 1), -(-n_draws // PARTS)))
     slices = [slice(i, i + step) for i in range(0, n_draws, step)]
     with ThreadPoolExecutor(min(len(slices), cpu_count()) or 1) as threads:
         return np.concatenate(list(threads.map(function, slices)))
