@@ -9,6 +9,7 @@ from scipy import integrate, stats
 from scipy.special import logsumexp
 
 from nssi_meta.evidence.vcalc import vcalc
+from nssi_meta.models import robust
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.bounded import block_log_likelihood, bounded_regression
 from nssi_meta.models.bounded_rows import bounded_rows
@@ -83,7 +84,7 @@ def test_nodes_that_count_are_not_left_out(frame_of, exact, parameters, reported
     assert np.diff(theirs[matters]) == pytest.approx(np.diff(wanted[matters]), rel=1e-8, abs=1e-7)
 
 
-def test_exact_rows_alone_are_the_robust_regression(frame_of):
+def test_exact_rows_alone_are_the_robust_regression(frame_of, monkeypatch):
     """At every node the same numbers; what is reported leaves some out, e^-18 = 2e-8 a row."""
     y, v = np.array([0.3, 0.5, -0.2, 0.9]), np.array([0.04, 0.02, 0.05, 0.1])
     frame = frame_of([{"yi": a, "vi": b} for a, b in zip(y, v, strict=True)])
@@ -92,9 +93,12 @@ def test_exact_rows_alone_are_the_robust_regression(frame_of):
     rng = np.random.default_rng(1)
     draws = {"coef": rng.normal(size=(5, 2)), "tau": rng.uniform(0.1, 1, 5),
              "nu": rng.uniform(1.5, 9, 5)}  # fmt: skip
-    wanted = plain.log_likelihood(draws)
+    with monkeypatch.context() as all_count:
+        all_count.setattr(robust, "LEFT_OUT", 1e3)
+        wanted = plain.log_likelihood(draws)
     numbers = draws["coef"] @ rows.X.T, draws["tau"], np.zeros(5), draws["nu"]
     assert every_node(rows, *numbers) == pytest.approx(wanted, abs=1e-12)
+    assert plain.log_likelihood(draws) == pytest.approx(wanted, abs=2e-8)
     assert made.log_likelihood(draws) == pytest.approx(wanted, abs=2e-8)
     ours, theirs = made.log_prior(draws), plain.log_prior(draws)
     assert ours["coef"] == pytest.approx(theirs["coef"])

@@ -94,11 +94,12 @@ def bounded_regression(
             nodes = data_nodes(values)
             coef = coefficients(nodes, p)
             tau_rv, omega2 = sd_nodes(nodes, tau, omega, folded=parts is None)
-            of_rows, mean = layout_nodes(nodes, values), at_rows(coef, nodes["X"])
+            of_rows = layout_nodes(nodes, values)
             if parts is None:
+                mean = at_rows(coef, nodes["X"])
                 add_evidence(of_rows, mean, tau_rv**2 * pt.ones_like(mean), omega2)
             else:
-                add_student(of_rows, nodes, coef, mean, tau_rv**2, omega2, parts.room)
+                add_student(of_rows, nodes, coef, tau_rv**2, omega2, parts.room)
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:

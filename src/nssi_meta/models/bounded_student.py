@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from nssi_meta.models.bounded_rows import BoundedRows
-from nssi_meta.models.coefficients import residual, row_values
-from nssi_meta.models.evidence_term import add_evidence
+from nssi_meta.models.coefficients import row_values
+from nssi_meta.models.evidence_term import common_variable
 from nssi_meta.models.exact_studies import exact_studies, rows_of_studies, without_studies
 from nssi_meta.models.layout_nodes import RowNodes, room
 from nssi_meta.models.likelihood import closed_part, integrated_part
@@ -26,7 +26,6 @@ from nssi_meta.models.robust import (
     counting_nodes,
     freedom_variable,
     log_mixing,
-    mixing_variable,
     study_log_likelihood,
 )
 from nssi_meta.models.structure import Floats, Values
@@ -89,33 +88,22 @@ def student_parts(rows: BoundedRows) -> StudentParts:
 
 
 def add_student(
-    rows: RowNodes,
-    data: Mapping[str, Any],
-    coef: Any,
-    mean: Any,
-    tau2: Any,
-    omega2: Any,
-    n_tied: int,
+    rows: RowNodes, data: Mapping[str, Any], coef: Any, tau2: Any, omega2: Any, n_tied: int
 ) -> None:
-    """Add the rows' log likelihood to the model in context; `data` as `StudentParts.values`."""
-    import pymc as pm
-    import pytensor.tensor as pt
+    """Add the rows' log likelihood to the model in context; `data` as `StudentParts.values`.
 
-    from nssi_meta.models.evidence_op import student_studies
+    `n_tied` studies have a parameter lambda, `lambda_raw` of `student_kernel`.
+    """
+    import pymc as pm
+
+    from nssi_meta.models.evidence_op import student_rows
 
     nu = freedom_variable()
-    alone = rows.of_row
-    if n_tied:
-        tied, form = data["tied"], rows.of_row["form"]
-        alone = {**rows.of_row, "form": pt.switch(tied > 0, -1.0, form)}
-        others = replace(rows, of_row={**rows.of_row, "form": pt.switch(tied > 0, form, -1.0)})
-        inflate = 1.0 / mixing_variable(nu, n_tied, data["n_tied"])
-        spread = tau2 * pt.concatenate([[1.0], inflate])[pt.cast(tied, "int64")]
-        add_evidence(others, mean, spread, omega2)
+    raw = pm.Flat("lambda_raw", shape=n_tied) if n_tied else None
+    others = rows, data, raw, common_variable(rows)
     studies = {name: data[f"study_{name}"] for name in ("y", "z", "d", "X")}
     studies["size"] = data["size"]
-    away = residual(studies, coef)
-    pm.Potential("alone", student_studies(studies, away, tau2, omega2, nu, alone, mean))
+    pm.Potential("evidence", student_rows(studies, coef, tau2, omega2, nu, others))
 
 
 def student_log_likelihood(

@@ -29,6 +29,7 @@ from nssi_meta.models import (
     row_kernel,
     scaled_kernel,
     shrunken_kernel,
+    student_kernel,
     study_kernel,
     table_kernel,
 )
@@ -51,6 +52,7 @@ _MODULES = (
     study_kernel,
     shrunken_kernel,
     scaled_kernel,
+    student_kernel,
     table_kernel,
     binomial_tables,
     likelihood,
@@ -88,13 +90,14 @@ def _normal(residual: Floats, tau2: Floats, omega2: Any, *studies: Any) -> tuple
 
 @compiled
 def _student(
-    residual: Floats, mean: Floats, tau2: Any, omega2: Any, nu: Any, constant: Any, *arrays: Any
+    coef: Floats, tau2: Any, omega2: Any, nu: Any, constant: Any, raw: Floats, g: Floats, *x: Any
 ) -> tuple[Any, ...]:
-    total, d_residual, d_mean, d_tau2, d_omega2, d_nu, d_constant = study_kernel.student_studies(
-        residual, mean, tau2[()], omega2[()], nu[()], constant[()], arrays[:3], arrays[3:]
-    )
+    total, d_coef, d_tau2, d_omega2, d_nu, d_constant, d_raw, d_g = student_kernel.student_rows(
+        coef, tau2[()], omega2[()], nu[()], constant[()], raw, g,
+        x[:5], (x[5], x[6], x[7][()]), x[8:12], x[12:19], x[19:24], x[24:],
+    )  # fmt: skip
     slopes = np.asarray(d_tau2), np.asarray(d_omega2), np.asarray(d_nu), np.asarray(d_constant)
-    return np.asarray(total), d_residual, d_mean, *slopes
+    return np.asarray(total), d_coef, *slopes, d_raw, d_g
 
 
 @compiled
@@ -181,8 +184,10 @@ def scaled_rows(
     return SummedRows("scaled", 5).make_node(*inputs, *arrays).outputs[0]
 
 
-def _layout(rows: RowNodes) -> list[Any]:
+def _layout(rows: RowNodes | None) -> list[Any]:
     """The arrays of a layout, those that it does not have empty."""
+    if rows is None:
+        rows = RowNodes(dict.fromkeys(_ROWS, _NONE), None, None, 0)
     none, empty = _NONE, pt.constant(np.zeros((0, 0)))
     arrays = [rows.of_row[name] for name in _ROWS]
     cube = pt.constant(np.zeros((0, 0, 0)))
@@ -202,25 +207,30 @@ def normal_studies(data: Mapping[str, Any], residual: Any, tau2: Any, omega2: An
     return SummedRows("normal", 3).make_node(*inputs, *_studies(data)).outputs[0]
 
 
-def student_studies(
+def student_rows(
     data: Mapping[str, Any],
-    residual: Any,
+    coef: Any,
     tau2: Any,
     omega2: Any,
     nu: Any,
-    alone: Mapping[str, Any] | None = None,
-    mean: Any = None,
+    others: tuple[RowNodes, Mapping[str, Any], Any, Any] | None = None,
 ) -> Any:
     """The same with t-distributed study effects, scale squared `tau2` (a scalar) and freedom `nu`.
 
-    `alone` are the arrays of `layout_nodes.RowNodes.of_row` of rows of any kind that are studies of
-    their own, `mean` their means; each study's lambda is averaged over its nodes (`robust`).
+    `coef` are the (p,) coefficients of the columns of `data["X"]`. `others` are rows of any kind
+    that come on top, their data (`X`, and where lambda is sampled `tied` and `n_tied`:
+    `bounded_student`), and what is sampled for lambdas and common parts (None where there is none).
     """
-    constant, none = mixing_constant(nu, pt.log, pt.gammaln), pt.constant(np.zeros(0))
-    rows = [none] * len(_ROWS) if alone is None else [alone[name] for name in _ROWS]
-    mean, omega2 = none if mean is None else mean, pt.as_tensor(omega2, dtype="float64")
-    inputs = residual, mean, tau2, omega2, nu, constant
-    return SummedRows("student", 6).make_node(*inputs, *_studies(data), *rows).outputs[0]
+    rows, more, raw, g = (None, {}, None, None) if others is None else others
+    omega2 = pt.as_tensor(omega2, dtype="float64")
+    sampled = (_NONE if x is None else x for x in (raw, g))
+    inputs = coef, tau2, omega2, nu, mixing_constant(nu, pt.log, pt.gammaln), *sampled
+    studies = data["y"], data["X"], *_studies(data)
+    X = more["X"] if more else pt.zeros((data["X"].shape[0], 0))
+    tied = more.get("tied", pt.zeros(X.shape[1])), more.get("n_tied", pt.as_tensor(0.0))
+    return (
+        SummedRows("student", 7).make_node(*inputs, *studies, X, *tied, *_layout(rows)).outputs[0]
+    )
 
 
 def shrunken_studies(data: Mapping[str, Any], scale: Any, tau2: Any, omega2: Any) -> Any:

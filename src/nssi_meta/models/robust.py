@@ -21,7 +21,6 @@ from nssi_meta.models.coefficients import (
     coef_draws,
     coef_values,
     coefficients,
-    residual,
     row_values,
 )
 from nssi_meta.models.design import Combinations
@@ -121,24 +120,6 @@ def freedom_variable() -> Any:
     return nu
 
 
-def mixing_variable(nu: Any, room: int, n: Any) -> Any:
-    """lambda (room,) of studies, of which `n` are needed, as variables of the model in context.
-
-    lambda = exp(g sqrt(2 / nu)): g is about standard normal for any nu, so that nu and the lambdas
-    have no funnel.
-    """
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    g, half = pm.Flat("lambda_raw", shape=room), nu / 2
-    s = g / pt.sqrt(half)
-    constant = mixing_constant(nu, pt.log, pt.gammaln) - 0.5 * pt.log(half)
-    used = pt.arange(room) < n
-    log_prior = pt.switch(used, constant + half * (s - pt.exp(s)), -0.5 * g**2)
-    pm.Potential("lambda_prior", log_prior.sum())
-    return pt.exp(s)
-
-
 def freedom(excess: Any) -> Any:
     """nu from the sampled variable."""
     return NU_LOW + excess
@@ -169,15 +150,14 @@ def robust_regression(
     def build(values: Values) -> Any:
         import pymc as pm
 
-        from nssi_meta.models.evidence_op import student_studies
+        from nssi_meta.models.evidence_op import student_rows
 
         with pm.Model() as model:
             data = data_nodes(values)
             coef = coefficients(data, len(prior.mean))
             tau_rv, omega2 = sd_nodes(data, tau, omega, folded=False)
             nu = freedom_variable()
-            away = residual(data, coef)
-            pm.Potential("evidence", student_studies(data, away, tau_rv**2, omega2, nu))
+            pm.Potential("evidence", student_rows(data, coef, tau_rv**2, omega2, nu))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
