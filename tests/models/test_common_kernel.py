@@ -13,7 +13,7 @@ from scipy import special
 
 from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import common_part, layout
-from nssi_meta.models.bound_blocks import _rest
+from nssi_meta.models.bound_blocks import common_and_rest
 from nssi_meta.models.common_kernel import (
     backward,
     forward,
@@ -259,8 +259,9 @@ def test_loads_of_a_study_and_their_slope():
         several = np.ones((1, 4)), np.array([rho])
         wanted = common_part(np.array([t2]), v[None], *several, np.sqrt)[0]
         np.testing.assert_allclose(study.load**2, wanted, rtol=1e-13)
-        rest = _rest(np.array([[t2]]), v[None], *several, np.zeros(1))[0, 0]
-        np.testing.assert_allclose(study.own, rest, rtol=1e-12)
+        load2, rest = common_and_rest(np.array([[t2]]), v[None], *several, np.zeros(1))
+        np.testing.assert_allclose(load2[0, 0], wanted, rtol=1e-13)
+        np.testing.assert_allclose(study.own, rest[0, 0], rtol=1e-12)
         step = 1e-6 * max(t2, 0.01)
         ends = []
         for shift in (2 * step, step, 0.0):

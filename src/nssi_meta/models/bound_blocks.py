@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nssi_meta.models.blocks import BoundBlocks, Floats, Layout, common_part
+from nssi_meta.models.blocks import BoundBlocks, Floats, Layout
 from nssi_meta.models.bound_integral import factors, log_integral
 from nssi_meta.models.likelihood import normal_logpdf
 
@@ -28,8 +28,7 @@ def bound_blocks(
     """Log probability of each block (n, B) at n nodes: `mean`, `tau` (n, k), `omega` (n, 1)."""
     t2 = tau[:, block.first] ** 2
     v = layout.v[block.rows]
-    load2 = common_part(t2, v, block.mask, block.rho, np.sqrt)
-    rest = _rest(t2, v, block.mask, block.rho, omega[..., None] ** 2)
+    load2, rest = common_and_rest(t2, v, block.mask, block.rho, omega[..., None] ** 2)
     n_exact = block.exact.shape[1]
     all_loads = np.sqrt(load2)
     load, d = all_loads[..., n_exact:], np.sqrt(rest[..., n_exact:])
@@ -54,10 +53,13 @@ def bound_blocks(
     return np.asarray(np.logaddexp.reduce(values, axis=0))
 
 
-def _rest(t2: Floats, v: Floats, mask: Floats, rho: Floats, omega2: Floats) -> Floats:
-    """tau^2 + omega^2 + s_i^2 - l_i^2 (n, B, R), without the cancellation that a large tau brings.
+def common_and_rest(
+    t2: Floats, v: Floats, mask: Floats, rho: Floats, omega2: Floats
+) -> tuple[Floats, Floats]:
+    """l_i^2 of `blocks.common_part` and the rest tau^2 + omega^2 + s_i^2 - l_i^2 (n, B, R), without
+    the cancellation that a large tau brings.
 
-    With c_ij and T_i as in `common_part`, T_i T_j - c_ij^2 = tau^2 rho (s_i - s_j)^2.
+    With c_ij and T_i as there, T_i T_j - c_ij^2 = tau^2 rho (s_i - s_j)^2.
     """
     share = rho[:, None] + 1e-12
     whole, s = t2[..., None] + share * v, np.sqrt(v)
@@ -71,8 +73,9 @@ def _rest(t2: Floats, v: Floats, mask: Floats, rho: Floats, omega2: Floats) -> F
             gap = t2 * share[:, 0] * (s[:, i] - s[:, j]) ** 2
             missing = missing + both * gap / (root * (root + c))
             pairs = pairs + both
-    rest = omega2 + (1.0 - share) * v + whole * (missing / pairs)[..., None]
-    return np.asarray(np.maximum(rest, 1e-12 * v))
+    lacks = (missing / pairs)[..., None]
+    rest = omega2 + (1.0 - share) * v + whole * lacks
+    return whole * (1.0 - lacks), np.maximum(rest, 1e-12 * v)
 
 
 def _given_exact(

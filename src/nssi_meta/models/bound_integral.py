@@ -32,7 +32,7 @@ N_NODES = 16
 AT_EDGES, AT_MODE = (-8.0, -4.0, -1.5, 1.5, 4.0, 8.0), (-4.0, -1.5, 0.0, 1.5, 4.0)
 AT_FALL = (-40.0, -20.0, -8.0, -3.0, -1.0, 1.0, 3.0, 8.0, 20.0, 40.0)
 #: Newton steps towards the mode, and how many where the last was longer than the integrand is wide.
-N_NEWTON, MOST_STEPS = 3, 100
+N_NEWTON, MOST_STEPS = 2, 100
 #: Beyond this many standard deviations a tail is its own limit: differences have no digits left.
 FAR = 1e5
 #: Half-width of the support in standard deviations: the density there
