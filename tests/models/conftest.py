@@ -69,6 +69,8 @@ def parameters() -> Callable[..., tuple[dict[str, Any], Any]]:
 def _reported(made: Structure, at: Sequence[Row]) -> Any:
     draws, jacobian = _parameters(made, at)
     whole = made.log_likelihood(draws).sum(axis=1) + sum(made.log_prior(draws).values())
+    if "coef_raw" not in draws:
+        return whole + jacobian
     # Coefficients are a linear function of what is sampled, which may depend on other parameters.
     columns = [
         made.extra(draws | {"coef_raw": draws["coef_raw"] + one})["coef"] - draws["coef"]

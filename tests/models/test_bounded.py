@@ -11,11 +11,12 @@ from nssi_meta.evidence.vcalc import vcalc
 from nssi_meta.models.blocks import layout
 from nssi_meta.models.bounded import bounded_regression
 from nssi_meta.models.bounded_rows import bounded_rows
+from nssi_meta.models.coefficients import stretch
 from nssi_meta.models.horseshoe import horseshoe
 from nssi_meta.models.location_scale import location_scale
 from nssi_meta.models.priors import PriorError
 from nssi_meta.models.regression import regression
-from nssi_meta.models.structure import pack
+from nssi_meta.models.structure import FIXED, pack
 from nssi_meta.models.study_rows import study_rows
 
 INF, RNG = np.inf, np.random.default_rng(3)
@@ -160,16 +161,20 @@ def test_a_constant_scale_is_the_regression_with_bounds(frame_of, mixed_rows, pa
     frame = frame_of(mixed_rows)
     plain, made = structure(frame, False), scale_of(frame, constant=True)
     one, other = plain.model(), made.model()
-    logp, scaled_logp = density(one), density(other)
+    logp, scaled_logp, fixed = density(one), density(other), plain.values[FIXED]
     at, mean, sd = points(one), -1.4, 0.8  # the prior of log tau
     theirs, ours = [], []
     for p in at:
         raw = (np.log(0.5 * abs(p["tau_folded"])) - mean) / sd  # tau ~ halfnormal(0.5)
         same = {name: v for name, v in p.items() if name != "tau_folded"}
         same["scale_raw"] = np.array([raw])
+        # what tau stretches in the one model is as it is in the other
+        wide = stretch(fixed, (0.5 * p["tau_folded"]) ** 2)
+        chol = fixed["coef_chol"]
+        same["coef_raw"] = np.linalg.solve(chol, wide * (chol @ p["coef_raw"]))
         # without each model's own prior of what it samples for tau
         priors = stats.norm.logpdf(p["tau_folded"]), stats.norm.logpdf(raw)
-        theirs.append(float(logp(p)) - priors[0])
+        theirs.append(float(logp(p)) - priors[0] - np.log(wide).sum())
         ours.append(float(scaled_logp(same)) - priors[1])
     assert ours == pytest.approx(theirs, rel=1e-12)
     draws = parameters(plain, at)[0]

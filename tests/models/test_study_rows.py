@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from nssi_meta.models.coefficients import first_estimate, study_log_likelihood
+from nssi_meta.models.coefficients import (
+    coef_values,
+    first_estimate,
+    stretch,
+    study_log_likelihood,
+)
 from nssi_meta.models.structure import coef_prior
 from nssi_meta.models.study_rows import study_rows
 
@@ -84,3 +89,15 @@ def test_what_is_refused(change, message):
     given = {"yi": [0.1, 0.2], "V": [0.1, 0.1], "study": ["a", "b"]} | change
     with pytest.raises(ValueError, match=message):
         study_rows(**given)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_coefficients_are_as_wide_as_tau_makes_them(flat):
+    """Orthogonal columns and equal variances: their posterior SD given tau, to rounding."""
+    X = np.c_[np.ones(6), np.tile([-1.0, 1.0], 3)]
+    rows = study_rows(np.array([0.1, 0.9, 0.2, 1.4, -0.3, 0.5]), np.full(6, 0.5), range(6), X)
+    prior = coef_prior(["flat" if flat else "normal(0,1)", "normal(0,0.4)"])
+    values = coef_values(rows, prior)
+    tau2 = np.array([0.0, 0.05, 1.0, 30.0])[:, None]
+    sd = stretch(values, tau2) * np.sqrt(np.diag(values["coef_chol"] @ values["coef_chol"].T))
+    np.testing.assert_allclose(sd, (prior.precision + 6 / (0.5 + tau2)) ** -0.5, rtol=1e-12)

@@ -34,7 +34,7 @@ from nssi_meta.models.regression import (
     sd_values,
     within,
 )
-from nssi_meta.models.robust import TARGET_ACCEPT, freedom, freedom_log_prior
+from nssi_meta.models.robust import freedom, freedom_log_prior
 from nssi_meta.models.structure import (
     Draws,
     Floats,
@@ -92,8 +92,8 @@ def bounded_regression(
 
         with pm.Model() as model:
             nodes = data_nodes(values)
-            coef = coefficients(nodes, p)
             tau_rv, omega2 = sd_nodes(nodes, tau, omega, folded=parts is None)
+            coef = coefficients(nodes, p, tau_rv**2)
             of_rows = layout_nodes(nodes, values)
             if parts is None:
                 mean = at_rows(coef, nodes["X"])
@@ -122,7 +122,7 @@ def bounded_regression(
         return in_chunks(part, len(draws["tau"]), width)
 
     def extra(draws: Draws) -> dict[str, Floats]:
-        out = {"coef": coef_draws(fixed, draws)}
+        out = {"coef": coef_draws(fixed, draws, draws["tau"])}
         return {**out, "nu": freedom(draws["nu_excess"])} if student else out
 
     def log_prior(draws: Draws) -> dict[str, Floats]:
@@ -139,7 +139,6 @@ def bounded_regression(
         log_prior=log_prior,
         studies=rows.names,
         labels=labels(names, combinations),
-        target_accept=TARGET_ACCEPT if student else Structure.target_accept,
     )
 
 

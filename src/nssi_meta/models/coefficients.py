@@ -1,8 +1,10 @@
 """Coefficients of a model as the sampler sees them: centred and scaled by a first estimate.
 
-coef = centre + chol raw, where centre and chol chol' are the coefficients' posterior mean and
-covariance under a guess of the variances. The sampler moves in `raw`, about standard normal on any
-scale of the outcome and for any collinearity; the prior is put on coef itself.
+coef = centre + s(tau) chol raw, where centre and chol chol' are the coefficients' posterior mean
+and covariance under a guess of the variances, and s says how much wider each is under another tau:
+s = 1 at the guess, and follows the few studies' uncertainty as tau grows, as far as the prior lets
+it. The sampler moves in `raw`, about standard normal on any scale of the outcome, for any
+collinearity and any tau; the prior is put on coef itself.
 """
 
 from __future__ import annotations
@@ -29,29 +31,58 @@ def row_values(rows: StudyRows) -> dict[str, dict[str, NDArray[Any]]]:
 def coef_values(rows: StudyRows, prior: CoefPrior) -> dict[str, NDArray[Any]]:
     """Data nodes of fixed shape that `coefficients` reads."""
     centre, chol = first_estimate(rows, prior)
+    tau2, omega2 = guessed_variances(rows)
+    v = len(rows.d) / np.sum(1.0 / rows.d)
     return {
         "coef_mean": prior.mean,
         "coef_precision": prior.precision,
         "coef_centre": centre,
         "coef_chol": chol,
+        "coef_told": np.diag(normal_equations(rows, prior, tau2, omega2)[0]) - prior.precision,
+        "coef_guess": np.array([v, tau2]),
     }
 
 
-def coefficients(data: dict[str, Any], p: int) -> Any:
-    """The variable `coef` (p,) of the model in context, its normal or flat prior added."""
+def stretch(values: Mapping[str, Any], tau2: Any) -> Any:
+    """How much wider the coefficients (..., p) are under `tau2` (..., 1) than under the guess.
+
+    With precision P of the prior and N of the data under the guess: sqrt((P + N) / (P + N r)), r
+    the ratio of a typical study's variances. Of `values` as of `coef_values`, arrays or nodes.
+    """
+    v, guess = values["coef_guess"][0], values["coef_guess"][1]
+    prior, told = values["coef_precision"], values["coef_told"]
+    return ((prior + told) / (prior + told * (v + guess) / (v + tau2))) ** 0.5
+
+
+def coefficients(data: dict[str, Any], p: int, tau2: Any = None) -> Any:
+    """The variable `coef` (p,) of the model in context, its normal or flat prior added.
+
+    `tau2` (a scalar) stretches what is sampled; None where studies differ in tau.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
     raw = pm.Flat("coef_raw", shape=p)
-    coef = pm.Deterministic("coef", data["coef_centre"] + (data["coef_chol"] * raw).sum(axis=1))
+    moved = (data["coef_chol"] * raw).sum(axis=1)
+    if tau2 is not None:
+        s = stretch(data, tau2)
+        moved = s * moved
+        pm.Potential("coef_stretch", pt.log(s).sum())
+    coef = pm.Deterministic("coef", data["coef_centre"] + moved)
     gap = coef - data["coef_mean"]
     pm.Potential("coef_prior", -0.5 * pt.sum(data["coef_precision"] * gap**2))
     return coef
 
 
-def coef_draws(fixed: Mapping[str, Floats], draws: Draws) -> Floats:
-    """`coef` (S, p) from the sampled `coef_raw`, with the values of `coef_values`."""
-    return np.asarray(fixed["coef_centre"] + draws["coef_raw"] @ fixed["coef_chol"].T)
+def coef_draws(fixed: Mapping[str, Floats], draws: Draws, tau: Floats | None = None) -> Floats:
+    """`coef` (S, p) from the sampled `coef_raw`, with the values of `coef_values`.
+
+    `tau` (S,) where it stretched what was sampled.
+    """
+    moved = draws["coef_raw"] @ fixed["coef_chol"].T
+    if tau is not None:
+        moved = moved * stretch(fixed, tau[:, None] ** 2)
+    return np.asarray(fixed["coef_centre"] + moved)
 
 
 def at_rows(coef: Any, X: Any) -> Any:
@@ -77,9 +108,7 @@ def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
     Raises `PriorError` where the coefficients are not identified.
     """
     p = rows.X.shape[1]
-    extra = guessed_variance(rows)
-    share = 0.5 if rows.nested else 1.0
-    left, right = normal_equations(rows, prior, share * extra, (1 - share) * extra)
+    left, right = normal_equations(rows, prior, *guessed_variances(rows))
     try:
         chol = np.linalg.cholesky(np.linalg.inv(left))
     except np.linalg.LinAlgError as error:
@@ -91,6 +120,12 @@ def first_estimate(rows: StudyRows, prior: CoefPrior) -> tuple[Floats, Floats]:
     if not (np.isfinite(centre).all() and np.isfinite(chol).all() and chol.shape == (p, p)):
         raise PriorError("the coefficients' first estimate is not finite: check the moderators")
     return centre, chol
+
+
+def guessed_variances(rows: StudyRows) -> tuple[float, float]:
+    """tau^2 and omega^2 for a first estimate."""
+    extra, share = guessed_variance(rows), 0.5 if rows.nested else 1.0
+    return share * extra, (1 - share) * extra
 
 
 def guessed_variance(rows: StudyRows) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nssi_meta.models.coefficients import guessed_variance, normal_equations
+from nssi_meta.models.coefficients import guessed_variances, normal_equations
 from nssi_meta.models.evidence_term import common_variable
 from nssi_meta.models.layout_nodes import RowNodes
 from nssi_meta.models.structure import CoefPrior, Draws, Floats
@@ -23,10 +23,9 @@ from nssi_meta.models.study_rows import StudyRows
 
 def guess_values(guess: StudyRows) -> dict[str, Floats]:
     """Data nodes of M (p, p) and q (p,) from rows as if exact, less the intercept's prior mean."""
-    p, extra = guess.X.shape[1], guessed_variance(guess)
-    share = 0.5 if guess.nested else 1.0
+    p = guess.X.shape[1]
     flat = CoefPrior(np.zeros(p), np.zeros(p))
-    M, q = normal_equations(guess, flat, share * extra, (1 - share) * extra)
+    M, q = normal_equations(guess, flat, *guessed_variances(guess))
     return {"guess_precision": M, "guess_pull": q}
 
 

@@ -82,10 +82,9 @@ def regression(
 
         with pm.Model() as model:
             data = data_nodes(values)
-            coef = coefficients(data, len(prior.mean))
             tau_rv, omega2 = sd_nodes(data, tau, omega)
-            tau2 = tau_rv[None] ** 2
-            pm.Potential("evidence", normal_studies(data, residual(data, coef), tau2, omega2))
+            away = residual(data, coefficients(data, len(prior.mean), tau_rv**2))
+            pm.Potential("evidence", normal_studies(data, away, tau_rv[None] ** 2, omega2))
         return model
 
     def quantities(draws: Draws, rng: np.random.Generator) -> dict[str, Floats]:
@@ -105,7 +104,7 @@ def regression(
         key=("regression", len(prior.mean), prior_key(tau), prior_key(omega)),
         values={**row_values(rows), FIXED: fixed},
         build=build,
-        extra=lambda draws: {"coef": coef_draws(fixed, draws)},
+        extra=lambda draws: {"coef": coef_draws(fixed, draws, draws["tau"])},
         quantities=quantities,
         log_likelihood=log_likelihood,
         log_prior=lambda draws: sd_log_prior(draws, prior, tau, omega),

@@ -64,8 +64,6 @@ _STEPS: NDArray[np.float64] = STEP * (1.0 + 0.02 * np.exp(-0.04 * _K))
 RULE: NDArray[np.float64] = np.stack([_NODES, np.log(_STEPS), _STEPS])
 #: Nodes are left out where less than e^-18 of any study's density lies at or beyond them.
 LEFT_OUT = 18.0
-#: Smaller steps than other models need, for nu's and lambda's long tails.
-TARGET_ACCEPT = 0.95
 
 
 def mixing_constant(nu: Any, log: Any, log_gamma: Any) -> Any:
@@ -154,8 +152,8 @@ def robust_regression(
 
         with pm.Model() as model:
             data = data_nodes(values)
-            coef = coefficients(data, len(prior.mean))
             tau_rv, omega2 = sd_nodes(data, tau, omega, folded=False)
+            coef = coefficients(data, len(prior.mean), tau_rv**2)
             nu = freedom_variable()
             pm.Potential("evidence", student_rows(data, coef, tau_rv**2, omega2, nu))
         return model
@@ -182,7 +180,7 @@ def robust_regression(
         values={**row_values(rows), FIXED: fixed},
         build=build,
         extra=lambda draws: {
-            "coef": coef_draws(fixed, draws),
+            "coef": coef_draws(fixed, draws, draws["tau"]),
             "nu": freedom(draws["nu_excess"]),
         },
         quantities=quantities,
@@ -190,7 +188,6 @@ def robust_regression(
         log_prior=log_prior,
         studies=rows.names,
         labels=labels(names, combinations),
-        target_accept=TARGET_ACCEPT,
     )
 
 
