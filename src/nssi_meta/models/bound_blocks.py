@@ -33,12 +33,18 @@ def bound_blocks(
     all_loads = np.sqrt(load2)
     load, d = all_loads[..., n_exact:], np.sqrt(rest[..., n_exact:])
     mu = mean[:, block.bounds]
+    # Patterns repeat with a period of 2^(number of unsigned rows), see `blocks._signs`.
+    period = np.rint(np.exp(block.log_weight[:, 0]) * block.signs.shape[1]).astype(int)
+    probabilities: list[Floats] = []
     values = []
     for p in range(block.signs.shape[1]):
         log_density, centre, sd = _given_exact(layout, block, p, mean, all_loads, rest)
         middle, scale = mu + load * centre[..., None], load / d * sd[..., None]
         probability = np.empty(log_density.shape)
         for b, real in enumerate(block.bounds_mask > 0):
+            if p >= period[b]:
+                probability[:, b] = probabilities[p - period[b]][:, b]
+                continue
             index = block.bounds[b, real]
             probability[:, b] = log_integral(
                 factors(
@@ -49,6 +55,7 @@ def bound_blocks(
                     scale[:, b, real],
                 )
             )
+        probabilities.append(probability)
         values.append(log_density + probability)
     return np.asarray(np.logaddexp.reduce(values, axis=0))
 
