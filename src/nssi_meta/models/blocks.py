@@ -83,6 +83,23 @@ class BoundBlocks:
         """Mask of `rows`."""
         return np.concatenate([self.exact_mask, self.bounds_mask], axis=1)
 
+    def alone(self, b: int) -> BoundBlocks:
+        """Block b without the others' room and patterns."""
+        exact, bounds = self.exact_mask[b] > 0, self.bounds_mask[b] > 0
+        one = slice(b, b + 1)
+        # Patterns repeat with a period of 2^(number of unsigned rows), see `_signs`.
+        period = round(float(np.exp(self.log_weight[b, 0])) * self.signs.shape[1])
+        return BoundBlocks(
+            exact=self.exact[one, exact],
+            exact_mask=self.exact_mask[one, exact],
+            bounds=self.bounds[one, bounds],
+            bounds_mask=self.bounds_mask[one, bounds],
+            rho=self.rho[one],
+            signs=self.signs[one, :period][..., exact],
+            log_weight=np.zeros((1, period)),
+            errors=self.errors[one],
+        )
+
 
 @dataclass(frozen=True)
 class Layout:

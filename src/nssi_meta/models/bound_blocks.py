@@ -26,37 +26,28 @@ def bound_blocks(
     layout: Layout, block: BoundBlocks, mean: Floats, tau: Floats, omega: Floats
 ) -> Floats:
     """Log probability of each block (n, B) at n nodes: `mean`, `tau` (n, k), `omega` (n, 1)."""
+    each = (block.alone(b) for b in range(len(block.rho)))
+    return np.concatenate([_one_block(layout, one, mean, tau, omega) for one in each], axis=1)
+
+
+def _one_block(
+    layout: Layout, block: BoundBlocks, mean: Floats, tau: Floats, omega: Floats
+) -> Floats:
+    """`bound_blocks` (n, 1) of a single block without padding."""
     t2 = tau[:, block.first] ** 2
     v = layout.v[block.rows]
     load2, rest = common_and_rest(t2, v, block.mask, block.rho, omega[..., None] ** 2)
     n_exact = block.exact.shape[1]
     all_loads = np.sqrt(load2)
     load, d = all_loads[..., n_exact:], np.sqrt(rest[..., n_exact:])
-    mu = mean[:, block.bounds]
-    # Patterns repeat with a period of 2^(number of unsigned rows), see `blocks._signs`.
-    period = np.rint(np.exp(block.log_weight[:, 0]) * block.signs.shape[1]).astype(int)
-    probabilities: list[Floats] = []
+    mu, index = mean[:, block.bounds], block.bounds[0]
+    lower, upper = layout.lower[index], layout.upper[index]
     values = []
     for p in range(block.signs.shape[1]):
         log_density, centre, sd = _given_exact(layout, block, p, mean, all_loads, rest)
         middle, scale = mu + load * centre[..., None], load / d * sd[..., None]
-        probability = np.empty(log_density.shape)
-        for b, real in enumerate(block.bounds_mask > 0):
-            if p >= period[b]:
-                probability[:, b] = probabilities[p - period[b]][:, b]
-                continue
-            index = block.bounds[b, real]
-            probability[:, b] = log_integral(
-                factors(
-                    layout.lower[index],
-                    layout.upper[index],
-                    middle[:, b, real],
-                    d[:, b, real],
-                    scale[:, b, real],
-                )
-            )
-        probabilities.append(probability)
-        values.append(log_density + probability)
+        probability = log_integral(factors(lower, upper, middle[:, 0], d[:, 0], scale[:, 0]))
+        values.append(log_density + probability[:, None])
     return np.asarray(np.logaddexp.reduce(values, axis=0))
 
 

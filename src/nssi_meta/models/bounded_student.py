@@ -112,8 +112,8 @@ def student_log_likelihood(
     """Log marginal likelihood of each block (S, blocks), 0 where the layout has none of it.
 
     `mean` is (S, k), all else (S,). lambda's nodes that do not count at a draw are left out: those
-    far to the left are steep integrals of a study's bounds, which take most of the time. Studies
-    with several bounds have nodes of their own, so that no outlier elsewhere adds to theirs.
+    far to the left are steep integrals of a study's bounds, which take most of the time. Each study
+    with several bounds has nodes of its own, so that no outlier elsewhere adds to them.
     """
     data = rows.layout
     log_weight, inflate = log_mixing(nu[:, None])
@@ -121,11 +121,12 @@ def student_log_likelihood(
     singles = data.single_exact, data.single_unsigned, data.single_beyond, data.single_within
     none = np.zeros(0, dtype=np.int64)
     together = none if data.exact_blocks is None else data.exact_blocks.rows[:, 0]
-    bounds = none if data.bound_blocks is None else data.bound_blocks.first
+    bounds = data.bound_blocks
+    several = () if bounds is None else [bounds.alone(b) for b in range(len(bounds.rho))]
     out = np.zeros((len(nu), len(data.block_rows)))
-    for part, first in (
-        (closed_part, np.concatenate([*singles, together])),
-        (integrated_part, bounds),
+    for part, first, layout in (
+        (closed_part, np.concatenate([*singles, together]), data),
+        *((integrated_part, one.first, replace(data, bound_blocks=one)) for one in several),
     ):
         if first.size:
             which = np.sort(data.block_of_row[first])
@@ -133,7 +134,7 @@ def student_log_likelihood(
             draw, node = np.nonzero(counts)
             wide = (tau[draw] * np.sqrt(inflate[draw, node]))[:, None]
             at = mean[draw], np.broadcast_to(wide, (len(draw), data.k)), omega[draw, None]
-            value = part(data, *at)[1] + log_weight[draw, node][:, None]
+            value = part(layout, *at)[1] + log_weight[draw, node][:, None]
             starts = np.concatenate([[0], np.cumsum(counts.sum(axis=1))[:-1]])
             top = np.maximum.reduceat(value, starts)
             whole = np.add.reduceat(np.exp(value - top[draw]), starts)
