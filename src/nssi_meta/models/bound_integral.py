@@ -41,7 +41,7 @@ REACH = 6.0
 #: Values below this are computed again as logarithms.
 SMALL = 1e-200
 #: Values of the integrand held at once (memory, and what a processor keeps near).
-CHUNK = 1_000_000
+CHUNK = 50_000
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,20 @@ class Factors:
         """The product at f (n, Q); 0 where it is below the smallest number."""
         out = np.ones(f.shape)
         for a, r in zip(self.a.T, self.r.T, strict=True):
-            out *= ndtr(a[:, None] + r[:, None] * f)
+            z = r[:, None] * f
+            z += a[:, None]
+            out *= ndtr(z, out=z)
         for low, high, s in zip(self.low.T, self.high.T, self.s.T, strict=True):
             # Seen from the side of the lower tail, where ndtr keeps its relative precision.
-            middle = -np.abs(((low + high) / 2)[:, None] - s[:, None] * f)
+            middle = s[:, None] * f
+            middle -= ((low + high) / 2)[:, None]
+            np.abs(middle, out=middle)
             half = ((high - low) / 2)[:, None]
-            out *= ndtr(middle + half) - ndtr(middle - half)
+            z = half - middle
+            ndtr(z, out=z)
+            middle += half
+            z -= ndtr(np.negative(middle, out=middle), out=middle)
+            out *= z
         return out
 
     @property
@@ -279,7 +287,11 @@ def _weigh(factors: Factors, f: Floats, weights: Floats, width: Floats) -> Float
     def summed(value: Floats, weights: Floats) -> Floats:
         return value @ weights if weights.ndim == 1 else (value * weights).sum(axis=1)
 
-    total = summed(factors.product(f) * np.exp(-0.5 * f**2), weights)
+    integrand = f * f
+    integrand *= -0.5
+    np.exp(integrand, out=integrand)
+    integrand *= factors.product(f)
+    total = summed(integrand, weights)
     peak = np.zeros(len(total))
     tiny = np.flatnonzero(total < SMALL)
     if tiny.size:
