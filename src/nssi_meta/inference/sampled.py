@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 REMEDY = 'the exact engine, which needs no draws (leave out `--engine nuts`, engine="nuts")'
 
 
-#: Few rows with bounds seldom tell tau: its tail, in which mu is wide, needs smaller steps. At 0.9 a
-#: tenth of a review's small pools were sampled twice, which takes longer.
+#: Few rows with bounds seldom tell tau: its tail, in which mu is wide, needs smaller steps. At 0.9
+#: a tenth of a review's small pools were sampled twice, which takes longer.
 SMALL_STEPS = replace(SHORT, target_accept=0.95)
 
 
