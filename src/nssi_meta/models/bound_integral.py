@@ -95,7 +95,10 @@ class Factors:
         return bool((self.r > 0).all() or (self.r < 0).all())
 
     def rise(self, mode: Floats, left: Floats, right: Floats) -> tuple[Floats, Floats]:
-        """Where (n,) `slopes` of a `one_way` has its weight, given mode and support."""
+        """Where (n,) `slopes` of a `one_way` has its weight, given mode and support.
+
+        Half a width more than the product needs: its slope falls later by the hazard.
+        """
         cut, width = -self.a / self.r, (REACH + 0.5) / np.abs(self.r)
         if self.r[0, 0] > 0:
             low = np.minimum(cut, mode[:, None]) - width
