@@ -32,6 +32,24 @@ EXACT, UNSIGNED, BEYOND, WITHIN = range(4)
 
 
 @compiled
+def expected(coef: Floats, X: Floats) -> Floats:
+    """coef' X (k,)."""
+    out = np.zeros(X.shape[1])
+    for j in range(len(coef)):
+        for i in range(len(out)):
+            out[i] += coef[j] * X[j, i]
+    return out
+
+
+@compiled
+def by_coef(d_mean: Floats, X: Floats, d_coef: Floats) -> None:
+    """Slopes (p,) of what has slopes `d_mean` by coef' X, added to `d_coef`."""
+    for j in range(len(d_coef)):
+        for i in range(len(d_mean)):
+            d_coef[j] += X[j, i] * d_mean[i]
+
+
+@compiled
 def tail(z: float) -> tuple[float, float, float]:
     """log Phi(z) and h = phi(z) / Phi(z) to 2e-13, h + z to 2e-10 of itself, at any z."""
     if z > 0:

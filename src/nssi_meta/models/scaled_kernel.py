@@ -17,7 +17,7 @@ import numpy as np
 
 from nssi_meta.models.blocks import Floats
 from nssi_meta.models.evidence_kernel import given
-from nssi_meta.models.row_kernel import compiled
+from nssi_meta.models.row_kernel import by_coef, compiled, expected
 
 
 @compiled
@@ -82,24 +82,17 @@ def scaled_rows(
     total = -_triangles(K, C, L)
     whitened = _times(L, scale * q, False)
     b = _times(L, whitened + raw, True)
-    k = X.shape[1]
-    mean = np.full(k, middle[0])
     for j in range(p):
-        coef = scale[j] * b[j]
-        for i in range(k):
-            mean[i] += coef * X[j, i]
         total -= 0.5 * b[j] * b[j]
+    mean = middle[0] + expected(scale * b, X)
     value, d_mean, d_tau2, d_omega2, d_g = given(
-        rows, mean, np.full(k, tau2), omega2, g, blocks, places, told
+        rows, mean, np.full(len(mean), tau2), omega2, g, blocks, places, told
     )
 
-    by_b, d_scale = np.empty(p), np.empty(p)
-    for j in range(p):
-        x = 0.0
-        for i in range(k):
-            x += X[j, i] * d_mean[i]
-        by_b[j], d_scale[j] = x * scale[j] - b[j], x * b[j]
-    d_raw = _times(L, by_b, False)
+    slopes = np.zeros(p)
+    by_coef(d_mean, X, slopes)
+    d_scale = slopes * b
+    d_raw = _times(L, slopes * scale - b, False)
     by_pull = _times(L, d_raw, True)
     # phi(C' C_), both halves in one symmetric matrix; C_ only has a lower triangle.
     half = np.zeros((p, p))

@@ -13,26 +13,8 @@ import numpy as np
 
 from nssi_meta.models.blocks import Floats
 from nssi_meta.models.evidence_kernel import given
-from nssi_meta.models.row_kernel import compiled
+from nssi_meta.models.row_kernel import by_coef, compiled, expected
 from nssi_meta.models.study_kernel import student_studies
-
-
-@compiled
-def _expected(coef: Floats, X: Floats) -> Floats:
-    """coef' X (k,)."""
-    out = np.zeros(X.shape[1])
-    for j in range(len(coef)):
-        for i in range(len(out)):
-            out[i] += coef[j] * X[j, i]
-    return out
-
-
-@compiled
-def _by_coef(d_mean: Floats, X: Floats, d_coef: Floats) -> None:
-    """Slopes (p,) of what has slopes `d_mean` by coef' X, added to `d_coef`."""
-    for j in range(len(d_coef)):
-        for i in range(len(d_mean)):
-            d_coef[j] += X[j, i] * d_mean[i]
 
 
 @compiled
@@ -63,12 +45,12 @@ def student_rows(
     """
     (y, of_studies, z, d, size), (X, tied, n_tied) = studies, design
     form, k = rows[0], len(rows[0])
-    mean, alone = _expected(coef, X), form.copy()
+    mean, alone = expected(coef, X), form.copy()
     for i in range(k):
         if tied[i] > 0:
             alone[i] = -1.0
     total, d_residual, d_mean, d_tau2, d_omega2, d_nu, d_constant = student_studies(
-        y - _expected(coef, of_studies), mean, tau2, omega2, nu, constant,
+        y - expected(coef, of_studies), mean, tau2, omega2, nu, constant,
         (z, d, size), (alone, rows[1], rows[2], rows[3]),
     )  # fmt: skip
     d_raw, d_g, half = np.zeros(len(raw)), np.zeros(len(g)), 0.5 * nu
@@ -105,6 +87,6 @@ def student_rows(
             d_nu += 0.5 * (less - (1.0 + d_raw[j] * s) / nu)
             d_raw[j] /= math.sqrt(half)
     d_coef = np.zeros(len(coef))
-    _by_coef(d_mean, X, d_coef)
-    _by_coef(-d_residual, of_studies, d_coef)
+    by_coef(d_mean, X, d_coef)
+    by_coef(-d_residual, of_studies, d_coef)
     return total, d_coef, d_tau2, d_omega2, d_nu, d_constant, d_raw, d_g
